@@ -1,0 +1,331 @@
+"""The configuration of one trial: every knob, its unit, its range, and what its default means.
+
+A search space has the shape of this configuration, so a new knob is one field here. This module imports neither torch
+nor Optuna: checking a file is instant. Rules that span several fields are in `pipeline.rules`.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationInfo,
+    model_validator,
+)
+
+Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
+Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
+Monitor = Literal["valid_loss", "valid_accuracy"]
+
+
+def _tuple_from_list(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+tuple_from_list = BeforeValidator(_tuple_from_list)
+Widths = Annotated[tuple[PositiveInt, ...], tuple_from_list, Field(min_length=1)]
+Epochs = Annotated[tuple[PositiveFloat, ...], tuple_from_list]
+Factors = Annotated[tuple[PositiveFloat, ...], tuple_from_list]
+
+
+class Block(BaseModel):
+    """A group of settings: immutable, and strict about types and names."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class DataConfig(Block):
+    name: Literal["fashion_mnist", "mnist", "cifar10", "digits", "image_folder", "arrays"]
+    """Which data set; the last two are your own and need `path`."""
+    path: str | None = None
+    """The folder (image_folder) or .npz file (arrays); the other data sets are found through --data-dir."""
+    image_size: Annotated[int, Field(ge=4, le=2048)] | None = None
+    """Height and width in pixels to which image_folder's images are resized; null: 64."""
+    valid_fraction: Fraction = 0.1
+    """Share of the training images held out for validation, the same share of every class. A source that brings its
+    own validation part keeps that one."""
+    split_seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the validation split (and of digits' test split); the same for all trials of a study."""
+    max_train_images: PositiveInt | None = None
+    """Train on at most this many images, the same share of every class; null: all. Validation is not reduced."""
+
+
+class NoDropout(Block):
+    kind: Literal["none"] = "none"
+
+
+class Dropout(Block):
+    """Srivastava et al., JMLR 2014. Inverted: scaled by 1 / (1 - rate) in training, nothing to do afterwards."""
+
+    kind: Literal["dropout"] = "dropout"
+    rate: Probability = 0.2
+    """Probability with which a hidden unit is dropped; 0.1 to 0.5 is usual."""
+    last_layers: PositiveInt = 1
+    """Dropout acts after this many of the last hidden layers; more than there are means all of them. Never the
+    output."""
+    input_rate: Probability = 0.0
+    """Probability with which an input value is dropped."""
+    variant: Literal["auto", "standard", "alpha"] = "auto"
+    """alpha: alpha dropout (Klambauer et al., NeurIPS 2017), which keeps SELU's mean and variance, for SELU only.
+    auto: alpha with SELU, standard with any other activation."""
+
+
+class MlpConfig(Block):
+    """A multilayer perceptron: linear, batch normalization, activation, dropout in each hidden layer; linear output."""
+
+    kind: Literal["mlp"] = "mlp"
+    hidden_layers: PositiveInt = 3
+    """Number of hidden layers."""
+    width: PositiveInt | Widths = 100
+    """Units in every hidden layer, or a list with the units of each (hidden_layers then follows from it)."""
+    activation: Literal["relu", "leaky_relu", "elu", "selu", "tanh", "sigmoid", "prelu", "gelu", "silu"] = "relu"
+    """Activation of the hidden layers."""
+    negative_slope: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.01
+    """leaky_relu: the slope for negative inputs; prelu: the slope it starts from."""
+    elu_alpha: PositiveFloat = 1.0
+    """elu: minus the value it approaches for large negative inputs."""
+    initialization: Literal["auto", "he", "glorot", "lecun", "torch"] = "auto"
+    """Weights of the hidden layers: he N(0, 2/fan_in), glorot N(0, 1/fan_avg), lecun N(0, 1/fan_in), torch: PyTorch's
+    default. auto: glorot for tanh and sigmoid, lecun for selu, he for the others. Biases start at zero."""
+    batch_norm: Literal["none", "before", "after"] = "before"
+    """Batch normalization of each hidden layer, before or after its activation (Ioffe and Szegedy, ICML 2015)."""
+    input_batch_norm: bool = False
+    """Batch normalization of the input."""
+    batch_norm_alpha: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
+    """Weight of the newest batch in the moving statistics, alpha of eq. (19): PyTorch's momentum, 1 - Keras's."""
+    batch_norm_epsilon: PositiveFloat = 1e-5
+    """Added to the variance before the square root."""
+    dropout: NoDropout | Dropout = NoDropout()
+    """Dropout of hidden units and inputs; none by default."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hidden_layers_follow_from_a_list(cls, fields: Any) -> Any:
+        if isinstance(fields, dict) and isinstance(widths := fields.get("width"), list | tuple):
+            fields = {"hidden_layers": len(widths), **fields}
+        return fields
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Units of each hidden layer, first to last."""
+        return (self.width,) * self.hidden_layers if isinstance(self.width, int) else self.width
+
+
+class OptimizerBlock(Block):
+    lr: PositiveFloat = 1e-3
+    """Learning rate, before the schedule."""
+    weight_decay: NonNegativeFloat = 0.0
+    """Weight decay; never applied to biases and normalization."""
+
+
+class Sgd(OptimizerBlock):
+    """Stochastic gradient descent; with momentum (Polyak, 1964) or Nesterov's."""
+
+    kind: Literal["sgd"] = "sgd"
+    lr: PositiveFloat = 0.05
+    """Learning rate, before the schedule."""
+    momentum: Probability = 0.9
+    """Share of the last step that is kept; 0: none."""
+    nesterov: bool = False
+    """Nesterov's accelerated gradient; needs momentum."""
+
+
+class RmsProp(OptimizerBlock):
+    """Tieleman and Hinton, 2012."""
+
+    kind: Literal["rmsprop"] = "rmsprop"
+    alpha: Probability = 0.9
+    """Decay of the squared gradients' moving average (the lecture's and Keras's 0.9; PyTorch's own default is 0.99)."""
+    momentum: Probability = 0.0
+    """Share of the last step that is kept."""
+
+
+class AdamBlock(OptimizerBlock):
+    beta1: Probability = 0.9
+    """Decay of the gradients' moving average."""
+    beta2: Probability = 0.999
+    """Decay of the squared gradients' moving average."""
+
+
+class Adam(AdamBlock):
+    """Kingma and Ba, ICLR 2015."""
+
+    kind: Literal["adam"] = "adam"
+
+
+class AdamW(AdamBlock):
+    """Adam with decoupled weight decay: Loshchilov and Hutter, ICLR 2019."""
+
+    kind: Literal["adamw"] = "adamw"
+    weight_decay: NonNegativeFloat = 0.01
+    """Weight decay per step, times the learning rate; never applied to biases and normalization."""
+
+
+class NAdam(AdamBlock):
+    """Adam with Nesterov momentum: Dozat, 2016."""
+
+    kind: Literal["nadam"] = "nadam"
+
+
+class ScheduleBlock(Block):
+    warmup_epochs: NonNegativeFloat = 0.0
+    """Epochs (fractions allowed) in which the rate first rises linearly to `lr`; the schedule starts after them."""
+
+
+class Constant(ScheduleBlock):
+    kind: Literal["constant"] = "constant"
+
+
+class Power(ScheduleBlock):
+    """lr / (1 + t/s)^c, eq. (1)."""
+
+    kind: Literal["power"] = "power"
+    step_epochs: PositiveFloat = 5.0
+    """s in epochs: with power 1 the rate is lr/2 after s, lr/3 after 2s, lr/4 after 3s."""
+    power: PositiveFloat = 1.0
+    """The exponent c."""
+
+
+class Exponential(ScheduleBlock):
+    """lr * 0.1^(t/s), eq. (3)."""
+
+    kind: Literal["exponential"] = "exponential"
+    step_epochs: PositiveFloat = 20.0
+    """s in epochs: the rate falls to a tenth every s."""
+
+
+class Performance(ScheduleBlock):
+    """The rate is multiplied by `factor` whenever the validation measure has stopped improving."""
+
+    kind: Literal["performance"] = "performance"
+    monitor: Monitor = "valid_loss"
+    """The measure watched."""
+    factor: Fraction = 0.5
+    """What the rate is multiplied with."""
+    patience: PositiveInt = 3
+    """Epochs without improvement after which the rate falls (as in Keras; PyTorch's fires one epoch later)."""
+    min_delta: NonNegativeFloat = 1e-4
+    """An improvement is a change by more than this, in the measure's own unit."""
+    cooldown: Annotated[int, Field(ge=0)] = 0
+    """Epochs after a reduction in which nothing is counted."""
+    min_factor: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """The floor: the rate never falls below lr times this."""
+
+
+class Piecewise(ScheduleBlock):
+    """A constant rate between boundaries."""
+
+    kind: Literal["piecewise"] = "piecewise"
+    boundaries: Epochs = (10.0, 15.0)
+    """Epochs at which the rate changes, ascending."""
+    factors: Factors = (0.1, 0.01)
+    """What lr is multiplied with after each boundary; 1 before the first."""
+
+
+class Cosine(ScheduleBlock):
+    """Half a cosine from lr to lr * final_factor over the whole training: Loshchilov and Hutter, ICLR 2017."""
+
+    kind: Literal["cosine"] = "cosine"
+    final_factor: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    """The last rate, as a share of lr."""
+
+
+class OneCycle(ScheduleBlock):
+    """Smith, 2018, as in the book: linear from lr/div up to lr, down again, and at last on to lr/final_div."""
+
+    kind: Literal["one_cycle"] = "one_cycle"
+    rise_fraction: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.45
+    """Share of the steps that the rate rises, and then again that it falls; the rest is the final descent."""
+    div: Annotated[float, Field(gt=1.0)] = 10.0
+    """The first rate is lr divided by this."""
+    final_div: Annotated[float, Field(gt=1.0)] = 1000.0
+    """The last rate is lr divided by this."""
+
+
+class NoClipping(Block):
+    kind: Literal["none"] = "none"
+
+
+class ClippingBlock(Block):
+    threshold: PositiveFloat = 1.0
+    """The bound on each component (value) or on the Euclidean norm."""
+
+
+class ClipValue(ClippingBlock):
+    """Each component of the gradient is cut to [-threshold, threshold]; this may turn the gradient."""
+
+    kind: Literal["value"] = "value"
+
+
+class ClipNorm(ClippingBlock):
+    """The whole gradient is scaled so that its norm is at most the threshold: Pascanu et al., ICML 2013."""
+
+    kind: Literal["norm"] = "norm"
+
+
+class ClipTensorNorm(ClippingBlock):
+    """Each tensor's gradient is scaled on its own (Keras's clipnorm)."""
+
+    kind: Literal["tensor_norm"] = "tensor_norm"
+
+
+class EarlyStopping(Block):
+    """Training ends when the measure has stopped improving; the best epoch's weights always come back."""
+
+    monitor: Monitor = "valid_accuracy"
+    """The measure watched; it also decides which epoch is the best."""
+    patience: PositiveInt | None = 8
+    """Epochs without improvement after which training ends; null: never early."""
+    min_delta: NonNegativeFloat = 0.0
+    """An improvement is a change by more than this, in the measure's own unit."""
+
+
+OptimizerConfig = Annotated[Sgd | RmsProp | Adam | AdamW | NAdam, Field(discriminator="kind")]
+ScheduleConfig = Annotated[
+    Constant | Power | Exponential | Performance | Piecewise | Cosine | OneCycle, Field(discriminator="kind")
+]
+ClippingConfig = Annotated[NoClipping | ClipValue | ClipNorm | ClipTensorNorm, Field(discriminator="kind")]
+
+
+class TrialConfig(Block):
+    """Everything that decides what one training run computes, but for the machine it runs on."""
+
+    data: DataConfig
+    """The images."""
+    model: MlpConfig = MlpConfig()
+    """The network."""
+    optimizer: OptimizerConfig = AdamW(lr=2e-3)
+    """How the weights are updated."""
+    schedule: ScheduleConfig = OneCycle()
+    """How the learning rate changes, set anew at every optimizer step."""
+    clip: ClippingConfig = NoClipping()
+    """What bounds the gradient."""
+    max_norm: PositiveFloat | None = None
+    """After each step, every unit's incoming weights are scaled back to at most this Euclidean norm; null: not."""
+    batch_size: PositiveInt = 128
+    """Images per optimizer step."""
+    epochs: PositiveInt = 20
+    """Passes over the training images, at most."""
+    early_stopping: EarlyStopping = EarlyStopping()
+    """When to stop before that."""
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    """float32; tf32: matrix products in TensorFloat-32 (NVIDIA GPUs); bfloat16: automatic mixed precision."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the initial weights, the batches' order and dropout."""
+
+    @model_validator(mode="after")
+    def _obeys_the_rules(self, info: ValidationInfo) -> Self:
+        from pipeline.rules import broken_rules  # the rules are about this class
+
+        if info.context is not None and not info.context.get("prove", True):
+            return self
+        if broken := broken_rules(self):
+            raise ValueError("; ".join(f"{path}: {message}" for path, message in broken))
+        return self

@@ -1,0 +1,91 @@
+"""Data sets. `load_data` gives a study what it may see; `load_test` gives the test part, to nobody who tunes."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from pipeline.config import DataConfig
+from pipeline.data.arrays import read_arrays
+from pipeline.data.cifar10 import read_cifar10
+from pipeline.data.digits import read_digits
+from pipeline.data.folders import data_folders
+from pipeline.data.idx import read_fashion_mnist, read_mnist
+from pipeline.data.image_data import ImageData, LabeledImages, statistics, to_device
+from pipeline.data.image_folder import read_image_folder
+from pipeline.data.images import Images, Part, check
+from pipeline.data.split import stratified_split, stratified_subset
+from pipeline.errors import DataError
+
+Reader = Callable[[Part, DataConfig, Sequence[Path]], Images | None]
+
+# A reader returns one part, or None where the source has no such part of its own.
+READERS: dict[str, Reader] = {
+    "fashion_mnist": read_fashion_mnist,
+    "mnist": read_mnist,
+    "cifar10": read_cifar10,
+    "digits": read_digits,
+    "image_folder": read_image_folder,
+    "arrays": read_arrays,
+}
+
+
+def load_data(config: DataConfig, *, data_dir: str | None = None, device: torch.device | None = None) -> ImageData:
+    """Loads the training and the validation part; the test part's files are not opened.
+
+    Args:
+        config: Which data, and how they are split.
+        data_dir: Folder to look in first.
+        device: Where to keep the images; the processor by default.
+
+    Raises:
+        DataError: A file is missing, truncated or damaged, or the data cannot be used; names the file.
+    """
+    train, valid = _train_and_valid(config, data_dir)
+    mean, scale = statistics(train)
+    device = device or torch.device("cpu")
+    return ImageData(to_device(train, mean, scale, device), to_device(valid, mean, scale, device), train.class_names)
+
+
+def load_test(
+    config: DataConfig, data: ImageData, *, data_dir: str | None = None, device: torch.device | None = None
+) -> LabeledImages | None:
+    """Loads the test part, standardized as the training part is; None where the data have no test part.
+
+    Raises:
+        DataError: As `load_data`.
+    """
+    test = _read(config, "test", data_dir)
+    if test is None:
+        return None
+    if test.pixels.shape[1:] != data.image_shape:
+        raise DataError(f"{test.origin}: images must be {data.image_shape} as in training; got {test.pixels.shape[1:]}")
+    return to_device(test, data.train.mean, data.train.scale, device or torch.device("cpu"))
+
+
+def _train_and_valid(config: DataConfig, data_dir: str | None) -> tuple[Images, Images]:
+    train = _read(config, "train", data_dir)
+    assert train is not None
+    valid = _read(config, "valid", data_dir)
+    if valid is None:
+        rows = [int((train.labels == label).sum()) for label in range(train.num_classes)]
+        if min(rows) < 2:
+            scarce = train.class_names[rows.index(min(rows))]
+            raise DataError(f"{train.origin}: a class needs 2 images to be split; class {scarce} has {min(rows)}")
+        train_rows, valid_rows = stratified_split(train.labels, config.valid_fraction, config.split_seed)
+        train, valid = train.take(train_rows), train.take(valid_rows)
+    elif valid.pixels.shape[1:] != train.pixels.shape[1:]:
+        raise DataError(f"{valid.origin}: images must be {train.pixels.shape[1:]}; got {valid.pixels.shape[1:]}")
+    if config.max_train_images is not None and config.max_train_images < len(train.labels):
+        if config.max_train_images < train.num_classes:
+            raise DataError(
+                f"data.max_train_images must leave an image of each of {train.num_classes} classes; "
+                f"got {config.max_train_images}"
+            )
+        train = train.take(stratified_subset(train.labels, config.max_train_images, config.split_seed))
+    return train, valid
+
+
+def _read(config: DataConfig, part: Part, data_dir: str | None) -> Images | None:
+    images = READERS[config.name](part, config, data_folders(data_dir))
+    return None if images is None else check(images, part)

@@ -1,0 +1,56 @@
+"""Your own images in a NumPy archive: x_train, y_train, x_test, y_test, and x_valid, y_valid if you split yourself."""
+
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.config import DataConfig
+from pipeline.data.images import Images, Part
+from pipeline.errors import DataError
+
+CHANNELS = (1, 3, 4)
+
+
+def read_arrays(part: Part, config: DataConfig, folders: Sequence[Path]) -> Images | None:
+    """Reads one part of an .npz file; only that part's arrays are touched.
+
+    Images are (images, height, width), with the channels (1, 3 or 4) in front or at the end if there are any, or
+    (images, values). Whole numbers from 0 to 255 are held as bytes, anything else as float32. Labels count from 0.
+    """
+    assert config.path is not None
+    file = Path(config.path)
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            if f"x_{part}" not in archive or f"y_{part}" not in archive:
+                if part != "train":
+                    return None
+                found = ", ".join(archive) or "nothing"
+                raise DataError(f"{file}: needs the arrays x_train and y_train; it holds {found}")
+            pixels, labels = archive[f"x_{part}"], archive[f"y_{part}"]
+            num_classes = int(np.max(archive["y_train"], initial=0)) + 1
+    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{file}: cannot be read as .npz: {error}") from None
+    if not np.issubdtype(labels.dtype, np.integer) or labels.ndim != 1:
+        raise DataError(f"{file}: y_{part} must be whole numbers, (images,); got {labels.dtype}, {labels.shape}")
+    names = tuple(str(label) for label in range(num_classes))
+    return Images(_pixels(pixels, f"{file}: x_{part}"), labels.astype(np.int64), names, f"{file}: {part}")
+
+
+def _pixels(values: Any, origin: str) -> Any:
+    if not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
+        raise DataError(f"{origin} must be numbers; got {values.dtype}")
+    if values.ndim == 2:
+        values = values[:, None, None, :]
+    elif values.ndim == 3:
+        values = values[:, None]
+    elif values.ndim == 4 and values.shape[1] not in CHANNELS and values.shape[3] in CHANNELS:
+        values = values.transpose(0, 3, 1, 2)
+    elif values.ndim != 4 or values.shape[1] not in CHANNELS:
+        raise DataError(f"{origin} must be (images, height, width) with 1, 3 or 4 channels or none; got {values.shape}")
+    if values.size and np.issubdtype(values.dtype, np.integer) and values.min() >= 0 and values.max() <= 255:
+        return np.ascontiguousarray(values, dtype=np.uint8)
+    return np.ascontiguousarray(values, dtype=np.float32)

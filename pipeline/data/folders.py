@@ -1,0 +1,50 @@
+"""Where data sets are looked for, and where they are downloaded to."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pipeline.errors import DataError
+
+ENVIRONMENT_VARIABLE = "DNNTUNE_DATA"
+
+
+def data_folders(data_dir: str | None) -> list[Path]:
+    """Returns the folders to look in: ``data_dir``, $DNNTUNE_DATA, and the download folder, those that are set."""
+    named = [data_dir, os.environ.get(ENVIRONMENT_VARIABLE)]
+    return [*(Path(folder).expanduser() for folder in named if folder), Path.home() / ".cache" / "dnntune" / "data"]
+
+
+def find_file(names: Sequence[str], folders: Sequence[Path]) -> Path | None:
+    """Returns the first file that exists under one of the names, folder by folder."""
+    for folder in folders:
+        for name in names:
+            if (folder / name).is_file():
+                return folder / name
+    return None
+
+
+def download(what: str, fetch: Callable[[str], object], folders: Sequence[Path]) -> Path:
+    """Downloads a data set into the first folder, one process at a time.
+
+    Args:
+        what: The data set's name, for messages.
+        fetch: Downloads into the folder it is given, verifying checksums; does nothing where all is there.
+        folders: See `data_folders`.
+
+    Raises:
+        DataError: It cannot be fetched, or its checksum is wrong.
+    """
+    from filelock import FileLock
+
+    folder = folders[0]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f".{what}.lock"):
+            fetch(str(folder))
+    except (OSError, RuntimeError) as error:  # torchvision raises both: no network, a wrong checksum
+        raise DataError(
+            f"{what} is in none of {', '.join(map(str, folders))} and cannot be downloaded: {error}. "
+            f"Put its files there, or name their folder with --data-dir or ${ENVIRONMENT_VARIABLE}"
+        ) from None
+    return folder

@@ -1,0 +1,93 @@
+"""MNIST and Fashion-MNIST: files in the IDX format (LeCun et al., 1998), compressed or not."""
+
+import gzip
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config import DataConfig
+from pipeline.data.folders import download, find_file
+from pipeline.data.images import Images, Part
+from pipeline.errors import DataError
+
+# Debian's package dataset-fashion-mnist.
+DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
+FASHION_MNIST_CLASSES = (
+    "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
+)  # fmt: skip
+MNIST_CLASSES = tuple(str(digit) for digit in range(10))
+_UNSIGNED_BYTES = 8
+_STEMS = {"train": "train", "test": "t10k"}
+
+
+def read_fashion_mnist(part: Part, config: DataConfig, folders: Sequence[Path]) -> Images | None:
+    """Reads Fashion-MNIST (Xiao et al., 2017): 28 x 28 gray images of 10 kinds of clothing."""
+    return _read(part, "FashionMNIST", FASHION_MNIST_CLASSES, folders, also=[DEBIAN_FASHION_MNIST])
+
+
+def read_mnist(part: Part, config: DataConfig, folders: Sequence[Path]) -> Images | None:
+    """Reads MNIST: 28 x 28 gray images of handwritten digits."""
+    return _read(part, "MNIST", MNIST_CLASSES, folders, also=[])
+
+
+def _read(
+    part: Part, name: str, class_names: tuple[str, ...], folders: Sequence[Path], also: list[Path]
+) -> Images | None:
+    if part == "valid":
+        return None
+    files = {kind: f"{_STEMS[part]}-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1")}
+    found = {kind: _find(file, name, [*folders, *also]) for kind, file in files.items()}
+    if None in found.values():
+        folder = download(name, lambda root: _fetch(name, root), folders)
+        found = {kind: _find(file, name, [folder]) for kind, file in files.items()}
+    files_there = [file for file in found.values() if file is not None]
+    if len(files_there) < len(files):
+        raise DataError(f"{name}: its download lacks {' or '.join(files.values())}. Fetch it again")
+    pixels, labels = read_idx(files_there[0], num_dimensions=3), read_idx(files_there[1], num_dimensions=1)
+    return Images(pixels[:, None], labels.astype(np.int64), class_names, str(files_there[1]))
+
+
+def _find(file: str, name: str, folders: Sequence[Path]) -> Path | None:
+    """Finds a file where torchvision keeps it, or directly in the folder."""
+    places = [file, f"{file}.gz", f"{name}/raw/{file}", f"{name}/raw/{file}.gz"]
+    return find_file(places, folders)
+
+
+def _fetch(name: str, root: str) -> None:
+    import torchvision.datasets  # slow to import, and needed for a download only
+
+    getattr(torchvision.datasets, name)(root, download=True)
+
+
+def read_idx(file: Path, *, num_dimensions: int) -> NDArray[np.uint8]:
+    """Reads a file of unsigned bytes in the IDX format.
+
+    Args:
+        file: The file; unpacked if it ends in ``.gz``.
+        num_dimensions: How many dimensions its array must have.
+
+    Raises:
+        DataError: It is no such file, or it is truncated or damaged.
+    """
+    try:
+        content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{file}: cannot be read: {error}. Fetch it again") from None
+    header = 4 * (1 + num_dimensions)
+    expected = bytes([0, 0, _UNSIGNED_BYTES, num_dimensions])
+    if content[:4] != expected or len(content) < header:
+        raise DataError(
+            f"{file}: must begin with the IDX header {expected.hex()}; got {content[:4].hex() or 'nothing'}. "
+            "It is not the file its name says; fetch it again"
+        )
+    shape = struct.unpack(f">{num_dimensions}I", content[4:header])
+    if len(content) - header != (size := int(np.prod(shape, dtype=np.int64))):
+        raise DataError(
+            f"{file}: its header announces {size:,} bytes ({' x '.join(map(str, shape))}); got "
+            f"{len(content) - header:,}. It is truncated or damaged; fetch it again"
+        )
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)

@@ -1,0 +1,55 @@
+"""Stratified, seeded choices of rows: the same share of every class."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.int64]
+
+
+def stratified_split(labels: Rows, fraction: float, seed: int) -> tuple[Rows, Rows]:
+    """Splits rows in two, class by class.
+
+    Args:
+        labels: (rows,), every class with at least two rows.
+        fraction: Share of each class that goes to the second part, rounded, at least one row and never all.
+        seed: Decides which.
+
+    Returns:
+        The rows of the first and of the second part, each ascending.
+    """
+    generator = np.random.default_rng(seed)
+    second = []
+    for rows in _rows_by_class(labels):
+        count = min(max(round(fraction * len(rows)), 1), len(rows) - 1)
+        second.append(generator.permutation(rows)[:count])
+    chosen = np.zeros(len(labels), dtype=bool)
+    chosen[np.concatenate(second)] = True
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def stratified_subset(labels: Rows, size: int, seed: int) -> Rows:
+    """Chooses rows so that each class keeps its share, and at least one row.
+
+    Args:
+        labels: (rows,).
+        size: How many rows; at least the number of classes and at most the number of rows.
+        seed: Decides which.
+
+    Returns:
+        The chosen rows, ascending.
+    """
+    generator = np.random.default_rng(seed)
+    classes = _rows_by_class(labels)
+    shares = np.array([len(rows) * size / len(labels) for rows in classes])
+    counts = np.maximum(shares.astype(np.int64), 1)
+    while counts.sum() != size:  # largest remainder
+        step = 1 if counts.sum() < size else -1
+        gap = (shares - counts) * step
+        gap[(counts <= 1) & (step < 0)] = -np.inf
+        counts[gap.argmax()] += step
+    chosen = [generator.permutation(rows)[:count] for rows, count in zip(classes, counts, strict=True)]
+    return np.sort(np.concatenate(chosen))
+
+
+def _rows_by_class(labels: Rows) -> list[Rows]:
+    return [np.flatnonzero(labels == label) for label in np.unique(labels)]

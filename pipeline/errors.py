@@ -1,0 +1,53 @@
+"""What a person did wrong, said so that they can mend it.
+
+Every class here is a user's mistake (or their machine's): the command line prints the message without a traceback and
+exits with `DnntuneError.exit_code`. A mistake of ours is an ``assert`` or an ordinary exception.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class DnntuneError(Exception):
+    """Base of all errors whose message is meant for the user: the rule, the value and the remedy."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a search-space file."""
+
+    path: str
+    """Where in the file, as a dotted path; empty for the file itself."""
+    message: str
+    """The rule, the value that breaks it, and the remedy."""
+    origin: str
+    """The file's name and line (``space.yaml:12``), or the command-line option that said it."""
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.origin, self.path, self.message) if part)
+
+
+class SpaceError(DnntuneError):
+    """A search space or configuration is wrong. Holds every problem found, not only the first."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class DataError(DnntuneError):
+    """Images or labels are missing, broken or cannot be used; the message names the file."""
+
+
+class DeviceError(DnntuneError):
+    """The device or precision asked for does not exist on this machine."""
+
+
+class StudyError(DnntuneError):
+    """A study does not exist, is in use, does not fit what is asked of it, or keeps failing."""
+
+
+class TrackingError(DnntuneError):
+    """MLflow cannot be reached or used."""

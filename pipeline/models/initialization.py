@@ -1,0 +1,54 @@
+"""Initialization of a linear layer's weights: a row each. Biases start at zero."""
+
+import math
+from collections.abc import Callable
+
+from torch import nn
+
+# What suits each activation, as the lecture's table has it; He's for all that are not here.
+SUITED = {"tanh": "glorot", "sigmoid": "glorot", "selu": "lecun"}
+
+
+def _he(layer: nn.Linear, negative_slope: float) -> None:
+    """N(0, 2 / ((1 + slope^2) * fan_in)): He et al., ICCV 2015."""
+    nn.init.kaiming_normal_(layer.weight, a=negative_slope, nonlinearity="leaky_relu")
+
+
+def _glorot(layer: nn.Linear, negative_slope: float) -> None:
+    """N(0, 1 / fan_avg), fan_avg = (fan_in + fan_out) / 2: Glorot and Bengio, AISTATS 2010."""
+    nn.init.xavier_normal_(layer.weight)
+
+
+def _lecun(layer: nn.Linear, negative_slope: float) -> None:
+    """N(0, 1 / fan_in): LeCun et al., 1998. (PyTorch's gain for SELU, 3/4, would make a deep network collapse.)"""
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
+
+
+def _torch(layer: nn.Linear, negative_slope: float) -> None:
+    """PyTorch's own: U(-1/sqrt(fan_in), 1/sqrt(fan_in)), biases as well."""
+    layer.reset_parameters()
+    if layer.bias is not None:
+        bound = 1.0 / math.sqrt(layer.in_features)
+        nn.init.uniform_(layer.bias, -bound, bound)
+
+
+INITIALIZATIONS: dict[str, Callable[[nn.Linear, float], None]] = {
+    "he": _he,
+    "glorot": _glorot,
+    "lecun": _lecun,
+    "torch": _torch,
+}
+
+
+def initialize(layer: nn.Linear, name: str, *, activation: str, negative_slope: float = 0.0) -> None:
+    """Initializes a linear layer in place.
+
+    Args:
+        layer: The layer.
+        name: A key of `INITIALIZATIONS`, or ``auto`` for the one that suits the activation.
+        activation: The activation that follows the layer; anything not in `SUITED` gets He's.
+        negative_slope: The slope of a leaky ReLU that follows, 0 for anything else.
+    """
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    INITIALIZATIONS[SUITED.get(activation, "he") if name == "auto" else name](layer, negative_slope)

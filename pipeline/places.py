@@ -1,0 +1,42 @@
+"""Where things are kept."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a study is kept and finds things.
+
+    Attributes:
+        workspace: Folder for everything that a run makes.
+        storage: URL of the study storage; None for SQLite under the workspace.
+        tracking_uri: MLflow's tracking store; None for SQLite under the workspace.
+        experiment: MLflow's experiment.
+        data_dir: Folder in which data sets are looked for first.
+    """
+
+    workspace: Path = Path("runs")
+    storage: str | None = None
+    tracking_uri: str | None = None
+    experiment: str = "dnntune"
+    data_dir: str | None = None
+
+    @property
+    def storage_url(self) -> str:
+        """URL of the study storage."""
+        return self.storage or f"sqlite:///{self.workspace.resolve() / 'studies.db'}"
+
+    @property
+    def tracking_url(self) -> str:
+        """MLflow's tracking URI."""
+        return self.tracking_uri or f"sqlite:///{self.workspace.resolve() / 'mlflow.db'}"
+
+    @property
+    def artifacts(self) -> Path | None:
+        """Folder for MLflow's artifacts; None leaves them to the tracking server."""
+        return None if self.tracking_uri else self.workspace.resolve() / "mlartifacts"
+
+    def lock(self, study: str) -> Path:
+        """The file that is locked while a process runs the study."""
+        return self.workspace.resolve() / "locks" / f"{study}.lock"

@@ -1,0 +1,152 @@
+"""What happened, in plain values: passed between processes, kept in the study's storage, logged to MLflow.
+
+Nothing here imports torch, so whoever only watches need not load it.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+Outcome = Literal["complete", "pruned", "diverged", "failed", "interrupted"]
+
+# Outcomes that use up one of a study's trials; failed and interrupted ones are made up for.
+COUNTED: tuple[Outcome, ...] = ("complete", "pruned", "diverged")
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """What an epoch brought.
+
+    Attributes:
+        epoch: Its number, from 1.
+        train_loss: Mean cross-entropy over its batches, in nats, as they were trained on (with dropout).
+        train_accuracy: Share of its training images that were classified correctly, likewise.
+        valid_loss: Mean cross-entropy over the validation images after the epoch, in nats.
+        valid_accuracy: Share of the validation images that are classified correctly.
+        lr: Learning rate of its last step.
+        gradient_norm: Mean Euclidean norm of the gradient before clipping.
+        clipped: Share of the steps in which clipping changed the gradient.
+        samples_per_second: Training images a second, validation not counted.
+        seconds: Time of the training part.
+        is_best: Whether the monitored measure is the best so far.
+    """
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    valid_loss: float
+    valid_accuracy: float
+    lr: float
+    gradient_norm: float
+    clipped: float
+    samples_per_second: float
+    seconds: float
+    is_best: bool
+
+    def measures(self) -> dict[str, float]:
+        """Returns all that can be drawn as a curve over epochs, by name."""
+        fields = dataclasses.asdict(self)
+        return {name: float(value) for name, value in fields.items() if name not in ("epoch", "is_best")}
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """How a trial ended.
+
+    Attributes:
+        outcome: complete; pruned by the pruner; diverged (a loss was not finite); failed with an exception;
+            interrupted by the user or the time limit, to be run again.
+        value: The study's metric at the best epoch; None if there was no epoch.
+        epochs: Epochs trained.
+        best_epoch: The epoch whose weights came back, from 1.
+        best_valid_accuracy: Validation accuracy at that epoch.
+        best_valid_loss: Validation loss at that epoch, in nats.
+        num_parameters: Trainable parameters.
+        samples_per_second: Median over the epochs, training alone.
+        seconds: Wall-clock time of the whole trial.
+        reason: Why it ended as it did, where that needs saying.
+        traceback: Where it failed.
+        same_as: Number of the earlier trial with the same configuration whose result was taken over.
+    """
+
+    outcome: Outcome
+    value: float | None = None
+    epochs: int = 0
+    best_epoch: int | None = None
+    best_valid_accuracy: float | None = None
+    best_valid_loss: float | None = None
+    num_parameters: int | None = None
+    samples_per_second: float | None = None
+    seconds: float = 0.0
+    reason: str | None = None
+    traceback: str | None = None
+    same_as: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns plain values for a storage."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Self:
+        """Reads what `to_json` wrote."""
+        return cls(**fields)
+
+
+@dataclass(frozen=True)
+class DataSummary:
+    """The data that a worker has loaded: numbers of images and classes, (channels, height, width), and the device."""
+
+    name: str
+    num_train: int
+    num_valid: int
+    num_classes: int
+    image_shape: tuple[int, int, int]
+    device: str
+
+
+@dataclass(frozen=True)
+class WorkerReady:
+    """A worker has loaded its data."""
+
+    data: DataSummary
+
+
+@dataclass(frozen=True)
+class TrialWanted:
+    """A worker is free."""
+
+
+@dataclass(frozen=True)
+class TrialStarted:
+    """A trial has its configuration (plain values); ``started`` is a Unix time in seconds."""
+
+    number: int
+    params: dict[str, Any]
+    config: dict[str, Any]
+    started: float
+
+
+@dataclass(frozen=True)
+class EpochEnded:
+    """A trial has finished an epoch."""
+
+    number: int
+    result: EpochResult
+
+
+@dataclass(frozen=True)
+class TrialEnded:
+    """A trial is over."""
+
+    number: int
+    result: TrialResult
+
+
+@dataclass(frozen=True)
+class WorkerFailed:
+    """A worker cannot go on, because of something that only the user can mend."""
+
+    message: str
+
+
+Event = WorkerReady | TrialWanted | TrialStarted | EpochEnded | TrialEnded | WorkerFailed

@@ -1,0 +1,1 @@
+"""What comes out of studies and trainings, for a person to look at."""

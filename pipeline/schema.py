@@ -1,0 +1,111 @@
+"""What the configuration classes say about a path: its blocks, kinds, fields, and whether a value fits."""
+
+import difflib
+import functools
+import types
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from pipeline.config import Block
+
+
+@functools.cache
+def kinds_of(annotation: Any) -> Mapping[str, type[Block]]:
+    """Returns the kinds of block that an annotation admits, by name; empty for anything else."""
+    kinds: dict[str, type[Block]] = {}
+    for member in _members(annotation):
+        if isinstance(member, type) and issubclass(member, Block) and "kind" in member.model_fields:
+            (name,) = get_args(member.model_fields["kind"].annotation)
+            kinds[name] = member
+    return kinds
+
+
+def block_of(annotation: Any) -> type[Block] | None:
+    """Returns the one block without kinds that an annotation stands for, if it does."""
+    if isinstance(annotation, type) and issubclass(annotation, Block) and "kind" not in annotation.model_fields:
+        return annotation
+    return None
+
+
+def annotation_of(block: type[Block], field: str) -> Any:
+    """Returns a field's type, without its constraints."""
+    return block.model_fields[field].annotation
+
+
+def misfit(block: type[Block], field: str, value: Any) -> str | None:
+    """Returns why a value does not fit a field, or None if it does.
+
+    Args:
+        block: The configuration class.
+        field: One of its fields, holding a value and not a block.
+        value: A plain value.
+    """
+    try:
+        _adapter(block, field).validate_python(value)
+    except ValidationError as error:
+        rules = dict.fromkeys(_rule(detail["type"], detail["msg"]) for detail in error.errors())
+        words = [str(word) for word in _words(annotation_of(block, field))]
+        if words and len(rules) == 1:
+            return f"must be one of {', '.join(words)}; got {shown(value)}{did_you_mean(value, words)}"
+        return f"{' or '.join(rules)}; got {shown(value)}"
+    return None
+
+
+def did_you_mean(value: object, known: Iterable[str]) -> str:
+    """Returns a hint at the nearest known names, or nothing."""
+    near = difflib.get_close_matches(str(value), list(known), n=2, cutoff=0.6)
+    return f". Did you mean {' or '.join(near)}?" if near else ""
+
+
+def paths_ending_in(name: str, block: type[Block]) -> list[str]:
+    """Returns the paths of all settings of this name anywhere below a block."""
+    return list(dict.fromkeys(path for path in _paths(block, "") if path.split(".")[-1] == name))
+
+
+def shown(value: object) -> str:
+    """Writes a value for an error message."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+@functools.cache
+def _adapter(block: type[Block], field: str) -> TypeAdapter[Any]:
+    info = block.model_fields[field]
+    constrained: Any = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
+    return TypeAdapter(
+        constrained,
+        config=ConfigDict(strict=True, allow_inf_nan=False),
+    )
+
+
+def _rule(kind: str, message: str) -> str:
+    if kind == "none_required":
+        return "must be null"
+    return message.replace("Input should be", "must be").replace("valid ", "")
+
+
+def _members(annotation: Any) -> Iterator[Any]:
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        yield from _members(get_args(annotation)[0])
+    elif origin in (Union, types.UnionType):
+        for member in get_args(annotation):
+            yield from _members(member)
+    else:
+        yield annotation
+
+
+def _words(annotation: Any) -> list[Any]:
+    return [word for member in _members(annotation) if get_origin(member) is Literal for word in get_args(member)]
+
+
+def _paths(block: type[Block], prefix: str) -> Iterator[str]:
+    for name in block.model_fields:
+        annotation = annotation_of(block, name)
+        yield prefix + name
+        below = [plain] if (plain := block_of(annotation)) else list(kinds_of(annotation).values())
+        for child in below:
+            if child is not block:
+                yield from _paths(child, f"{prefix}{name}.")

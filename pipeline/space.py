@@ -1,0 +1,316 @@
+"""The search space: a tree in the shape of the configuration, with distributions for leaves.
+
+`pipeline.space_file` builds it from YAML and proves it; here it is walked: to draw a configuration, to list its
+parameters, to run through its combinations. Optuna is imported where a distribution of its own is asked for, so that
+checking a space stays instant; torch never.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pipeline.config import TrialConfig
+
+if TYPE_CHECKING:
+    import optuna
+
+Scalar = None | bool | int | float | str
+
+
+@dataclass(frozen=True)
+class IntRange:
+    """Integers from low to high, both included."""
+
+    low: int
+    high: int
+    step: int = 1
+    log: bool = False
+
+    def __str__(self) -> str:
+        return f"int {self.low} to {self.high}" + _suffix(self.step if self.step != 1 else None, self.log)
+
+    def extremes(self) -> list[Any]:
+        return [self.low, self.high]
+
+    def contains(self, value: Any) -> bool:
+        if type(value) is not int or not self.low <= value <= self.high:
+            return False
+        return bool((value - self.low) % self.step == 0)
+
+    def values(self, points: int) -> list[Any]:
+        count = (self.high - self.low) // self.step + 1
+        if count <= points:
+            return list(range(self.low, self.high + 1, self.step))
+        spread = _spread(self.low, self.high, points, self.log)
+        return sorted({self.low + round((value - self.low) / self.step) * self.step for value in spread})
+
+    def num_values(self) -> int | None:
+        return (self.high - self.low) // self.step + 1
+
+
+@dataclass(frozen=True)
+class FloatRange:
+    """Real numbers from low to high, or those of them that lie on a step."""
+
+    low: float
+    high: float
+    step: float | None = None
+    log: bool = False
+
+    def __str__(self) -> str:
+        return f"float {self.low:g} to {self.high:g}" + _suffix(self.step, self.log)
+
+    def extremes(self) -> list[Any]:
+        return [self.low, self.high]
+
+    def contains(self, value: Any) -> bool:
+        if type(value) not in (int, float) or not self.low <= value <= self.high:
+            return False
+        if self.step is None:
+            return True
+        steps = (value - self.low) / self.step
+        return bool(abs(steps - round(steps)) < 1e-8)
+
+    def values(self, points: int) -> list[Any]:
+        if (count := self.num_values()) is not None and count <= points:
+            assert self.step is not None
+            return [self.low + index * self.step for index in range(count)]
+        return _spread(self.low, self.high, points, self.log)
+
+    def num_values(self) -> int | None:
+        return None if self.step is None else round((self.high - self.low) / self.step) + 1
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several values; kinds of blocks are choices too."""
+
+    options: tuple[Any, ...]
+
+    def __str__(self) -> str:
+        return " | ".join(word(option) for option in self.options)
+
+    def extremes(self) -> list[Any]:
+        return list(self.options)
+
+    def contains(self, value: Any) -> bool:
+        return any(type(value) is type(option) and value == option for option in self.options)
+
+    def values(self, points: int) -> list[Any]:
+        return list(self.options)
+
+    def num_values(self) -> int | None:
+        return len(self.options)
+
+
+Distribution = IntRange | FloatRange | Choice
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """Something to search.
+
+    Attributes:
+        name: Its name in the study: the path, with the kind where it hangs on one (``optimizer.sgd.lr``).
+        path: Where its value goes in the configuration (``optimizer.lr``).
+        distribution: What it is drawn from.
+        condition: The choice that it hangs on, as (parameter name, value); None where it always exists.
+    """
+
+    name: str
+    path: str
+    distribution: Distribution
+    condition: tuple[str, str] | None
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """A value with nothing to search."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class Fields:
+    """A block of settings, each with a node of its own."""
+
+    fields: Mapping[str, "Node"]
+
+
+@dataclass(frozen=True)
+class BlockChoice:
+    """One of several blocks, told apart by their kind."""
+
+    kind: Parameter
+    blocks: Mapping[str, Fields]
+
+
+Node = Fixed | Parameter | Fields | BlockChoice
+Pick = Callable[[Parameter], Any]
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """All configurations that a study may try.
+
+    Attributes:
+        root: The tree.
+        source: The same as plain values, as it was written: equal sources are equal spaces.
+    """
+
+    root: Fields
+    source: Mapping[str, Any] = field(compare=False)
+
+    def parameters(self) -> list[Parameter]:
+        """Returns every parameter, those that hang on a choice after it."""
+        return list(_parameters(self.root))
+
+    def build(self, pick: Pick, *, prove: bool = True) -> TrialConfig:
+        """Builds the configuration in which each parameter has the value that ``pick`` returns for it.
+
+        Args:
+            pick: Returns a parameter's value.
+            prove: Whether to check the rules of `pipeline.rules`.
+        """
+        return TrialConfig.model_validate(_build(self.root, pick), context={"prove": prove})
+
+    def sample(self, trial: "optuna.Trial") -> TrialConfig:
+        """Draws a configuration; only the parameters that apply are asked of the trial."""
+
+        def pick(parameter: Parameter) -> Any:
+            match parameter.distribution:
+                case IntRange(low, high, step, log):
+                    return trial.suggest_int(parameter.name, low, high, step=step, log=log)
+                case FloatRange(low, high, fstep, log):
+                    return trial.suggest_float(parameter.name, low, high, step=fstep, log=log)
+                case Choice(options):
+                    words = [storable(option) for option in options]
+                    return options[words.index(trial.suggest_categorical(parameter.name, words))]
+
+        return self.build(pick)
+
+    def combinations(self, values: Callable[[Parameter], list[Any]]) -> Iterator[dict[str, Any]]:
+        """Runs through every combination of the values given for each parameter.
+
+        A parameter is in a combination only where it applies, so conditional spaces have no combination twice.
+
+        Args:
+            values: Returns the values to try of a parameter, at least one.
+
+        Yields:
+            Parameter names with values.
+        """
+        pending: list[list[Any]] = [[]]
+        while pending:
+            decided = pending.pop()
+            trail: dict[str, Any] = {}
+
+            def pick(parameter: Parameter, decided: list[Any] = decided, trail: dict[str, Any] = trail) -> Any:
+                position = len(trail)
+                if position < len(decided):
+                    value = decided[position]
+                else:
+                    value, *others = values(parameter)
+                    pending.extend([*trail.values(), other] for other in reversed(others))
+                trail[parameter.name] = value
+                return value
+
+            _build(self.root, pick)
+            yield trail
+
+    def corners(self, paths: Sequence[str]) -> Iterator[TrialConfig]:
+        """Builds every combination of the extremes of some settings, the others at their first value.
+
+        The rules of `pipeline.rules` are not checked.
+
+        Args:
+            paths: Places in the configuration.
+        """
+
+        def values(parameter: Parameter) -> list[Any]:
+            extremes = parameter.distribution.extremes()
+            return extremes if parameter.path in paths else extremes[:1]
+
+        for corner in self.combinations(values):
+            yield self.build(lambda parameter, corner=corner: corner[parameter.name], prove=False)  # type: ignore[misc]
+
+    def num_configurations(self) -> int | None:
+        """Returns how many configurations there are, or None if a range of floats makes them too many to count."""
+        return _count(self.root)
+
+
+def storable(option: Any) -> Scalar:
+    """Returns what a study's storage keeps for an option: itself, or JSON for a list."""
+    return json.dumps(option) if isinstance(option, list | tuple) else option
+
+
+def word(value: Any) -> str:
+    """Writes a value as YAML would, on one line."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return json.dumps(value)
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Turns nested mappings into one with dotted paths for names."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _suffix(step: float | None, log: bool) -> str:
+    return (f", step {step:g}" if step is not None else "") + (", log" if log else "")
+
+
+def _spread(low: float, high: float, points: int, log: bool) -> list[float]:
+    shares = [index / (points - 1) for index in range(points)]
+    if log:
+        return [low, *(math.exp(math.log(low) + s * math.log(high / low)) for s in shares[1:-1]), high]
+    return [low + share * (high - low) for share in shares]
+
+
+def _parameters(node: Node) -> Iterator[Parameter]:
+    match node:
+        case Parameter():
+            yield node
+        case Fields(fields):
+            for child in fields.values():
+                yield from _parameters(child)
+        case BlockChoice(kind, blocks):
+            yield kind
+            for block in blocks.values():
+                yield from _parameters(block)
+
+
+def _build(node: Node, pick: Pick) -> Any:
+    match node:
+        case Fixed(value):
+            return value
+        case Parameter():
+            return pick(node)
+        case Fields(fields):
+            return {name: _build(child, pick) for name, child in fields.items()}
+        case BlockChoice(kind, blocks):
+            return _build(blocks[pick(kind)], pick)
+
+
+def _count(node: Node) -> int | None:
+    match node:
+        case Fixed():
+            return 1
+        case Parameter():
+            return node.distribution.num_values()
+        case Fields(fields):
+            counts = [_count(child) for child in fields.values()]
+            return None if None in counts else math.prod(count for count in counts if count is not None)
+        case BlockChoice(_, blocks):
+            counts = [_count(block) for block in blocks.values()]
+            return None if None in counts else sum(count for count in counts if count is not None)

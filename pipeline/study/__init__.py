@@ -1,0 +1,1 @@
+"""Studies: configurations drawn, trained, pruned and kept, by one worker or many."""

@@ -1,0 +1,81 @@
+"""The study's storage: SQLite under the workspace by default, or any database that Optuna knows."""
+
+import sqlite3
+import warnings
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy
+
+from pipeline.errors import StudyError
+from pipeline.places import Places
+
+# How long a process waits for another one's write before it gives up.
+LOCK_TIMEOUT_SECONDS = 60
+
+
+def open_storage(url: str) -> optuna.storages.BaseStorage:
+    """Opens a storage, and makes its tables where they are missing; the first opening must happen in one process.
+
+    SQLite runs with a write-ahead log, so that readers and the writer do not wait for each other, and every
+    transaction takes the write lock at its start: Optuna reads and then writes, and two workers would otherwise draw
+    the same waiting trial.
+
+    Args:
+        url: A SQLAlchemy URL.
+
+    Raises:
+        StudyError: It cannot be opened.
+    """
+    try:
+        address = sqlalchemy.make_url(url)
+        if address.get_backend_name() != "sqlite":
+            return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+        if address.database:
+            Path(address.database).parent.mkdir(parents=True, exist_ok=True)
+            with sqlite3.connect(address.database) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")
+            connection.close()
+        storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": LOCK_TIMEOUT_SECONDS}})
+    except (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error, ImportError, OSError, RuntimeError) as error:
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise StudyError(f"the study storage {url} cannot be opened: {reason}") from None
+    sqlalchemy.event.listen(storage.engine, "connect", _configure)
+    sqlalchemy.event.listen(storage.engine, "begin", _begin)
+    storage.engine.dispose()  # connections made so far are not configured
+    return storage
+
+
+def _configure(connection: Any, record: Any) -> None:
+    connection.isolation_level = None  # the driver would begin transactions of its own, and too late
+    # With a write-ahead log NORMAL survives a killed process; only a power cut can lose the last commits.
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _begin(connection: sqlalchemy.Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def open_existing(places: Places) -> optuna.storages.BaseStorage:
+    """Opens a storage to look something up; makes none.
+
+    Raises:
+        StudyError: There is none.
+    """
+    if places.storage is None and not (places.workspace / "studies.db").exists():
+        raise StudyError(
+            f"no study in the workspace {places.workspace} yet: dnntune run makes one, or name --workspace"
+        )
+    return open_storage(places.storage_url)
+
+
+def study_names(storage: optuna.storages.BaseStorage) -> list[str]:
+    """Returns the names of all studies in a storage."""
+    return sorted(optuna.get_all_study_names(storage))
+
+
+def quiet_optuna() -> None:
+    """Silences Optuna's own log and its warnings about options that are called experimental."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)

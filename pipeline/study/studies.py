@@ -1,0 +1,125 @@
+"""Studies in their storage: made, gone on with, looked up."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from pipeline.errors import StudyError
+from pipeline.records import TrialResult
+from pipeline.schema import did_you_mean, shown
+from pipeline.space import Parameter, SearchSpace, flatten, storable
+from pipeline.study.storage import study_names
+from pipeline.study.trials import finish
+from pipeline.study_config import Grid, StudyConfig
+
+# User attributes of a study: its space as plain values (None if a function draws), and its metric.
+SPACE, METRIC = "space", "metric"
+
+
+def create_or_resume(
+    storage: optuna.storages.BaseStorage, name: str, settings: StudyConfig, space: SearchSpace | None
+) -> optuna.Study:
+    """Returns a study, made anew (its baselines or grid queued) or as it was left.
+
+    Args:
+        storage: Where it is kept.
+        name: Its name.
+        settings: How it searches.
+        space: What it searches; None if a function draws its configurations.
+
+    Raises:
+        StudyError: A study of this name searches another space or optimizes another metric.
+    """
+    source = None if space is None else plain_source(space)
+    if name in study_names(storage):
+        study = optuna.load_study(study_name=name, storage=storage)
+        _refuse_another(study, settings, source)
+        return study
+    study = optuna.create_study(study_name=name, storage=storage, direction=settings.direction)
+    study.set_user_attr(METRIC, settings.metric)
+    study.set_user_attr(SPACE, source)
+    for baseline in settings.baselines:
+        study.enqueue_trial({parameter: storable(value) for parameter, value in baseline.items()})
+    if isinstance(settings.sampler, Grid) and space is not None:
+        for point in grid(space, settings.sampler.points):
+            study.enqueue_trial({parameter: storable(value) for parameter, value in point.items()})
+    return study
+
+
+def plain_source(space: SearchSpace) -> dict[str, Any]:
+    """Returns a space as it was written, in values that a storage gives back unchanged."""
+    import json
+
+    source: dict[str, Any] = json.loads(json.dumps(space.source))
+    return source
+
+
+def grid(space: SearchSpace, points: int) -> list[dict[str, Any]]:
+    """Returns every combination, with at most so many values of a range; see `SearchSpace.combinations`."""
+
+    def values(parameter: Parameter) -> list[Any]:
+        return parameter.distribution.values(points)
+
+    return list(space.combinations(values))
+
+
+def num_trials(settings: StudyConfig, space: SearchSpace | None) -> int:
+    """Returns the trials of a study: those asked for, or as many as there are different configurations."""
+    if space is None:
+        return settings.trials
+    limits = [settings.trials]
+    if isinstance(settings.sampler, Grid):
+        limits.append(len(grid(space, settings.sampler.points)) + len(settings.baselines))
+    if (configurations := space.num_configurations()) is not None:
+        limits.append(configurations)
+    return min(limits)
+
+
+def load_study(storage: optuna.storages.BaseStorage, name: str) -> optuna.Study:
+    """Returns a study that exists.
+
+    Raises:
+        StudyError: There is none of this name; names those that exist.
+    """
+    names = study_names(storage)
+    if name not in names:
+        known = f"It has {', '.join(names)}" if names else "It is empty: dnntune run makes a study"
+        raise StudyError(f"no study named {name} in this storage{did_you_mean(name, names)}. {known}")
+    return optuna.load_study(study_name=name, storage=storage)
+
+
+def end_stale_trials(study: optuna.Study) -> list[int]:
+    """Ends the trials that a process which is no more left running, and queues them again; returns their numbers.
+
+    Only for the one process that has the study's lock.
+    """
+    stale = [trial.number for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))]
+    for number in stale:
+        finish(study, number, None, TrialResult("interrupted", reason="its process ended without a word"))
+    return stale
+
+
+def _refuse_another(study: optuna.Study, settings: StudyConfig, source: Mapping[str, Any] | None) -> None:
+    metric = study.user_attrs.get(METRIC)
+    if metric is None:
+        raise StudyError(f"study {study.study_name} was not made by dnntune. Give yours another name with --study NAME")
+    if metric != settings.metric:
+        raise StudyError(
+            f"study {study.study_name} optimizes {metric}, and not {settings.metric}. "
+            "Give yours another name with --study NAME"
+        )
+    theirs = study.user_attrs.get(SPACE)
+    if theirs == source:
+        return
+    old, new = flatten(theirs or {}), flatten(source or {})
+    changed = [path for path in dict.fromkeys([*old, *new]) if old.get(path) != new.get(path)]
+    differences = "; ".join(
+        f"{path} was {shown(old.get(path, 'not there'))}, is {shown(new.get(path, 'not there'))}"
+        for path in changed[:5]
+    )
+    raise StudyError(
+        f"study {study.study_name} searches another space ({differences}). A study keeps its space, so that its "
+        "trials compare: give yours another name with --study NAME"
+    )

@@ -1,0 +1,68 @@
+"""How a study stands, in plain values."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+
+from pipeline.records import Outcome
+from pipeline.study.trials import CONFIG, best_trial
+from pipeline.yaml_text import dump
+
+
+@dataclass(frozen=True)
+class Best:
+    """A study's best trial: its number, value, drawn parameters, and whole configuration."""
+
+    number: int
+    value: float
+    params: dict[str, Any]
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StudySummary:
+    """How a study stands.
+
+    Attributes:
+        study: Its name.
+        storage: URL of its storage.
+        tracking_uri: MLflow's tracking store.
+        trials: Number of trials by outcome.
+        num_left: Trials that it still needs.
+        best: Its best trial; None if none is complete.
+        seconds: Wall-clock time of the call.
+        interrupted: Whether the user ended it before its end.
+        tracking_error: What stopped the logging to MLflow, if anything did.
+    """
+
+    study: str
+    storage: str
+    tracking_uri: str
+    trials: dict[Outcome, int]
+    num_left: int
+    best: Best | None
+    seconds: float
+    interrupted: bool
+    tracking_error: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns plain values for another program."""
+        fields = dataclasses.asdict(self)
+        trials = {name: self.trials[name] for name in ("complete", "pruned", "diverged", "failed")}
+        return {**fields, "trials": trials}
+
+
+def best_of(study: optuna.Study) -> Best | None:
+    """Returns a study's best trial, or None if none is complete."""
+    trial = best_trial(study)
+    if trial is None:
+        return None
+    assert trial.value is not None
+    return Best(trial.number, trial.value, trial.params, trial.user_attrs[CONFIG])
+
+
+def config_text(config: dict[str, Any]) -> str:
+    """Writes a configuration (plain values) as a space file with nothing left to search."""
+    return dump({"space": config})

@@ -1,0 +1,80 @@
+"""What a study's storage knows of its trials, beyond what Optuna keeps by itself."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from pipeline.records import COUNTED, Outcome, TrialResult
+
+# User attributes: the configuration as plain values, and the TrialResult.
+CONFIG, RESULT = "config", "result"
+# Optuna knows three ends; ours are finer.
+STATES: dict[Outcome, TrialState] = {
+    "complete": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "diverged": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+    "interrupted": TrialState.FAIL,
+}
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+def result_of(trial: FrozenTrial) -> TrialResult | None:
+    """Returns how a trial ended, or None if it has not."""
+    fields = trial.user_attrs.get(RESULT)
+    return None if fields is None else TrialResult.from_json(fields)
+
+
+def outcome_of(trial: FrozenTrial) -> Outcome | None:
+    """Returns a trial's outcome, or None if it is waiting or running."""
+    result = result_of(trial)
+    return None if result is None else result.outcome
+
+
+def count_outcomes(trials: Sequence[FrozenTrial]) -> dict[Outcome, int]:
+    """Returns how many trials ended in each way, all ways listed."""
+    outcomes = [outcome_of(trial) for trial in trials]
+    return {outcome: outcomes.count(outcome) for outcome in STATES}
+
+
+def num_counted(trials: Sequence[FrozenTrial]) -> int:
+    """Returns how many of a study's trials are used up."""
+    return sum(outcome_of(trial) in COUNTED for trial in trials)
+
+
+def twin_of(study: optuna.Study, config: dict[str, Any]) -> FrozenTrial | None:
+    """Returns the finished trial that had the same configuration, if there is one."""
+    for trial in study.get_trials(deepcopy=False, states=FINISHED):
+        if trial.user_attrs.get(CONFIG) == config:
+            return trial
+    return None
+
+
+def finish(study: optuna.Study, number: int, config: dict[str, Any] | None, result: TrialResult) -> None:
+    """Records how a trial ended; an interrupted one is put in the queue, to be run again.
+
+    Args:
+        study: Its study.
+        number: Its number.
+        config: Its configuration as plain values; None if it never had one.
+        result: How it ended.
+    """
+    frozen = study.get_trials(deepcopy=False)[number]
+    trial = optuna.Trial(study, frozen._trial_id)
+    if config is not None:
+        trial.set_user_attr(CONFIG, config)
+    trial.set_user_attr(RESULT, result.to_json())
+    value = result.value if result.outcome == "complete" else None
+    study.tell(trial, value, state=STATES[result.outcome])
+    if result.outcome == "interrupted" and frozen.params:
+        study.enqueue_trial(frozen.params, user_attrs={"again": number})
+
+
+def best_trial(study: optuna.Study) -> FrozenTrial | None:
+    """Returns the best complete trial, the earliest of equals."""
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    sign = -1.0 if study.direction == optuna.study.StudyDirection.MAXIMIZE else 1.0
+    ranked = sorted(complete, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
+    return ranked[0] if ranked else None

@@ -1,0 +1,71 @@
+"""A worker: loads the data once, then runs trials for as long as it is given any."""
+
+import optuna
+import torch
+import torch._dynamo  # every optimizer imports it at its first step; better now, while the supervisor prepares
+
+from pipeline.config import DataConfig, TrialConfig
+from pipeline.data import load_data
+from pipeline.data.image_data import ImageData
+from pipeline.errors import DnntuneError
+from pipeline.records import DataSummary, WorkerFailed, WorkerReady
+from pipeline.study.objective import run_trial
+from pipeline.study.pruners import build_pruner
+from pipeline.study.samplers import build_sampler
+from pipeline.study.storage import open_storage, quiet_optuna
+from pipeline.study.task import Channel, Task
+from pipeline.training.device import choose_device, use_precision
+
+
+def work(task: Task, channel: Channel) -> None:
+    """Runs trials until there are no more.
+
+    An error that only the user can mend (no such device, broken data) is reported before the first trial.
+    """
+    quiet_optuna()
+    torch.set_num_threads(task.threads)
+    loaded: dict[DataConfig, ImageData] = {}
+
+    def load(config: TrialConfig) -> ImageData:
+        if config.data not in loaded:
+            loaded.clear()  # one data set at a time: they can be large
+            loaded[config.data] = load_data(config.data, data_dir=task.data_dir, device=device)
+        return loaded[config.data]
+
+    try:
+        device = choose_device(task.device)
+        use_precision(task.example.precision, device)
+        data = load(task.example)
+    except DnntuneError as error:
+        channel.emit(WorkerFailed(str(error)))
+        return
+    channel.emit(
+        WorkerReady(
+            DataSummary(
+                name=task.example.data.name,
+                num_train=len(data.train),
+                num_valid=len(data.valid),
+                num_classes=data.num_classes,
+                image_shape=data.image_shape,
+                device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+            )
+        )
+    )
+    # The study exists once the first trial is given.
+    study: optuna.Study | None = None
+    while channel.wait_for_trial():
+        if study is None:
+            study = optuna.load_study(study_name=task.study_name, storage=open_storage(task.storage))
+            study.pruner = build_pruner(task.study.pruner, max_epochs=task.example.epochs)
+        num_trials = len(study.get_trials(deepcopy=False))
+        study.sampler = build_sampler(
+            task.study.sampler, seed=task.study.seed, worker=task.worker, num_trials=num_trials
+        )
+        run_trial(
+            study,
+            sample=task.sample,
+            metric=task.study.metric,
+            load=load,
+            emit=channel.emit,
+            stopping=channel.stopping,
+        )

@@ -1,0 +1,163 @@
+"""The settings of a study: what it optimizes, for how long, and how it searches.
+
+The table rows that turn `SamplerConfig` and `PrunerConfig` into Optuna's objects are in `pipeline.study`.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from pipeline.config import Block, Monitor, tuple_from_list
+
+Direction = Literal["maximize", "minimize"]
+
+
+class StartupBlock(Block):
+    startup_trials: Annotated[int, Field(ge=0)] = 10
+    """Trials drawn at random (the baselines count) before the model is asked."""
+
+
+class Tpe(StartupBlock):
+    """Tree-structured Parzen estimator, over all parameters jointly, conditional ones in their groups: Bergstra et
+    al., NeurIPS 2011; Watanabe, 2023.
+    """
+
+    kind: Literal["tpe"] = "tpe"
+    candidates: PositiveInt = 24
+    """Points drawn from the model for each trial, of which the best is tried."""
+
+
+class Gp(StartupBlock):
+    """Gaussian process with expected improvement. Learns from complete trials only: use it with `pruner: none`."""
+
+    kind: Literal["gp"] = "gp"
+
+
+class CmaEs(StartupBlock):
+    """CMA-ES (Hansen, 2016), for numbers; choices and what hangs on them are drawn at random."""
+
+    kind: Literal["cmaes"] = "cmaes"
+    startup_trials: Annotated[int, Field(ge=0)] = 1
+    """Trials drawn at random first."""
+    sigma0: PositiveFloat | None = None
+    """Initial standard deviation; null: a sixth of the smallest range."""
+
+
+class Qmc(Block):
+    """A low-discrepancy sequence; choices and what hangs on them are drawn at random."""
+
+    kind: Literal["qmc"] = "qmc"
+    sequence: Literal["sobol", "halton"] = "sobol"
+    """Which sequence."""
+
+
+class Random(Block):
+    """Independent draws: Bergstra and Bengio, JMLR 2012."""
+
+    kind: Literal["random"] = "random"
+
+
+class Grid(Block):
+    """Every combination once, conditional parameters only where they apply."""
+
+    kind: Literal["grid"] = "grid"
+    points: Annotated[int, Field(ge=2)] = 3
+    """Values taken from a range of floats (or of more integers than this), evenly on its scale, ends included."""
+
+
+class PrunerBlock(Block):
+    patience: PositiveInt | None = None
+    """Prune only after this many epochs without improvement within the trial (Optuna's PatientPruner); null: at
+    once."""
+
+
+class NoPruning(Block):
+    kind: Literal["none"] = "none"
+
+
+class Patient(Block):
+    """Prunes a trial that has not improved on itself, whatever the others did."""
+
+    kind: Literal["patient"] = "patient"
+    patience: PositiveInt = 5
+    """Epochs without improvement."""
+    min_delta: NonNegativeFloat = 0.0
+    """What counts as an improvement, in the metric's unit."""
+
+
+class MedianBlock(PrunerBlock):
+    startup_trials: Annotated[int, Field(ge=0)] = 5
+    """Trials that must be complete before any is pruned."""
+    warmup_epochs: Annotated[int, Field(ge=0)] = 3
+    """Epochs of each trial in which it is not pruned. Give schedules that pay late (one_cycle, cosine) more."""
+
+
+class Median(MedianBlock):
+    """Prunes a trial whose best value so far is worse than the median of the others' at the same epoch."""
+
+    kind: Literal["median"] = "median"
+
+
+class Percentile(MedianBlock):
+    """As median, keeping another share."""
+
+    kind: Literal["percentile"] = "percentile"
+    percentile: Annotated[float, Field(gt=0.0, lt=100.0)] = 25.0
+    """The share of trials kept, in percent."""
+
+
+class HalvingBlock(PrunerBlock):
+    min_epochs: PositiveInt = 2
+    """Epochs that every trial gets."""
+    reduction_factor: Annotated[int, Field(ge=2)] = 3
+    """Of this many trials one is promoted to this many times the epochs."""
+
+
+class SuccessiveHalving(HalvingBlock):
+    """Asynchronous successive halving: Li et al., MLSys 2020."""
+
+    kind: Literal["successive_halving"] = "successive_halving"
+
+
+class Hyperband(HalvingBlock):
+    """Several successive halvings that prune from early to hardly ever: Li et al., JMLR 2018."""
+
+    kind: Literal["hyperband"] = "hyperband"
+
+
+SamplerConfig = Annotated[Tpe | Gp | CmaEs | Qmc | Random | Grid, Field(discriminator="kind")]
+PrunerConfig = Annotated[
+    NoPruning | Patient | Median | Percentile | SuccessiveHalving | Hyperband, Field(discriminator="kind")
+]
+Baselines = Annotated[tuple[dict[str, Any], ...], tuple_from_list]
+
+
+class StudyConfig(Block):
+    """How a study searches its space."""
+
+    name: Annotated[str, Field(pattern=r"^[\w.-]+$")] | None = None
+    """The study's name; null: the file's name without its ending."""
+    metric: Monitor = "valid_accuracy"
+    """What is optimized, measured at the best epoch; accuracy is maximized and loss minimized."""
+    trials: PositiveInt = 50
+    """Trials in all, over all calls: complete, pruned and diverged ones count, failed ones are made up for."""
+    timeout: PositiveFloat | None = None
+    """Seconds after which one call ends; null: not."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the sampler. With one worker a study repeats itself."""
+    sampler: SamplerConfig = Tpe()
+    """How configurations are drawn."""
+    pruner: PrunerConfig = Median()
+    """Which trials end early."""
+    baselines: Baselines = ()
+    """Configurations that run first, each a mapping of parameter names to values; what it leaves out is drawn."""
+
+    @property
+    def direction(self) -> Direction:
+        """The way in which the metric improves."""
+        return direction(self.metric)
+
+
+def direction(metric: Monitor) -> Direction:
+    """Returns the way in which a measure improves."""
+    return "maximize" if metric == "valid_accuracy" else "minimize"

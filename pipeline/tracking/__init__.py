@@ -1,0 +1,1 @@
+"""MLflow: its store, a study's runs, and their page."""

@@ -1,0 +1,51 @@
+"""What runs, parameters and metrics are called in MLflow."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.records import TrialResult
+from pipeline.space import flatten, word
+
+# MLflow's limit for a value.
+MAX_VALUE_LENGTH = 6000
+MAX_REASON_LENGTH = 500
+
+
+def run_name(number: int, config: Mapping[str, Any]) -> str:
+    """Returns a trial's name: its number and its network first, since MLflow cuts names at about 15 characters."""
+    model = config["model"]
+    width = model["width"]
+    shape = f"{model['hidden_layers']}x{width}" if isinstance(width, int) else "-".join(map(str, width))
+    return f"t{number:03d} {model['activation']} {shape} {config['optimizer']['kind']}"
+
+
+def params_of(config: Mapping[str, Any], log_scaled: frozenset[str]) -> dict[str, str]:
+    """Returns a configuration's settings under their paths, unset ones left out.
+
+    Args:
+        config: A configuration as plain values.
+        log_scaled: Paths whose base-10 logarithm is added.
+    """
+    flat = {path: value for path, value in flatten(config).items() if value is not None}
+    params = {path: word(value)[:MAX_VALUE_LENGTH] for path, value in flat.items()}
+    for path in log_scaled & flat.keys():
+        params[f"{path}.log10"] = f"{math.log10(flat[path]):.3f}"
+    return params
+
+
+def metrics_of(result: TrialResult) -> dict[str, float]:
+    """Returns a trial's final figures, those that it has."""
+    names = ("best_valid_accuracy", "best_valid_loss", "best_epoch", "epochs", "num_parameters", "samples_per_second")
+    figures = {name: getattr(result, name) for name in names} | {"seconds": result.seconds, "objective": result.value}
+    return {name: float(value) for name, value in figures.items() if value is not None}
+
+
+def tags_of(result: TrialResult) -> dict[str, str]:
+    """Returns what a trial's end is filtered by."""
+    tags: dict[str, str] = {"outcome": result.outcome}
+    if result.reason is not None:
+        tags["reason"] = result.reason[:MAX_REASON_LENGTH]
+    if result.same_as is not None:
+        tags["same_as"] = str(result.same_as)
+    return tags

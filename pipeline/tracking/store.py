@@ -1,0 +1,63 @@
+"""Where MLflow keeps runs: a SQLite file under the workspace by default, or a server."""
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.errors import TrackingError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+# Read by MLflow when it is imported.
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+}
+
+
+def prepare_environment() -> None:
+    """Sets what MLflow reads from the environment, without overruling the user."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+def open_client(uri: str) -> "MlflowClient":
+    """Opens a tracking store; makes the tables of a new database, which must happen in one process.
+
+    Raises:
+        TrackingError: It cannot be reached.
+    """
+    prepare_environment()
+    import sqlalchemy.exc
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    for name in ("mlflow", "alembic"):  # MLflow sets its own levels when it is imported
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        client = MlflowClient(tracking_uri=uri)
+        client.search_experiments(max_results=1)
+    except (MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise TrackingError(f"MLflow at {uri} cannot be used: {reason}. Check --tracking-uri") from None
+    return client
+
+
+def experiment_id(client: "MlflowClient", name: str, artifacts: Path | None) -> str:
+    """Returns the experiment of this name, made if there is none.
+
+    Args:
+        client: The store.
+        name: The experiment's name.
+        artifacts: Folder for its artifacts; None leaves it to the server.
+    """
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        location = None if artifacts is None else (artifacts / name).as_uri()
+        return str(client.create_experiment(name, artifact_location=location))
+    if experiment.lifecycle_stage == "deleted":
+        client.restore_experiment(experiment.experiment_id)
+    return str(experiment.experiment_id)

@@ -1,0 +1,74 @@
+"""Training. `start` unpacks a configuration into the plain arguments of the loop."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from pipeline.config import TrialConfig
+from pipeline.data.image_data import ImageData, LabeledImages
+from pipeline.models import build_model
+from pipeline.records import EpochResult
+from pipeline.training.clipping import build_clip
+from pipeline.training.device import use_precision
+from pipeline.training.loop import batches_per_epoch, evaluate, train
+from pipeline.training.optimizers import build_optimizer
+from pipeline.training.schedules import build_schedule
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training that is about to run.
+
+    Attributes:
+        model: The model; it holds the best epoch's weights once ``epochs`` has ended or is closed.
+        epochs: Trains while it is iterated; see `pipeline.training.loop.train`.
+        precision: Context for forward passes.
+    """
+
+    model: nn.Module
+    epochs: Iterator[EpochResult]
+    precision: AbstractContextManager[object]
+
+    def evaluate(self, images: LabeledImages) -> tuple[float, float]:
+        """Returns loss and accuracy on some images; see `pipeline.training.loop.evaluate`."""
+        return evaluate(self.model, images, self.precision)
+
+
+def start(config: TrialConfig, data: ImageData) -> Training:
+    """Builds the model, optimizer and schedule of a configuration.
+
+    PyTorch's global generator is seeded: two trainings in one process must run one after the other.
+
+    Raises:
+        DeviceError: The precision does not exist on the data's device.
+    """
+    device = data.train.labels.device
+    precision = use_precision(config.precision, device)
+    torch.manual_seed(config.seed)
+    model = build_model(config.model, image_shape=data.image_shape, num_classes=data.num_classes).to(device)
+    optimizer = build_optimizer(config.optimizer, model)
+    schedule = build_schedule(
+        config.schedule,
+        optimizer,
+        steps_per_epoch=batches_per_epoch(len(data.train), config.batch_size),
+        epochs=config.epochs,
+    )
+    epochs = train(
+        model,
+        data,
+        optimizer=optimizer,
+        schedule=schedule,
+        clip=build_clip(config.clip),
+        max_norm=config.max_norm,
+        batch_size=config.batch_size,
+        epochs=config.epochs,
+        monitor=config.early_stopping.monitor,
+        patience=config.early_stopping.patience,
+        min_delta=config.early_stopping.min_delta,
+        seed=config.seed,
+        precision=precision,
+    )
+    return Training(model, epochs, precision)
