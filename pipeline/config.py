@@ -320,6 +320,11 @@ class TrialConfig(Block):
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the initial weights, the batches' order and dropout."""
 
+    def plain(self) -> dict[str, Any]:
+        """Returns all settings as plain values that YAML and JSON can hold, the kind of a block first."""
+        plain: dict[str, Any] = _kind_first(self.model_dump(mode="json"))
+        return plain
+
     @model_validator(mode="after")
     def _obeys_the_rules(self, info: ValidationInfo) -> Self:
         from pipeline.rules import broken_rules  # the rules are about this class
@@ -329,3 +334,9 @@ class TrialConfig(Block):
         if broken := broken_rules(self):
             raise ValueError("; ".join(f"{path}: {message}" for path, message in broken))
         return self
+
+
+def _kind_first(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {name: _kind_first(value[name]) for name in sorted(value, key=lambda name: name != "kind")}

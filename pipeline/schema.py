@@ -54,9 +54,9 @@ def misfit(block: type[Block], field: str, value: Any) -> str | None:
 
 
 def did_you_mean(value: object, known: Iterable[str]) -> str:
-    """Returns a hint at the nearest known names, or nothing."""
-    near = difflib.get_close_matches(str(value), list(known), n=2, cutoff=0.6)
-    return f". Did you mean {' or '.join(near)}?" if near else ""
+    """Returns a hint at the nearest known name, or nothing."""
+    near = difflib.get_close_matches(str(value), list(known), n=1)
+    return f". Did you mean {near[0]}?" if near else ""
 
 
 def paths_ending_in(name: str, block: type[Block]) -> list[str]:
@@ -83,7 +83,7 @@ def _adapter(block: type[Block], field: str) -> TypeAdapter[Any]:
 def _rule(kind: str, message: str) -> str:
     if kind == "none_required":
         return "must be null"
-    return message.replace("Input should be", "must be").replace("valid ", "")
+    return message.replace("Input should be", "must be").replace("a valid integer", "an integer").replace("valid ", "")
 
 
 def _members(annotation: Any) -> Iterator[Any]:

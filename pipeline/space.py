@@ -255,6 +255,17 @@ def word(value: Any) -> str:
     return json.dumps(value)
 
 
+def without_kinds(name: str, kind_of: Callable[[str], Any]) -> str:
+    """Returns the place in the configuration of a parameter: its name without the kinds that it hangs on.
+
+    Args:
+        name: A parameter's name, such as ``optimizer.sgd.lr``.
+        kind_of: From the path of a kind, such as ``optimizer.kind``, to its value, or None if there is none.
+    """
+    parts = name.split(".")
+    return ".".join(part for index, part in enumerate(parts) if kind_of(".".join([*parts[:index], "kind"])) != part)
+
+
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Turns nested mappings into one with dotted paths for names."""
     flat: dict[str, Any] = {}

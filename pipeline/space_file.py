@@ -9,7 +9,7 @@ from pipeline.config import DataConfig, TrialConfig
 from pipeline.errors import Problem, SpaceError
 from pipeline.rules import RELEVANCES, RULES
 from pipeline.schema import did_you_mean, shown
-from pipeline.space import Fields, Parameter, SearchSpace
+from pipeline.space import Fields, Parameter, SearchSpace, without_kinds
 from pipeline.space_reader import SpaceReader
 from pipeline.study_config import StudyConfig
 from pipeline.yaml_text import Located, dump, locate, parse, read_text
@@ -145,14 +145,7 @@ def sample_configurations(space: SearchSpace, count: int, seed: int) -> Iterator
 
 def configuration_text(config: TrialConfig) -> str:
     """Writes a configuration as a space file with nothing left to search."""
-    return dump({"space": _kind_first(config.model_dump(mode="json"))})
-
-
-def _kind_first(value: Any) -> Any:
-    if not isinstance(value, dict):
-        return value
-    names = sorted(value, key=lambda name: name != "kind")
-    return {name: _kind_first(value[name]) for name in names}
+    return dump({"space": config.plain()})
 
 
 def find_space(source: str) -> Path:
@@ -229,8 +222,10 @@ def _baselines(
         baseline: dict[str, Any] = {}
         misfits: list[Problem] = []
         overridden = True
-        for name, item in node.value.items():
+        for written, item in node.value.items():
             value = item.plain()
+            # Where a kind has been fixed, what hangs on it is named without it.
+            name = without_kinds(written, lambda path: _fixed_value(space, path))
             if name not in parameters and _fixed_value(space, name) == value:
                 continue
             if (reason := _misfit(name, value, parameters, node.plain())) is not None:

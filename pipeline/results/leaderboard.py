@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.records import TrialResult
-from pipeline.space import flatten, word
+from pipeline.space import flatten, without_kinds, word
 from pipeline.study.trials import CONFIG, result_of
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def leaderboard(study: "optuna.Study", top: int) -> list[Entry]:
 
 def differences(entries: Sequence[Entry]) -> list[dict[str, str]]:
     """Returns, for each entry, its searched settings that are not the same in all: words by block (``model``, ...)."""
-    searched = {path for entry in entries for path in _searched_paths(entry.params)}
+    searched = {without_kinds(name, entry.params.get) for entry in entries for name in entry.params}
     flats = [{path: value for path, value in flatten(entry.config).items() if path in searched} for entry in entries]
     paths = list(dict.fromkeys(path for flat in flats for path in flat))
     differing = [path for path in paths if len({json.dumps(flat.get(path, "")) for flat in flats}) > 1]
@@ -52,16 +52,6 @@ def differences(entries: Sequence[Entry]) -> list[dict[str, str]]:
         {block: ", ".join(_words(flat, [p for p in differing if p.split(".")[0] == block])) for block in blocks}
         for flat in flats
     ]
-
-
-def _searched_paths(params: dict[str, Any]) -> list[str]:
-    """Returns where the drawn parameters stand in the configuration: their names without the kinds."""
-    paths = []
-    for name in params:
-        parts = name.split(".")
-        kept = [part for index, part in enumerate(parts) if params.get(".".join([*parts[:index], "kind"])) != part]
-        paths.append(".".join(kept))
-    return paths
 
 
 def _words(flat: dict[str, Any], paths: Sequence[str]) -> list[str]:

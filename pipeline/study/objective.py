@@ -65,7 +65,7 @@ def run_trial(
 
     try:
         config = sample(trial)
-        plain = config.model_dump(mode="json")
+        plain = config.plain()
         emit(TrialStarted(trial.number, trial.params, plain, started))
         if (twin := twin_of(study, plain)) is not None:
             result = _taken_over(twin)
@@ -89,7 +89,7 @@ def run_trial(
         result = ended("interrupted", f"after epoch {len(epochs)}")
     except Exception as error:  # recorded as the trial's outcome; the supervisor decides whether the study goes on
         result = ended("failed", f"{type(error).__name__}: {error}", traceback.format_exc())
-    finish(study, trial.number, plain, result)
+    finish(study, trial, plain, result)
     emit(TrialEnded(trial.number, result))
 
 

@@ -11,7 +11,7 @@ from pipeline.records import TrialResult
 from pipeline.schema import did_you_mean, shown
 from pipeline.space import Parameter, SearchSpace, flatten, storable
 from pipeline.study.storage import study_names
-from pipeline.study.trials import finish
+from pipeline.study.trials import finish, running_trial
 from pipeline.study_config import Grid, StudyConfig
 
 # User attributes of a study: its space as plain values (None if a function draws), and its metric.
@@ -97,7 +97,8 @@ def end_stale_trials(study: optuna.Study) -> list[int]:
     """
     stale = [trial.number for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))]
     for number in stale:
-        finish(study, number, None, TrialResult("interrupted", reason="its process ended without a word"))
+        result = TrialResult("interrupted", reason="its process ended without a word")
+        finish(study, running_trial(study, number), None, result)
     return stale
 
 

@@ -24,7 +24,7 @@ from pipeline.records import (
 )
 from pipeline.study.processes import WorkerProcess, start_worker
 from pipeline.study.task import Task
-from pipeline.study.trials import finish
+from pipeline.study.trials import finish, running_trial
 
 # As many failures with the same error, one after the other, end a study: the next trial would fail likewise.
 MAX_SAME_FAILURES = 3
@@ -193,7 +193,7 @@ class Supervisor:
                 result = TrialResult("failed", reason=worker.cause_of_death)
             if worker.trial is not None:
                 assert self.study is not None
-                finish(self.study, worker.trial, None, result)
+                finish(self.study, running_trial(self.study, worker.trial), None, result)
                 self.listen(TrialEnded(worker.trial, result))
             self._ended(worker, result)
         if worker.process.exitcode == 0 or self.stopping:

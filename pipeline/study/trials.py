@@ -52,24 +52,27 @@ def twin_of(study: optuna.Study, config: dict[str, Any]) -> FrozenTrial | None:
     return None
 
 
-def finish(study: optuna.Study, number: int, config: dict[str, Any] | None, result: TrialResult) -> None:
+def finish(study: optuna.Study, trial: optuna.Trial, config: dict[str, Any] | None, result: TrialResult) -> None:
     """Records how a trial ended; an interrupted one is put in the queue, to be run again.
 
     Args:
         study: Its study.
-        number: Its number.
+        trial: The trial, running.
         config: Its configuration as plain values; None if it never had one.
         result: How it ended.
     """
-    frozen = study.get_trials(deepcopy=False)[number]
-    trial = optuna.Trial(study, frozen._trial_id)
     if config is not None:
         trial.set_user_attr(CONFIG, config)
     trial.set_user_attr(RESULT, result.to_json())
     value = result.value if result.outcome == "complete" else None
     study.tell(trial, value, state=STATES[result.outcome])
-    if result.outcome == "interrupted" and frozen.params:
-        study.enqueue_trial(frozen.params, user_attrs={"again": number})
+    if result.outcome == "interrupted" and trial.params:
+        study.enqueue_trial(trial.params, user_attrs={"again": trial.number})
+
+
+def running_trial(study: optuna.Study, number: int) -> optuna.Trial:
+    """Returns a trial that another process left running, to be finished."""
+    return optuna.Trial(study, study.get_trials(deepcopy=False)[number]._trial_id)
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:

@@ -12,7 +12,7 @@ from pipeline.records import DataSummary, WorkerFailed, WorkerReady
 from pipeline.study.objective import run_trial
 from pipeline.study.pruners import build_pruner
 from pipeline.study.samplers import build_sampler
-from pipeline.study.storage import open_storage, quiet_optuna
+from pipeline.study.storage import RecentTrials, open_storage, quiet_optuna
 from pipeline.study.task import Channel, Task
 from pipeline.training.device import choose_device, use_precision
 
@@ -55,7 +55,7 @@ def work(task: Task, channel: Channel) -> None:
     study: optuna.Study | None = None
     while channel.wait_for_trial():
         if study is None:
-            study = optuna.load_study(study_name=task.study_name, storage=open_storage(task.storage))
+            study = optuna.load_study(study_name=task.study_name, storage=RecentTrials(open_storage(task.storage)))
             study.pruner = build_pruner(task.study.pruner, max_epochs=task.example.epochs)
         num_trials = len(study.get_trials(deepcopy=False))
         study.sampler = build_sampler(

@@ -30,7 +30,8 @@ def params_of(config: Mapping[str, Any], log_scaled: frozenset[str]) -> dict[str
     flat = {path: value for path, value in flatten(config).items() if value is not None}
     params = {path: word(value)[:MAX_VALUE_LENGTH] for path, value in flat.items()}
     for path in log_scaled & flat.keys():
-        params[f"{path}.log10"] = f"{math.log10(flat[path]):.3f}"
+        if flat[path] > 0:  # another kind of block may have the setting at 0
+            params[f"{path}.log10"] = f"{math.log10(flat[path]):.3f}"
     return params
 
 

@@ -1,0 +1,103 @@
+"""What a trial costs beyond its training: sampling, storage, pruning, MLflow, processes.
+
+A study of small trials runs with one worker, everything switched on (TPE, median pruner, SQLite, MLflow). Then the same
+configurations are trained again for as many epochs with the bare training loop, in this process. What the study took
+longer, by trial, is the overhead; the processor time of the supervisor, which logs to MLflow beside the worker, is
+given too.
+
+    python -m benchmarks.overhead --trials 200
+"""
+
+import argparse
+import resource
+import statistics
+import tempfile
+import time
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from pipeline.config import TrialConfig
+from pipeline.data import load_data
+from pipeline.places import Places
+from pipeline.records import DataSummary, Event, TrialEnded, TrialStarted
+from pipeline.space_file import Override, load_space
+from pipeline.study.run import run_study
+from pipeline.training import start
+
+SETTINGS = ["data.max_train_images=256", "epochs=10", "early_stopping.patience=6"]
+
+
+class Clock:
+    """Notes when trials start and end, and the supervisor's processor time."""
+
+    def __init__(self) -> None:
+        self.configs: dict[int, dict[str, object]] = {}
+        self.epochs: dict[int, int] = {}
+        self.ends: list[float] = []
+        self.began = 0.0
+        self.cpu_began = 0.0
+
+    def begin(self, study: str, *, total: int, counted: int, direction: str, data: DataSummary) -> None:
+        """The first trial is about to be given out."""
+        self.began, self.cpu_began = time.perf_counter(), _cpu_seconds()
+
+    def event(self, event: Event) -> None:
+        """A trial has started or ended."""
+        if isinstance(event, TrialStarted):
+            self.configs[event.number] = event.config
+        elif isinstance(event, TrialEnded):
+            self.epochs[event.number] = 0 if event.result.same_as is not None else event.result.epochs
+            self.ends.append(time.perf_counter())
+
+    def tick(self) -> None:
+        """Nothing to do."""
+
+
+def _cpu_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def bare_seconds(clock: Clock) -> list[float]:
+    """Returns how long each trial's training takes by itself, in the order of the trials."""
+    torch.set_num_threads(1)
+    configs = {number: TrialConfig.model_validate(config) for number, config in sorted(clock.configs.items())}
+    data = load_data(configs[0].data)
+    seconds = []
+    for number, config in configs.items():
+        began = time.perf_counter()
+        for _ in islice(start(config, data).epochs, clock.epochs[number]):
+            pass
+        seconds.append(time.perf_counter() - began)
+    return seconds
+
+
+def main() -> None:
+    """Runs the benchmark and prints its figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=200)
+    trials = parser.parse_args().trials
+    overrides = [*map(Override.parse, SETTINGS), Override("study.trials", str(trials), "--trials")]
+    file = load_space("digits_mlp", overrides)
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        run_study(
+            file.space, file.study, name="overhead", places=Places(Path(folder)), threads=1, device="cpu", watcher=clock
+        )
+        cpu = _cpu_seconds() - clock.cpu_began
+    walls = [later - earlier for earlier, later in zip([clock.began, *clock.ends], clock.ends, strict=False)]
+    bare = bare_seconds(clock)
+    extra = [1000 * (wall - alone) for wall, alone in zip(walls, bare, strict=True)]
+    last = extra[-min(50, trials) :]
+    print(f"{trials} trials, {sum(clock.epochs.values()) / trials:.1f} epochs each on average")
+    print(f"training alone, median: {1000 * statistics.median(bare):.1f} ms a trial")
+    for which, values in ((f"all {trials}", extra), (f"last {len(last)}", last)):
+        figures = f"mean {statistics.fmean(values):.1f} ms, median {statistics.median(values):.1f} ms a trial"
+        print(f"overhead, {which}: {figures}")
+    print(f"supervisor (MLflow, counting): {1000 * cpu / trials:.1f} ms of processor time a trial")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,282 @@
+"""Space files: what is read from them, and every mistake with its place, rule, value and remedy."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import AdamW, Dropout, Sgd, TrialConfig
+from pipeline.errors import SpaceError
+from pipeline.space_file import Override, SpaceFile, configuration_text, load_configuration, load_space, read_space
+from pipeline.yaml_text import parse
+
+SPACES = sorted((Path(__file__).parents[2] / "search_spaces").glob("*.yaml"))
+FULL = """
+study:
+  trials: 7
+  baselines:
+    - {model.activation: selu, optimizer.kind: sgd, optimizer.sgd.lr: 0.1}
+space:
+  data: {name: digits}
+  model:
+    activation: {choice: [relu, selu]}
+    width: {choice: [[32, 16], 64]}
+    dropout: {choice: [none, {kind: dropout, rate: {float: [0.1, 0.5]}}]}
+  optimizer:
+    choice:
+      - {kind: sgd, lr: {float: [1e-3, 0.5], log: true}}
+      - {kind: adamw, lr: {float: [1e-4, 1e-2], log: true}}
+"""
+
+
+def read(text: str, *settings: str) -> SpaceFile:
+    return read_space(parse(text, "f.yaml"), "f", [Override.parse(setting) for setting in settings])
+
+
+def messages(text: str, *settings: str) -> list[str]:
+    with pytest.raises(SpaceError) as caught:
+        read(text, *settings)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def space_of(inner: str) -> str:
+    return f"space:\n  data: {{name: digits}}\n  {inner}\n"
+
+
+def test_parameters_are_named_by_path_and_kind() -> None:
+    parameters = {p.name: p for p in read(FULL).space.parameters()}
+    assert list(parameters) == [
+        "model.activation",
+        "model.width",
+        "model.dropout.kind",
+        "model.dropout.dropout.rate",
+        "optimizer.kind",
+        "optimizer.sgd.lr",
+        "optimizer.adamw.lr",
+    ]
+    assert parameters["optimizer.sgd.lr"].path == "optimizer.lr"
+    assert parameters["optimizer.sgd.lr"].condition == ("optimizer.kind", "sgd")
+    assert parameters["model.activation"].condition is None
+
+
+def test_study_settings_are_read() -> None:
+    file = read(FULL)
+    assert file.name == "f"
+    assert file.study.trials == 7
+    assert file.study.baselines == ({"model.activation": "selu", "optimizer.kind": "sgd", "optimizer.sgd.lr": 0.1},)
+
+
+def test_a_bare_word_stands_for_a_block_with_its_defaults() -> None:
+    file = read(space_of("optimizer: sgd"))
+    assert next(file.space.corners([])).optimizer == Sgd()
+
+
+@pytest.mark.parametrize(
+    ("inner", "expected"),
+    [
+        ("epochs: 0", "f.yaml:3: epochs: must be greater than 0; got 0"),
+        ("epochs: '5'", "f.yaml:3: epochs: must be an integer; got '5'"),
+        ("hidden_layers: 3", "f.yaml:3: hidden_layers: unknown setting. It stands at model.hidden_layers"),
+        ("optimzer: sgd", "f.yaml:3: optimzer: unknown setting. Did you mean optimizer?"),
+        ("model: {activation: rleu}", "Did you mean relu"),
+        ("model: {width: {int: [100, 10]}}", "low must not be above high; got [100, 10]. Swap them"),
+        ("optimizer: {kind: sgd, lr: {float: [0, 1], log: true}}", "a log range must lie above 0; got low 0"),
+        ("optimizer: {kind: sgd, lr: {float: [0.0, 1]}}", "optimizer.lr: must be greater than 0; got 0.0"),
+        ("optimizer: {kind: sgd, momentum: {float: [0, 1]}}", "optimizer.momentum: must be less than 1; got 1.0"),
+        ("optimizer: {kind: sgd, lr: {float: [1e-3, .inf]}}", "two finite numbers"),
+        ("epochs: {int: [1, 2.5]}", "int needs [low, high], two whole numbers"),
+        ("epochs: {int: 5}", "int needs [low, high]"),
+        ("epochs: {int: [1, 10], step: 4}", "step must lead from 1 to 10; got 4"),
+        ("epochs: {int: [1, 10], step: 3, log: true}", "step and log exclude each other"),
+        ("epochs: {int: [1, 10], stepp: 3}", "Did you mean step?"),
+        ("epochs: {between: [1, 10]}", "must be a value, {int: [low, high]}"),
+        ("batch_size: {choice: [64, 64]}", "a choice may have each value once; got 64 again"),
+        ("batch_size: {choice: []}", "choice needs a list with at least one value"),
+        ("batch_size: {choice: [64, big]}", "batch_size: must be an integer; got 'big'"),
+        ("optimizer: {lr: 0.1}", "optimizer: a block needs a kind: one of sgd, rmsprop, adam, adamw, nadam"),
+        ("optimizer: {kind: adan}", "optimizer.kind: must be one of sgd, rmsprop, adam, adamw, nadam; got 'adan'"),
+        ("optimizer: {choice: [{lr: 0.1}]}", "each block of a choice needs a kind"),
+        ("optimizer: {choice: [sgd, {kind: sgd}]}", "a choice may have each kind once; got sgd again"),
+        ("optimizer: 3", "must be a block with a kind"),
+        ("early_stopping: off", "early_stopping: must be a mapping of settings; got 'off'"),
+        ("data2: {}", "data2: unknown setting. Did you mean data?"),
+        # settings that cannot work together
+        (
+            "{schedule: {kind: performance, patience: 5}, early_stopping: {patience: 5}}",
+            "early_stopping.patience: must be larger than schedule.patience",
+        ),
+        (
+            "model: {activation: relu, dropout: {kind: dropout, variant: alpha}}",
+            "model.dropout.variant: alpha dropout keeps SELU's mean and variance",
+        ),
+        ("optimizer: {kind: sgd, momentum: 0.0, nesterov: true}", "Nesterov's gradient needs momentum above 0"),
+        ("batch_size: 1", "batch normalization needs at least 2 images in a batch; got 1"),
+        ("model: {hidden_layers: 2, width: [10, 20, 30]}", "got 3 numbers for 2 layers"),
+        ("schedule: {kind: piecewise, boundaries: [5], factors: [0.1, 0.01]}", "one factor for each boundary"),
+        ("schedule: {kind: piecewise, boundaries: [5, 3], factors: [0.1, 0.01]}", "boundaries ascend"),
+        ("schedule: {kind: cosine, warmup_epochs: 20.0}", "the warm-up must be shorter than the training of 20 epochs"),
+        # settings without any effect
+        ("model: {elu_alpha: 2.0}", "model.elu_alpha: has no effect here: set model.activation: elu"),
+        ("model: {batch_norm: none, batch_norm_alpha: 0.5}", "model.batch_norm_alpha: has no effect here"),
+    ],
+)
+def test_mistakes(inner: str, expected: str) -> None:
+    text = space_of(inner) if not inner.startswith("{s") else f"space: {{data: {{name: digits}}, {inner[1:]}\n"
+    found = messages(text)
+    assert any(expected in message for message in found), found
+
+
+def test_a_rule_is_proven_for_every_draw_and_not_for_a_sample() -> None:
+    # one patience of a thousand breaks the rule
+    inner = "schedule: {kind: performance, patience: {int: [1, 1000]}}\n  early_stopping: {patience: 1000}"
+    (message,) = messages(space_of(inner))
+    assert "the space can draw a configuration that breaks a rule" in message
+    assert "got 1000 with schedule.patience 1000" in message
+
+
+def test_a_rule_is_not_held_against_combinations_that_cannot_be_drawn() -> None:
+    inner = "schedule: {choice: [constant, {kind: performance, patience: 2}]}\n  early_stopping: {patience: 3}"
+    assert read(space_of(inner)).space.num_configurations() == 2
+
+
+def test_all_mistakes_are_reported_at_once() -> None:
+    text = """
+study: {trials: 0, sampler: tpee, metric: acc}
+space:
+  data: {name: digitz}
+  model: {widht: 3}
+  epochs: {int: [5, 1]}
+extra: 1
+"""
+    found = "\n".join(messages(text))
+    for place in ("f.yaml:2: study.trials", "study.sampler.kind", "study.metric", "f.yaml:4: data.name"):
+        assert place in found
+    for place in ("f.yaml:5: model.widht", "f.yaml:6: epochs", "f.yaml:7: extra"):
+        assert place in found
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "must have a block named space; got None"),
+        ("- 1", "must have a block named space"),
+        ("study: {}", "space: is missing"),
+        ("space: {}", "data: is missing: a space needs data"),
+        (
+            "model: {}\nspace: {data: {name: digits}}",
+            "model: unknown: a file has study: and space:. It belongs under space:",
+        ),
+        ("space: {data: {}}", "data.name: is missing"),
+        ("space: {data: {name: arrays}}", "arrays needs data.path"),
+        ("space: {data: {name: digits, path: x}}", "data.path: has no effect here"),
+        ("study: {trials: {int: [1, 2]}}\nspace: {data: {name: digits}}", "study.trials: cannot be searched"),
+    ],
+)
+def test_mistakes_of_the_whole_file(text: str, expected: str) -> None:
+    found = messages(text)
+    assert any(expected in message for message in found), found
+
+
+@pytest.mark.parametrize(
+    ("baseline", "expected"),
+    [
+        ("{model.activation: tanh}", "study.baselines.model.activation: a baseline lies in the space (relu | selu)"),
+        ("{optimizer.kind: sgd, optimizer.sgd.lr: 0.9}", "lies in the space (float 0.001 to 0.5, log); got 0.9"),
+        ("{optimizer.sgd.lr: 0.1}", "exists only with optimizer.kind = sgd: the baseline must say so"),
+        ("{optimizer.kind: adamw, optimizer.sgd.lr: 0.1}", "exists only with optimizer.kind = sgd"),
+        ("{model.activaton: relu}", "Did you mean model.activation?"),
+    ],
+)
+def test_a_baseline_lies_in_the_space(baseline: str, expected: str) -> None:
+    text = FULL.replace("{model.activation: selu, optimizer.kind: sgd, optimizer.sgd.lr: 0.1}", baseline)
+    (message,) = messages(text)
+    assert expected in message
+
+
+@pytest.mark.parametrize(
+    ("setting", "left"),
+    [
+        ("optimizer.kind=sgd", "optimizer.lr"),
+        ("optimizer.sgd.lr={float: [0.1, 0.2]}", "optimizer.sgd.lr"),
+        ("optimizer={kind: rmsprop, alpha: {float: [0.5, 0.9]}}", "optimizer.alpha"),
+    ],
+)
+def test_set_reaches_into_choices(setting: str, left: str) -> None:
+    names = [p.name for p in read(FULL, setting).space.parameters()]
+    assert left in names
+
+
+def test_set_fixes_a_leaf_and_leaves_out_the_baselines_it_rules_out() -> None:
+    file = read(FULL, "model.activation=relu", "epochs={int: [3, 9]}", "study.trials=3", "clip.kind=norm")
+    names = [p.name for p in file.space.parameters()]
+    assert "model.activation" not in names
+    assert "epochs" in names
+    assert file.study.trials == 3
+    assert file.study.baselines == ()
+    assert "baseline 1 is left out: --set has ruled out" in file.notices[0]
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("epochs", "--set epochs: must be path=value"),
+        ("epochs=0", "--set epochs=0: epochs: must be greater than 0; got 0"),
+        ("epoch=3", "--set epoch=3: epoch: unknown setting. Did you mean epochs?"),
+        ("optimizer.lr=0.1", "it is a choice here: set .kind, or name the kind before .lr"),
+        ("study.trials=[", "--set study.trials=[: is not YAML"),
+    ],
+)
+def test_mistakes_on_the_command_line(setting: str, expected: str) -> None:
+    (message,) = messages(FULL, setting)
+    assert expected in message
+
+
+@pytest.mark.parametrize("file", SPACES, ids=lambda file: file.stem)
+def test_every_space_that_comes_with_dnntune_is_sound(file: Path) -> None:
+    loaded = load_space(str(file))
+    assert loaded.name == file.stem
+    assert loaded.space.parameters()
+    assert loaded.study.baselines
+
+
+@pytest.mark.parametrize("file", SPACES, ids=lambda file: file.stem)
+def test_a_configuration_is_a_space_with_nothing_to_search(file: Path) -> None:
+    for config in load_space(str(file)).space.corners(["model.dropout.kind", "optimizer.kind", "schedule.kind"]):
+        again = read(configuration_text(config))
+        assert again.space.parameters() == []
+        assert again.space.num_configurations() == 1
+        assert next(again.space.corners([])) == config
+
+
+def test_a_file_with_something_to_search_is_no_configuration(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(FULL)
+    with pytest.raises(SpaceError, match=r"has 7 parameters: model\.activation, model\.width") as caught:
+        load_configuration(str(tmp_path / "s.yaml"))
+    assert "Fix them with --set, or search them with dnntune run" in str(caught.value)
+
+
+def test_a_space_is_found_by_its_bare_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_space("digits_mlp").name == "digits_mlp"
+    (tmp_path / "search_spaces").mkdir()
+    (tmp_path / "search_spaces" / "digits_mlp.yaml").write_text(FULL)
+    assert load_space("digits_mlp").study.trials == 7
+    with pytest.raises(SpaceError, match=r"no such file\. Did you mean digits_mlp"):
+        load_space("digit_mlp")
+
+
+def test_more_dropout_than_layers_means_all_of_them() -> None:
+    inner = "model: {hidden_layers: 2, dropout: {kind: dropout, last_layers: 3}}"
+    config = next(read(space_of(inner)).space.corners([]))
+    assert isinstance(config.model.dropout, Dropout)
+    assert config.model.dropout.last_layers == 3
+
+
+def test_configurations_are_compared_and_frozen() -> None:
+    config = TrialConfig.model_validate({"data": {"name": "digits"}, "optimizer": {"kind": "adamw", "lr": 0.1}})
+    assert config.optimizer == AdamW(lr=0.1)
+    with pytest.raises(ValueError, match="frozen"):
+        config.epochs = 3  # type: ignore[misc]
+    with pytest.raises(ValueError, match=r"early_stopping\.patience"):
+        TrialConfig.model_validate(
+            {"data": {"name": "digits"}, "schedule": {"kind": "performance"}, "early_stopping": {"patience": 2}}
+        )
