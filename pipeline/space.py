@@ -174,7 +174,7 @@ class SearchSpace:
             pick: Returns a parameter's value.
             prove: Whether to check the rules of `pipeline.rules`.
         """
-        return TrialConfig.model_validate(_build(self.root, pick), context={"prove": prove})
+        return TrialConfig.model_validate(assemble(self.root, pick), context={"prove": prove})
 
     def sample(self, trial: "optuna.Trial") -> TrialConfig:
         """Draws a configuration; only the parameters that apply are asked of the trial."""
@@ -217,7 +217,7 @@ class SearchSpace:
                 trail[parameter.name] = value
                 return value
 
-            _build(self.root, pick)
+            assemble(self.root, pick)
             yield trail
 
     def corners(self, paths: Sequence[str]) -> Iterator[TrialConfig]:
@@ -301,16 +301,17 @@ def _parameters(node: Node) -> Iterator[Parameter]:
                 yield from _parameters(block)
 
 
-def _build(node: Node, pick: Pick) -> Any:
+def assemble(node: Node, pick: Pick) -> Any:
+    """Returns a tree as plain values, each parameter with the value that ``pick`` returns for it."""
     match node:
         case Fixed(value):
             return value
         case Parameter():
             return pick(node)
         case Fields(fields):
-            return {name: _build(child, pick) for name, child in fields.items()}
+            return {name: assemble(child, pick) for name, child in fields.items()}
         case BlockChoice(kind, blocks):
-            return _build(blocks[pick(kind)], pick)
+            return assemble(blocks[pick(kind)], pick)
 
 
 def _count(node: Node) -> int | None:

@@ -9,7 +9,7 @@ from pipeline.config import DataConfig, TrialConfig
 from pipeline.errors import Problem, SpaceError
 from pipeline.rules import RELEVANCES, RULES
 from pipeline.schema import did_you_mean, shown
-from pipeline.space import Fields, Parameter, SearchSpace, without_kinds
+from pipeline.space import Fields, Parameter, SearchSpace, assemble, without_kinds
 from pipeline.space_reader import SpaceReader
 from pipeline.study_config import StudyConfig
 from pipeline.yaml_text import Located, dump, locate, parse, read_text
@@ -101,7 +101,7 @@ def read_space(tree: Located, name: str, overrides: Sequence[Override] = ()) -> 
     if "space" not in tree.value:
         problems.append(Problem("space", "is missing: what to search, or one configuration", tree.origin))
     study_node = tree.value.get("study", Located({}, tree.origin))
-    settings.block(study_node, StudyConfig, "study.")
+    study_fields = settings.block(study_node, StudyConfig, "study.")
     root = reader.block(tree.value.get("space", Located({"data": locate({"name": "digits"}, "")}, "")), TrialConfig)
     problems += settings.problems + reader.problems
     if problems:
@@ -112,7 +112,8 @@ def read_space(tree: Located, name: str, overrides: Sequence[Override] = ()) -> 
     problems += _broken_rules(space, reader.origins, tree.value["space"].origin)
     if problems:
         raise SpaceError(problems)
-    study = StudyConfig.model_validate({**study_node.plain(), "baselines": baselines})
+    plain = assemble(study_fields, lambda parameter: None)  # a study has no parameters
+    study = StudyConfig.model_validate({**plain, "baselines": baselines})
     return SpaceFile(study.name or name, study, space, notices)
 
 

@@ -1,10 +1,36 @@
-"""What the tests share: small data made on the spot, and a clean environment."""
+"""What the tests share: a clean environment, workspaces, and the command line."""
 
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.data.idx import DEBIAN_FASHION_MNIST
+from pipeline.places import Places
+from pipeline.tracking.store import open_client
+
+Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+
+SMALL_SPACE = """
+study: {trials: 6, seed: 1, pruner: none}
+space:
+  data: {name: digits, max_train_images: 300}
+  model:
+    hidden_layers: {int: [1, 2]}
+    width: 16
+    activation: {choice: [relu, selu]}
+  optimizer:
+    choice:
+      - {kind: sgd, lr: {float: [1e-2, 0.3], log: true}}
+      - {kind: adamw, lr: {float: [1e-3, 2e-2], log: true}}
+  epochs: 4
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -20,3 +46,62 @@ def fashion_mnist() -> Path:
     if not DEBIAN_FASHION_MNIST.is_dir():
         pytest.skip("needs the real Fashion-MNIST: apt-get install dataset-fashion-mnist")
     return DEBIAN_FASHION_MNIST
+
+
+@pytest.fixture(scope="session")
+def mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A MLflow database with its tables and nothing else; to make one takes seconds."""
+    places = Places(tmp_path_factory.mktemp("mlflow"))
+    open_client(places.tracking_url)
+    return places.workspace / "mlflow.db"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, mlflow_tables: Path) -> Path:
+    """A workspace in which nothing has run."""
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    shutil.copy(mlflow_tables, folder / "mlflow.db")
+    return folder
+
+
+@pytest.fixture
+def space_file(tmp_path: Path) -> Path:
+    """A space whose trials take a moment."""
+    file = tmp_path / "small.yaml"
+    file.write_text(SMALL_SPACE)
+    return file
+
+
+@pytest.fixture(scope="session")
+def cli() -> Cli:
+    """Runs ``dnntune`` in a process of its own, as a user does."""
+
+    def run(
+        *arguments: object, stdin: str | None = None, cwd: Path | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "pipeline", *map(str, arguments)],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            cwd=cwd,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+            check=False,
+            timeout=240,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, mlflow_tables: Path, cli: Cli) -> dict[str, Any]:
+    """A study of six trials that two workers have run: what it printed, its workspace and its file."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "runs").mkdir()
+    shutil.copy(mlflow_tables, folder / "runs" / "mlflow.db")
+    (folder / "small.yaml").write_text(SMALL_SPACE)
+    done = cli("run", folder / "small.yaml", "--workers", 2, "--workspace", folder / "runs", "--json")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    return {"json": json.loads(lines[-1]), "done": done, "workspace": folder / "runs", "file": folder / "small.yaml"}

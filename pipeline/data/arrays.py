@@ -22,20 +22,28 @@ def read_arrays(part: Part, config: DataConfig, folders: Sequence[Path]) -> Imag
     (images, values). Whole numbers from 0 to 255 are held as bytes, anything else as float32. Labels count from 0.
     """
     assert config.path is not None
-    file = Path(config.path)
+    file = Path(config.path).expanduser()
     try:
         with np.load(file, allow_pickle=False) as archive:
-            if f"x_{part}" not in archive or f"y_{part}" not in archive:
-                if part != "train":
-                    return None
+            missing = [name for name in (f"x_{part}", f"y_{part}") if name not in archive]
+            if len(missing) == 2 and part != "train":
+                return None
+            if missing:
                 found = ", ".join(archive) or "nothing"
-                raise DataError(f"{file}: needs the arrays x_train and y_train; it holds {found}")
+                raise DataError(f"{file}: needs the arrays x_{part} and y_{part}; it holds {found}")
             pixels, labels = archive[f"x_{part}"], archive[f"y_{part}"]
-            num_classes = int(np.max(archive["y_train"], initial=0)) + 1
-    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{file}: cannot be read as .npz: {error}") from None
-    if not np.issubdtype(labels.dtype, np.integer) or labels.ndim != 1:
-        raise DataError(f"{file}: y_{part} must be whole numbers, (images,); got {labels.dtype}, {labels.shape}")
+            train_labels = labels if part == "train" else archive["y_train"]
+    except (OSError, EOFError, KeyError, RuntimeError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{file}: cannot be read as .npz: {error}. Write it with numpy.savez") from None
+    for name, values in (("y_train", train_labels), (f"y_{part}", labels)):
+        if not np.issubdtype(values.dtype, np.integer) or values.ndim != 1:
+            raise DataError(f"{file}: {name} must be whole numbers, (images,); got {values.dtype}, {values.shape}")
+    num_classes = int(train_labels.max(initial=0)) + 1
+    if num_classes > max(len(train_labels), 1):  # said here: a stray label of 2^32 would need as many names
+        raise DataError(
+            f"{file}: every class needs images; y_train has {len(train_labels)} labels and the label "
+            f"{num_classes - 1}. Number the classes from 0, without gaps"
+        )
     names = tuple(str(label) for label in range(num_classes))
     return Images(_pixels(pixels, f"{file}: x_{part}"), labels.astype(np.int64), names, f"{file}: {part}")
 

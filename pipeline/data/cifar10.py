@@ -1,5 +1,6 @@
 """CIFAR-10 in its Python version: five training batches and a test batch, each a pickled dictionary."""
 
+import codecs
 import io
 import pickle
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ def read_cifar10(part: Part, config: DataConfig, folders: Sequence[Path]) -> Ima
     if part == "valid":
         return None
     first = find_file([f"{FOLDER}/{FILES[part][0]}", FILES[part][0]], folders)
-    folder = first.parent if first is not None else download("CIFAR10", _fetch, folders) / FOLDER
+    folder = first.parent if first is not None else download("CIFAR10", FOLDER, _fetch, folders) / FOLDER
     batches = [_read_batch(folder / file) for file in FILES[part]]
     pixels = np.concatenate([batch[0] for batch in batches])
     labels = np.concatenate([batch[1] for batch in batches])
@@ -37,28 +38,64 @@ def _fetch(root: str) -> None:
     torchvision.datasets.CIFAR10(root, download=True)
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Unpickles dictionaries of arrays and nothing that could run code."""
+class _PickledType:
+    """Stands in for `numpy.dtype`."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self.code = arguments[0] if arguments else None
+
+    def __setstate__(self, state: Any) -> None:
+        """Takes nothing: one byte has neither fields nor byte order."""
+
+
+class _PickledArray:
+    """Stands in for `numpy.ndarray`, which would trust the file with its memory: a damaged one crashes Python."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self.pixels = np.empty(0, np.uint8)
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, kind, column_major, content = state
+        if getattr(kind, "code", None) not in ("u1", b"u1"):
+            raise ValueError("its array does not hold bytes")
+        content = content.encode("latin1") if isinstance(content, str) else content
+        self.pixels = np.frombuffer(content, np.uint8).reshape(shape, order="F" if column_major else "C")
+
+
+# What unpickling a damaged file raises; a wrong length can ask for any amount of memory.
+_DAMAGE = (
+    pickle.UnpicklingError, EOFError, LookupError, TypeError, ValueError, AttributeError, OverflowError, MemoryError,
+)  # fmt: skip
+# Python 2 wrote the real batches; the others are what today's Python and NumPy write for the same dictionary.
+_STAND_INS = {
+    ("numpy.core.multiarray", "_reconstruct"): _PickledArray,
+    ("numpy._core.multiarray", "_reconstruct"): _PickledArray,
+    ("numpy", "ndarray"): _PickledArray,
+    ("numpy", "dtype"): _PickledType,
+    ("_codecs", "encode"): codecs.encode,
+}
+
+
+class _BatchUnpickler(pickle.Unpickler):
+    """Unpickles dictionaries of arrays of bytes and nothing that could run code."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
-            return super().find_class("numpy._core.multiarray", name)
-        if (module, name) in (("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")):
-            return super().find_class(module, name)
-        raise pickle.UnpicklingError(f"it names {module}.{name}, which no batch of CIFAR-10 does")
+        if (module, name) not in _STAND_INS:
+            raise pickle.UnpicklingError(f"it names {module}.{name}, which no batch of CIFAR-10 does")
+        return _STAND_INS[module, name]
 
 
 def _read_batch(file: Path) -> tuple[Any, Any]:
     try:
-        batch = _ArrayUnpickler(io.BytesIO(file.read_bytes()), encoding="latin1").load()
-        pixels = np.asarray(batch["data"])
+        batch = _BatchUnpickler(io.BytesIO(file.read_bytes()), encoding="latin1").load()
+        pixels = batch["data"].pixels
         labels = np.asarray(batch["labels"], dtype=np.int64)
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror}. Fetch CIFAR-10 again") from None
-    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except _DAMAGE as error:
         raise DataError(f"{file}: is not a batch of CIFAR-10: {error or 'truncated'}. Fetch it again") from None
-    if pixels.dtype != np.uint8 or pixels.ndim != 2 or pixels.shape[1] != BYTES_PER_IMAGE:
-        raise DataError(f"{file}: data must be bytes, (images, {BYTES_PER_IMAGE}); got {pixels.dtype}, {pixels.shape}")
-    if len(labels) != len(pixels):
-        raise DataError(f"{file}: needs one label for each image; got {len(pixels)} images and {len(labels)} labels")
+    if pixels.ndim != 2 or pixels.shape[1] != BYTES_PER_IMAGE:
+        raise DataError(f"{file}: data must be (images, {BYTES_PER_IMAGE}); got {pixels.shape}. Fetch it again")
+    if labels.shape != pixels.shape[:1]:
+        raise DataError(f"{file}: needs one label for each image; got {len(pixels)} images and labels {labels.shape}")
     return pixels.reshape(-1, 3, 32, 32), labels

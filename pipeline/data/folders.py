@@ -1,7 +1,9 @@
 """Where data sets are looked for, and where they are downloaded to."""
 
 import os
+import tempfile
 from collections.abc import Callable, Sequence
+from http.client import HTTPException
 from pathlib import Path
 
 from pipeline.errors import DataError
@@ -24,11 +26,12 @@ def find_file(names: Sequence[str], folders: Sequence[Path]) -> Path | None:
     return None
 
 
-def download(what: str, fetch: Callable[[str], object], folders: Sequence[Path]) -> Path:
-    """Downloads a data set into the first folder, one process at a time.
+def download(what: str, product: str, fetch: Callable[[str], object], folders: Sequence[Path]) -> Path:
+    """Downloads a data set into the first folder, one process at a time, whole or not at all.
 
     Args:
         what: The data set's name, for messages.
+        product: Folder that `fetch` makes in the folder it is given.
         fetch: Downloads into the folder it is given, verifying checksums; does nothing where all is there.
         folders: See `data_folders`.
 
@@ -41,8 +44,13 @@ def download(what: str, fetch: Callable[[str], object], folders: Sequence[Path])
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f".{what}.lock"):
-            fetch(str(folder))
-    except (OSError, RuntimeError) as error:  # torchvision raises both: no network, a wrong checksum
+            if (folder / product).exists():  # in part; or another process has fetched it meanwhile
+                fetch(str(folder))
+            else:  # elsewhere first: who looks for the files finds none of them half written
+                with tempfile.TemporaryDirectory(dir=folder, prefix=f".{what}-") as unfinished:
+                    fetch(unfinished)
+                    (Path(unfinished) / product).rename(folder / product)
+    except (OSError, RuntimeError, HTTPException) as error:  # torchvision's: no network, a wrong checksum, no answer
         raise DataError(
             f"{what} is in none of {', '.join(map(str, folders))} and cannot be downloaded: {error}. "
             f"Put its files there, or name their folder with --data-dir or ${ENVIRONMENT_VARIABLE}"

@@ -42,7 +42,7 @@ def _read(
     files = {kind: f"{_STEMS[part]}-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1")}
     found = {kind: _find(file, name, [*folders, *also]) for kind, file in files.items()}
     if None in found.values():
-        folder = download(name, lambda root: _fetch(name, root), folders)
+        folder = download(name, name, lambda root: _fetch(name, root), folders)
         found = {kind: _find(file, name, [folder]) for kind, file in files.items()}
     files_there = [file for file in found.values() if file is not None]
     if len(files_there) < len(files):
@@ -53,7 +53,7 @@ def _read(
 
 def _find(file: str, name: str, folders: Sequence[Path]) -> Path | None:
     """Finds a file where torchvision keeps it, or directly in the folder."""
-    places = [file, f"{file}.gz", f"{name}/raw/{file}", f"{name}/raw/{file}.gz"]
+    places = [f"{name}/raw/{file}", f"{name}/raw/{file}.gz", file, f"{file}.gz"]
     return find_file(places, folders)
 
 

@@ -37,7 +37,8 @@ class LabeledImages:
         return self._standardized(self.images[start:stop]), self.labels[start:stop]
 
     def _standardized(self, images: Tensor) -> Tensor:
-        return images.to(torch.float32).sub_(self.mean).mul_(self.scale)
+        # A slice of float32 images is the data set itself: without the copy, it would be standardized in place.
+        return images.to(torch.float32, copy=True).sub_(self.mean).mul_(self.scale)
 
 
 @dataclass(frozen=True)

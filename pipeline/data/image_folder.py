@@ -17,10 +17,11 @@ DEFAULT_SIZE = 64
 def read_image_folder(part: Part, config: DataConfig, folders: Sequence[Path]) -> Images | None:
     """Reads every image that Pillow can read, as RGB, resized to `image_size` (bilinear), turned as EXIF says.
 
-    A folder is a class; hidden files and files that have no image's ending are passed over.
+    A folder is a class; what is hidden (its name begins with a dot) and files without an image's ending are passed
+    over.
     """
     assert config.path is not None
-    root = Path(config.path)
+    root = Path(config.path).expanduser()
     class_names = _class_names(root / "train")
     if not (root / part).is_dir():
         return None
@@ -57,7 +58,11 @@ def _image_files(folder: Path) -> list[Path]:
         return []
     endings = Image.registered_extensions()
     return sorted(
-        file for file in folder.rglob("*") if file.suffix.lower() in endings and file.name[0] != "." and file.is_file()
+        file
+        for file in folder.rglob("*")
+        if file.suffix.lower() in endings
+        and not any(name.startswith(".") for name in file.relative_to(folder).parts)
+        and file.is_file()
     )
 
 
@@ -67,8 +72,10 @@ def _read_image(file: Path, size: int) -> Any:
     try:
         with Image.open(file) as image:
             image.draft("RGB", (size, size))  # lets the JPEG decoder skip detail that resizing would drop
+            if image.mode[0] in "IF":  # Pillow would cut them off at 255
+                raise ValueError(f"it has more than 8 bits a channel (mode {image.mode})")
             turned = ImageOps.exif_transpose(image)
             pixels = np.asarray(turned.convert("RGB").resize((size, size), Image.Resampling.BILINEAR))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, RuntimeError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{file}: cannot be read as an image: {error}. Repair or remove it") from None
     return pixels.transpose(2, 0, 1)

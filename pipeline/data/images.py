@@ -46,8 +46,8 @@ def check(images: Images, part: Part) -> Images:
     pixels, labels, origin = images.pixels, images.labels, images.origin
     if len(pixels) != len(labels):
         raise DataError(f"{origin}: needs one label for each image; got {len(pixels)} images and {len(labels)} labels")
-    if len(labels) == 0:
-        raise DataError(f"{origin}: holds no images")
+    if pixels.size == 0:
+        raise DataError(f"{origin}: holds no images; its shape is {' x '.join(map(str, pixels.shape))}")
     outside = (labels < 0) | (labels >= images.num_classes)
     if outside.any():
         row = int(outside.argmax())

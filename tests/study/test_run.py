@@ -1,0 +1,218 @@
+"""Whole studies, with real worker processes, real storage and real MLflow."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+
+from pipeline.config import TrialConfig
+from pipeline.errors import StudyError
+from pipeline.places import Places
+from pipeline.records import COUNTED
+from pipeline.space_file import Override, load_space
+from pipeline.study.run import run_study
+from pipeline.study.storage import open_storage
+from pipeline.study.studies import load_study
+from pipeline.study.summary import StudySummary
+from pipeline.study.trials import outcome_of, result_of
+from pipeline.study_config import StudyConfig
+from pipeline.tracking.store import open_client
+
+SLOW = ["epochs=400", "early_stopping.patience=null", "study.trials=2"]
+
+
+def run(file: Path, workspace: Path, *settings: str, **options: Any) -> StudySummary:
+    loaded = load_space(str(file), [Override.parse(setting) for setting in settings])
+    return run_study(loaded.space, loaded.study, name=loaded.name, places=Places(workspace), threads=1, **options)
+
+
+def trials_of(workspace: Path, name: str = "small") -> list[optuna.trial.FrozenTrial]:
+    return load_study(open_storage(Places(workspace).storage_url), name).trials
+
+
+def statuses(workspace: Path) -> list[str]:
+    client = open_client(Places(workspace).tracking_url)
+    ids = [experiment.experiment_id for experiment in client.search_experiments()]
+    return [run.info.status for run in client.search_runs(ids)]
+
+
+def start(file: Path, workspace: Path, *settings: str) -> "subprocess.Popen[str]":
+    overrides = [part for setting in settings for part in ("--set", setting)]
+    command = [sys.executable, "-m", "pipeline", "run", str(file), "--workspace", str(workspace), "--json", *overrides]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_until(condition: Any, seconds: float = 90.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.1)
+
+
+def has_epochs(workspace: Path) -> bool:
+    """Whether a trial has reported an epoch."""
+    if not (workspace / "studies.db").exists():
+        return False
+    try:
+        return any(trial.intermediate_values for trial in trials_of(workspace))
+    except StudyError:
+        return False
+
+
+def worker_of(process: "subprocess.Popen[str]") -> int:
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    (worker,) = [int(pid) for pid in children if b"multiprocessing-fork" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return worker
+
+
+def test_trials_is_the_total_over_all_runs(space_file: Path, workspace: Path) -> None:
+    first = run(space_file, workspace, "study.trials=2")
+    assert (first.trials["complete"], first.num_left) == (2, 0)
+    second = run(space_file, workspace, "study.trials=3")
+    assert (second.trials["complete"], second.num_left) == (3, 0)
+    assert len(trials_of(workspace)) == 3
+    assert statuses(workspace).count("FINISHED") == 3 + 1
+
+
+def test_one_worker_and_a_seed_repeat_a_study(space_file: Path, workspace: Path, tmp_path: Path) -> None:
+    run(space_file, workspace, "study.trials=3")
+    (tmp_path / "other").mkdir()
+    run(space_file, tmp_path / "other", "study.trials=2")
+    run(space_file, tmp_path / "other", "study.trials=3")
+    once = [(trial.params, trial.value) for trial in trials_of(workspace)]
+    in_two_calls = [(trial.params, trial.value) for trial in trials_of(tmp_path / "other")]
+    assert once == in_two_calls
+
+
+def test_ctrl_c_ends_a_study_cleanly_and_it_goes_on_later(space_file: Path, workspace: Path) -> None:
+    process = start(space_file, workspace, *SLOW)
+    wait_until(lambda: has_epochs(workspace))
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert '"interrupted": true' in out
+    assert "go on: 2 trials are left" in err
+    assert "Traceback" not in err
+    interrupted, waiting = trials_of(workspace)
+    assert outcome_of(interrupted) == "interrupted"
+    assert waiting.state == optuna.trial.TrialState.WAITING
+    assert set(statuses(workspace)) == {"KILLED"}
+    # the queued one and another; a study keeps its space, so they are as slow, and the first is stopped by its limit
+    summary = run(space_file, workspace, *SLOW, "study.timeout=1")
+    assert summary.num_left == 2
+    assert "RUNNING" not in statuses(workspace)
+
+
+def test_a_killed_worker_is_replaced_and_its_trial_fails(space_file: Path, workspace: Path) -> None:
+    process = start(space_file, workspace, "epochs=60", "early_stopping.patience=null", "study.trials=2")
+    wait_until(lambda: has_epochs(workspace))
+    os.kill(worker_of(process), signal.SIGKILL)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert '"complete": 2' in out
+    assert '"failed": 1' in out
+    outcomes = [outcome_of(trial) for trial in trials_of(workspace)]
+    assert outcomes == ["failed", "complete", "complete"]
+    first = result_of(trials_of(workspace)[0])
+    assert first is not None
+    assert first.reason == "its worker was killed by SIGKILL"
+    assert sorted(statuses(workspace)) == ["FAILED", "FINISHED", "FINISHED", "FINISHED"]
+
+
+def test_a_killed_supervisor_leaves_a_study_that_goes_on(space_file: Path, workspace: Path) -> None:
+    process = start(space_file, workspace, "epochs=100", "early_stopping.patience=null", "study.trials=2")
+    wait_until(lambda: has_epochs(workspace))
+    worker = worker_of(process)
+    process.kill()
+    process.communicate(timeout=30)
+    wait_until(lambda: not Path(f"/proc/{worker}").exists())
+    summary = run(space_file, workspace, "epochs=100", "early_stopping.patience=null", "study.trials=2")
+    assert summary.trials["complete"] == 2
+    first, *others = trials_of(workspace)
+    assert outcome_of(first) == "interrupted"
+    assert others[0].params == first.params
+    assert "RUNNING" not in statuses(workspace)
+
+
+def test_two_runs_of_one_study_at_once_are_refused(space_file: Path, workspace: Path) -> None:
+    process = start(space_file, workspace, *SLOW)
+    wait_until(lambda: has_epochs(workspace))
+    with pytest.raises(StudyError, match="study small is being run by another process"):
+        run(space_file, workspace, *SLOW)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+
+
+def draw_config(trial: optuna.Trial) -> TrialConfig:
+    """What a space cannot say: a bound that depends on a drawn value."""
+    layers = trial.suggest_int("layers", 1, 2)
+    return TrialConfig.model_validate(
+        {
+            "data": {"name": "digits", "max_train_images": 100},
+            "model": {"hidden_layers": layers, "width": trial.suggest_int("width", 4, 16 // layers)},
+            "epochs": 2,
+        }
+    )
+
+
+def draw_nonsense(trial: optuna.Trial) -> TrialConfig:
+    """Fails for every real trial; the first call only looks for an example."""
+    if trial.study.study_name == "nonsense":
+        raise ArithmeticError("never")
+    return draw_config(trial)
+
+
+def test_a_function_draws_what_a_space_cannot_say(workspace: Path) -> None:
+    settings = StudyConfig(trials=3)
+    summary = run_study(draw_config, settings, name="function", places=Places(workspace), threads=1)
+    assert summary.trials["complete"] == 3
+    for trial in trials_of(workspace, "function"):
+        assert trial.params["width"] <= 16 // trial.params["layers"]
+
+
+def test_the_same_failure_three_times_ends_the_study(workspace: Path) -> None:
+    with pytest.raises(StudyError, match="3 trials in a row failed with the same error: ArithmeticError: never"):
+        run_study(draw_nonsense, StudyConfig(trials=20), name="nonsense", places=Places(workspace), threads=1)
+    assert [outcome_of(trial) for trial in trials_of(workspace, "nonsense")] == ["failed"] * 3
+    assert set(statuses(workspace)) == {"FAILED"}
+
+
+def test_nothing_in_a_study_can_read_the_test_split(space_file: Path, workspace: Path, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (80, 4, 4), dtype=np.uint8)
+    labels = np.arange(80) % 2
+    # the test arrays are no arrays at all: whoever touches them fails
+    np.savez(tmp_path / "mine.npz", x_train=images, y_train=labels)
+    with zipfile.ZipFile(tmp_path / "mine.npz", "a") as archive:
+        archive.writestr("x_test.npy", b"poison")
+        archive.writestr("y_test.npy", b"poison")
+    summary = run(space_file, workspace, f"data={{name: arrays, path: {tmp_path / 'mine.npz'}}}", "study.trials=1")
+    assert summary.trials["complete"] == 1
+
+
+def test_a_fixed_configuration_runs_once(space_file: Path, workspace: Path) -> None:
+    fixed = ["model={width: 8, hidden_layers: 1}", "optimizer=sgd"]
+    summary = run(space_file, workspace, *fixed)
+    assert summary.trials["complete"] == 1
+    assert summary.num_left == 0
+
+
+def test_every_counted_trial_is_in_mlflow(finished: dict[str, Any]) -> None:
+    client = open_client(Places(finished["workspace"]).tracking_url)
+    experiment = client.get_experiment_by_name("dnntune")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], "tags.kind = 'trial'")
+    by_number = {int(run.data.tags["trial"]): run for run in runs}
+    for trial in trials_of(finished["workspace"]):
+        assert outcome_of(trial) in COUNTED
+        run = by_number[trial.number]
+        assert run.data.metrics["best_valid_accuracy"] == trial.value
+        assert run.data.params["optimizer.kind"] == trial.params["optimizer.kind"]

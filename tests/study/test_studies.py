@@ -1,0 +1,166 @@
+import optuna
+import pytest
+
+from pipeline.errors import StudyError
+from pipeline.records import TrialResult
+from pipeline.space import SearchSpace
+from pipeline.space_file import SpaceFile, read_space
+from pipeline.study.studies import create_or_resume, end_stale_trials, grid, load_study, num_trials
+from pipeline.study.supervisor import Budget
+from pipeline.study.trials import outcome_of
+from pipeline.yaml_text import parse
+
+TEXT = """
+study: {trials: 100, baselines: [{model.width: [8, 4], optimizer.kind: sgd}]}
+space:
+  data: {name: digits}
+  model: {width: {choice: [[8, 4], 16]}}
+  optimizer: {choice: [sgd, {kind: adamw, lr: {float: [1e-4, 1e-2], log: true}}]}
+  epochs: {int: [2, 4]}
+"""
+
+
+def read(text: str = TEXT) -> SpaceFile:
+    return read_space(parse(text, "f.yaml"), "f")
+
+
+@pytest.fixture
+def storage() -> optuna.storages.BaseStorage:
+    return optuna.storages.InMemoryStorage()
+
+
+def open_study(storage: optuna.storages.BaseStorage, text: str = TEXT) -> optuna.Study:
+    file = read(text)
+    return create_or_resume(storage, "f", file.study, file.space)
+
+
+def test_baselines_run_first(storage: optuna.storages.BaseStorage) -> None:
+    study = open_study(storage)
+    config = read().space.sample(study.ask())
+    assert config.model.width == (8, 4)
+    assert config.optimizer.kind == "sgd"
+
+
+def test_going_on_queues_nothing_again(storage: optuna.storages.BaseStorage) -> None:
+    open_study(storage)
+    assert len(open_study(storage).trials) == 1
+
+
+def test_another_space_is_refused_with_what_differs(storage: optuna.storages.BaseStorage) -> None:
+    open_study(storage)
+    with pytest.raises(StudyError, match="searches another space") as caught:
+        open_study(storage, TEXT.replace("int: [2, 4]", "int: [2, 8]"))
+    assert "epochs.int was [2, 4], is [2, 8]" in str(caught.value)
+    assert "--study NAME" in str(caught.value)
+
+
+def test_another_metric_is_refused(storage: optuna.storages.BaseStorage) -> None:
+    open_study(storage)
+    with pytest.raises(StudyError, match="optimizes valid_accuracy, and not valid_loss"):
+        open_study(storage, TEXT.replace("trials: 100,", "trials: 100, metric: valid_loss,"))
+
+
+def test_more_trials_or_another_sampler_are_welcome(storage: optuna.storages.BaseStorage) -> None:
+    open_study(storage)
+    assert open_study(storage, TEXT.replace("trials: 100,", "trials: 200, sampler: random,")).study_name == "f"
+
+
+def test_a_study_made_by_somebody_else_is_left_alone(storage: optuna.storages.BaseStorage) -> None:
+    optuna.create_study(study_name="f", storage=storage)
+    with pytest.raises(StudyError, match="was not made by dnntune"):
+        open_study(storage)
+
+
+def test_an_unknown_study_names_the_known_ones(storage: optuna.storages.BaseStorage) -> None:
+    with pytest.raises(StudyError, match="It is empty: dnntune run makes a study"):
+        load_study(storage, "g")
+    open_study(storage)
+    with pytest.raises(StudyError, match=r"no study named ff in this storage\. Did you mean f"):
+        load_study(storage, "ff")
+
+
+def test_a_grid_has_each_combination_once() -> None:
+    points = grid(read().space, 2)
+    # 2 widths x (sgd + 2 rates of adamw) x 2 of 3 epochs
+    assert len(points) == 2 * 3 * 2
+    assert len({str(point) for point in points}) == len(points)
+    assert all(("optimizer.adamw.lr" in point) == (point["optimizer.kind"] == "adamw") for point in points)
+    rates = {point["optimizer.adamw.lr"] for point in points if "optimizer.adamw.lr" in point}
+    assert rates == {1e-4, 1e-2}
+
+
+def test_a_grid_study_runs_the_whole_grid(storage: optuna.storages.BaseStorage) -> None:
+    text = TEXT.replace(
+        "trials: 100, baselines: [{model.width: [8, 4], optimizer.kind: sgd}]", "sampler: {kind: grid, points: 2}"
+    )
+    study, space = open_study(storage, text), read(text).space
+    configs = {str(space.sample(study.ask()).plain()) for _ in range(12)}
+    assert len(configs) == 12
+    assert num_trials(read(text).study, space) == 12
+
+
+def test_a_study_needs_no_more_trials_than_there_are_configurations() -> None:
+    small = read("space: {data: {name: digits}, epochs: {int: [2, 4]}, optimizer: {choice: [sgd, adamw]}}")
+    assert num_trials(small.study, small.space) == 6
+    assert num_trials(read().study, read().space) == 100
+    fixed = read("space: {data: {name: digits}}")
+    assert num_trials(fixed.study, fixed.space) == 1
+
+
+def test_what_a_dead_process_left_running_is_queued_again(storage: optuna.storages.BaseStorage) -> None:
+    study = open_study(storage)
+    left = study.ask()
+    read().space.sample(left)
+    assert end_stale_trials(study) == [0]
+    assert outcome_of(study.trials[0]) == "interrupted"
+    assert study.trials[1].system_attrs["fixed_params"] == left.params
+    assert end_stale_trials(study) == []
+
+
+def test_every_configuration_of_a_space_with_steps_is_counted() -> None:
+    space: SearchSpace = read(
+        "space: {data: {name: digits}, epochs: {int: [2, 10], step: 4}, max_norm: {float: [0.5, 1.5], step: 0.5}}"
+    ).space
+    assert space.num_configurations() == 9
+    assert len(list(space.combinations(lambda p: p.distribution.values(100)))) == 9
+
+
+def complete() -> TrialResult:
+    return TrialResult("complete", value=1.0)
+
+
+def test_a_budget_is_never_overdrawn() -> None:
+    budget = Budget(total=3, counted=1, deadline=None)
+    assert [budget.take(), budget.take(), budget.take()] == [True, True, False]
+    budget.ended(complete())
+    assert not budget.take()
+    budget.ended(TrialResult("failed", reason="x"))
+    assert budget.take()
+    budget.ended(complete())
+    assert budget.used_up
+
+
+def test_the_same_failure_three_times_in_a_row_is_hopeless() -> None:
+    budget = Budget(total=10, counted=0, deadline=None)
+    for reason in ("a", "b", "b"):
+        budget.take()
+        budget.ended(TrialResult("failed", reason=reason))
+    assert not budget.hopeless
+    budget.take()
+    budget.ended(TrialResult("failed", reason="b"))
+    assert budget.hopeless
+    assert not budget.take()
+
+
+def test_a_success_in_between_gives_hope() -> None:
+    budget = Budget(total=10, counted=0, deadline=None)
+    for result in (TrialResult("failed", reason="a"), TrialResult("failed", reason="a"), complete()):
+        budget.take()
+        budget.ended(result)
+    budget.take()
+    budget.ended(TrialResult("failed", reason="a"))
+    assert not budget.hopeless
+
+
+def test_no_trial_starts_after_the_deadline() -> None:
+    assert not Budget(total=10, counted=0, deadline=0.0).take()

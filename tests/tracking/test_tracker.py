@@ -1,0 +1,196 @@
+"""A study's runs in a real MLflow store."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from pipeline.config import DataConfig, NAdam, TrialConfig
+from pipeline.errors import TrackingError
+from pipeline.places import Places
+from pipeline.records import DataSummary, EpochEnded, EpochResult, TrialEnded, TrialResult, TrialStarted
+from pipeline.tracking import tracker as tracker_module
+from pipeline.tracking.naming import params_of, run_name
+from pipeline.tracking.store import open_client
+from pipeline.tracking.study_log import StudyLog
+from pipeline.tracking.view import axes, view_key
+
+CONFIG = TrialConfig(data=DataConfig(name="digits"), optimizer=NAdam(lr=0.01)).plain()
+DATA = DataSummary("digits", 1000, 200, 10, (1, 8, 8), "cpu")
+
+
+def epoch(number: int, accuracy: float) -> EpochResult:
+    return EpochResult(number, 0.5, 0.8, 0.4, accuracy, 0.01, 1.5, 0.25, 1000.0, 0.1, True)
+
+
+@pytest.fixture
+def log(workspace: Path) -> StudyLog:
+    return StudyLog(Places(workspace), "s")
+
+
+def finish(log: StudyLog) -> str | None:
+    return log.end(
+        "complete",
+        figures={"seconds": 3.0},
+        best_config="x: 1",
+        configs=[CONFIG],
+        metric="valid_accuracy",
+        maximize=True,
+    )
+
+
+def run_of(log: StudyLog, number: int) -> Any:
+    (run,) = log.client.search_runs([log.experiment], f"tags.trial = '{number}'")
+    return run
+
+
+def log_trial(log: StudyLog, number: int, result: TrialResult, epochs: int = 2) -> Any:
+    log.event(TrialStarted(number, {}, CONFIG, started=1000.0))
+    for index in range(epochs):
+        log.event(EpochEnded(number, epoch(index + 1, 0.5 + index / 10)))
+    log.event(TrialEnded(number, result))
+    finish(log)
+    return run_of(log, number)
+
+
+def test_a_trial_has_parameters_curves_figures_and_its_configuration(log: StudyLog) -> None:
+    parent = log.begin(DATA, parent=None, log_scaled=frozenset({"optimizer.lr"}))
+    result = TrialResult("complete", 0.6, 2, 2, 0.6, 0.4, 1234, 999.0, 5.0)
+    run = log_trial(log, 3, result)
+    assert run.info.run_name == "t003 relu 3x100 nadam"
+    assert run.info.status == "FINISHED"
+    assert (run.info.start_time, run.info.end_time) == (1_000_000, 1_005_000)
+    assert run.data.params["optimizer.lr"] == "0.01"
+    assert run.data.params["optimizer.lr.log10"] == "-2.000"
+    assert run.data.params["model.batch_norm"] == "before"
+    assert run.data.tags["mlflow.parentRunId"] == parent
+    for name, value in {
+        "study": "s",
+        "kind": "trial",
+        "dataset": "digits",
+        "device": "cpu",
+        "outcome": "complete",
+    }.items():
+        assert run.data.tags[name] == value
+    assert run.data.tags["version.torch"]
+    curve = log.client.get_metric_history(run.info.run_id, "valid_accuracy")
+    assert [(point.step, point.value) for point in curve] == [(1, 0.5), (2, 0.6)]
+    for name in ("train_loss", "valid_loss", "train_accuracy", "lr", "gradient_norm", "clipped"):
+        assert len(log.client.get_metric_history(run.info.run_id, name)) == 2
+    figures = {"best_valid_accuracy": 0.6, "best_epoch": 2, "num_parameters": 1234, "seconds": 5.0, "objective": 0.6}
+    for name, value in figures.items():
+        assert run.data.metrics[name] == value
+    assert [artifact.path for artifact in log.client.list_artifacts(run.info.run_id)] == ["config.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("result", "status"),
+    [
+        (TrialResult("pruned", 0.5, 2, reason="after epoch 2"), "KILLED"),
+        (TrialResult("diverged", reason="the training loss at step 3 is not finite, in epoch 1"), "KILLED"),
+        (TrialResult("interrupted", reason="after epoch 1"), "KILLED"),
+        (TrialResult("failed", reason="ValueError: x", traceback="Traceback ..."), "FAILED"),
+    ],
+)
+def test_outcomes_are_told_apart(log: StudyLog, result: TrialResult, status: str) -> None:
+    log.begin(DATA, parent=None, log_scaled=frozenset())
+    run = log_trial(log, 0, result)
+    assert run.info.status == status
+    assert run.data.tags["outcome"] == result.outcome
+    assert run.data.tags["reason"] == result.reason
+    artifacts = [artifact.path for artifact in log.client.list_artifacts(run.info.run_id)]
+    assert ("traceback.txt" in artifacts) == (result.outcome == "failed")
+
+
+def test_a_long_trial_is_logged_while_it_runs(log: StudyLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracker_module, "FLUSH_SECONDS", 0.0)
+    log.begin(DATA, parent=None, log_scaled=frozenset())
+    assert log.background is not None
+    log.event(TrialStarted(0, {}, CONFIG, started=1000.0))
+    log.event(EpochEnded(0, epoch(1, 0.5)))
+    log.background.close()
+    run = run_of(log, 0)
+    assert run.info.status == "RUNNING"
+    assert run.data.metrics["valid_accuracy"] == 0.5
+
+
+def test_the_study_has_a_run_of_its_own_and_keeps_it(log: StudyLog, workspace: Path) -> None:
+    parent = log.begin(DATA, parent=None, log_scaled=frozenset())
+    assert finish(log) is None
+    run = log.client.get_run(parent)
+    assert (run.info.run_name, run.info.status) == ("s", "FINISHED")
+    assert run.data.tags["kind"] == "study"
+    assert run.data.metrics["seconds"] == 3.0
+    assert [artifact.path for artifact in log.client.list_artifacts(parent)] == ["best_config.yaml"]
+    again = StudyLog(Places(workspace), "s")
+    assert again.begin(DATA, parent=parent, log_scaled=frozenset()) == parent
+    assert again.client.get_run(parent).info.status == "RUNNING"
+    finish(again)
+
+
+def test_a_run_that_a_dead_process_left_is_ended(
+    log: StudyLog, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracker_module, "FLUSH_SECONDS", 0.0)
+    parent = log.begin(DATA, parent=None, log_scaled=frozenset())
+    log.event(TrialStarted(0, {}, CONFIG, started=1000.0))
+    log.event(EpochEnded(0, epoch(1, 0.5)))
+    assert log.background is not None
+    log.background.close()
+    again = StudyLog(Places(workspace), "s")
+    again.begin(DATA, parent=parent, log_scaled=frozenset())
+    run = run_of(again, 0)
+    assert (run.info.status, run.data.tags["outcome"]) == ("KILLED", "interrupted")
+
+
+def test_logging_that_breaks_does_not_break_the_study(log: StudyLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    log.begin(DATA, parent=None, log_scaled=frozenset())
+
+    def broken(*args: object, **kwargs: object) -> None:
+        raise ConnectionError("the server is gone")
+
+    monkeypatch.setattr(log.client, "create_run", broken)
+    log.event(TrialStarted(0, {}, CONFIG, started=1000.0))
+    log.event(TrialEnded(0, TrialResult("complete", 0.5)))
+    assert finish(log) == "ConnectionError: the server is gone"
+
+
+def test_the_view_has_the_axes_that_every_trial_has(log: StudyLog) -> None:
+    log.begin(DATA, parent=None, log_scaled=frozenset({"optimizer.lr"}))
+    finish(log)
+    client: MlflowClient = log.client
+    tags = client.get_experiment(log.experiment).tags
+    state = json.loads(tags[f"mlflow.sharedViewState.{view_key('s')}"])
+    assert state["searchFilter"] == "tags.study = 's' and tags.kind = 'trial'"
+    assert state["compareRunCharts"][0]["selectedMetrics"] == ["best_valid_accuracy"]
+    assert f"viewStateShareKey={view_key('s')}" in log.view
+
+
+def test_axes_are_what_differs_and_what_all_have() -> None:
+    configs = [
+        {"a": 1, "b": {"kind": "x", "lr": 0.1, "m": 1}},
+        {"a": 1, "b": {"kind": "y", "lr": 0.2}},
+    ]
+    assert axes(configs, frozenset({"b.lr"})) == ["b.kind", "b.lr.log10"]
+    assert axes([], frozenset()) == []
+
+
+def test_parameters_are_short_enough_and_named_by_path() -> None:
+    params = params_of({"a": {"b": "x" * 9000, "c": None, "d": 0.0, "e": [1, 2]}}, frozenset({"a.d"}))
+    assert set(params) == {"a.b", "a.d", "a.e"}
+    assert len(params["a.b"]) == 6000
+    assert params["a.e"] == "[1, 2]"
+
+
+def test_a_list_of_widths_is_in_the_name() -> None:
+    config = TrialConfig.model_validate({"data": {"name": "digits"}, "model": {"width": [30, 20]}}).plain()
+    assert run_name(7, config) == "t007 relu 30-20 adamw"
+
+
+@pytest.mark.parametrize("uri", ["sqlite:////proc/nothing/mlflow.db", "http://127.0.0.1:1"])
+def test_a_store_that_cannot_be_used(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(TrackingError, match="cannot be used"):
+        open_client(uri)
