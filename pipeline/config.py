@@ -52,7 +52,7 @@ class DataConfig(Block):
     """Share of the training images held out for validation, the same share of every class. A source that brings its
     own validation part keeps that one."""
     split_seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of the validation split (and of digits' test split); the same for all trials of a study."""
+    """Seed of the validation split. The test part never depends on it."""
     max_train_images: PositiveInt | None = None
     """Train on at most this many images, the same share of every class; null: all. Validation is not reduced."""
 

@@ -15,7 +15,7 @@ from pipeline.config import Block
 def kinds_of(annotation: Any) -> Mapping[str, type[Block]]:
     """Returns the kinds of block that an annotation admits, by name; empty for anything else."""
     kinds: dict[str, type[Block]] = {}
-    for member in _members(annotation):
+    for member in members_of(annotation):
         if isinstance(member, type) and issubclass(member, Block) and "kind" in member.model_fields:
             (name,) = get_args(member.model_fields["kind"].annotation)
             kinds[name] = member
@@ -86,19 +86,20 @@ def _rule(kind: str, message: str) -> str:
     return message.replace("Input should be", "must be").replace("a valid integer", "an integer").replace("valid ", "")
 
 
-def _members(annotation: Any) -> Iterator[Any]:
+def members_of(annotation: Any) -> Iterator[Any]:
+    """Returns the types that a union is made of, without their constraints; of anything else, that itself."""
     origin = get_origin(annotation)
     if origin is Annotated:
-        yield from _members(get_args(annotation)[0])
+        yield from members_of(get_args(annotation)[0])
     elif origin in (Union, types.UnionType):
         for member in get_args(annotation):
-            yield from _members(member)
+            yield from members_of(member)
     else:
         yield annotation
 
 
 def _words(annotation: Any) -> list[Any]:
-    return [word for member in _members(annotation) if get_origin(member) is Literal for word in get_args(member)]
+    return [word for member in members_of(annotation) if get_origin(member) is Literal for word in get_args(member)]
 
 
 def _paths(block: type[Block], prefix: str) -> Iterator[str]:

@@ -30,7 +30,7 @@ def download(what: str, product: str, fetch: Callable[[str], object], folders: S
     """Downloads a data set into the first folder, one process at a time, whole or not at all.
 
     Args:
-        what: The data set's name, for messages.
+        what: What is missing, for messages.
         product: Folder that `fetch` makes in the folder it is given.
         fetch: Downloads into the folder it is given, verifying checksums; does nothing where all is there.
         folders: See `data_folders`.
@@ -43,16 +43,17 @@ def download(what: str, product: str, fetch: Callable[[str], object], folders: S
     folder = folders[0]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f".{what}.lock"):
+        with FileLock(folder / f".{product}.lock"):
             if (folder / product).exists():  # in part; or another process has fetched it meanwhile
                 fetch(str(folder))
             else:  # elsewhere first: who looks for the files finds none of them half written
-                with tempfile.TemporaryDirectory(dir=folder, prefix=f".{what}-") as unfinished:
+                with tempfile.TemporaryDirectory(dir=folder, prefix=f".{product}-") as unfinished:
                     fetch(unfinished)
                     (Path(unfinished) / product).rename(folder / product)
     except (OSError, RuntimeError, HTTPException) as error:  # torchvision's: no network, a wrong checksum, no answer
+        reason = " ".join(str(error).split()).rstrip(".")  # torchvision's has several lines
         raise DataError(
-            f"{what} is in none of {', '.join(map(str, folders))} and cannot be downloaded: {error}. "
+            f"{what} is in none of {', '.join(map(str, folders))} and cannot be downloaded: {reason}. "
             f"Put its files there, or name their folder with --data-dir or ${ENVIRONMENT_VARIABLE}"
         ) from None
     return folder

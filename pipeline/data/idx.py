@@ -41,8 +41,8 @@ def _read(
         return None
     files = {kind: f"{_STEMS[part]}-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1")}
     found = {kind: _find(file, name, [*folders, *also]) for kind, file in files.items()}
-    if None in found.values():
-        folder = download(name, name, lambda root: _fetch(name, root), folders)
+    if missing := [files[kind] for kind, file in found.items() if file is None]:
+        folder = download(f"{name} ({' and '.join(missing)})", name, lambda root: _fetch(name, root), folders)
         found = {kind: _find(file, name, [folder]) for kind, file in files.items()}
     files_there = [file for file in found.values() if file is not None]
     if len(files_there) < len(files):

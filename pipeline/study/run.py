@@ -15,7 +15,7 @@ from pipeline.config import TrialConfig
 from pipeline.errors import StudyError
 from pipeline.places import Places
 from pipeline.records import DataSummary, Event, Outcome
-from pipeline.space import FloatRange, IntRange, SearchSpace
+from pipeline.space import FloatRange, IntRange, SearchSpace, without_kinds
 from pipeline.study.storage import open_storage, quiet_optuna, study_names
 from pipeline.study.studies import create_or_resume, end_stale_trials, num_trials
 from pipeline.study.summary import StudySummary, best_of, config_text
@@ -201,6 +201,7 @@ class _Run:
             figures=figures,
             best_config=None if best is None else config_text(best.config),
             configs=[trial.user_attrs[CONFIG] for trial in trials if CONFIG in trial.user_attrs],
+            searched={without_kinds(name, trial.params.get) for trial in trials for name in trial.params},
             metric=self.settings.metric,
             maximize=self.settings.direction == "maximize",
         )

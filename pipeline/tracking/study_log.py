@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from pipeline import __version__
@@ -73,6 +73,7 @@ class StudyLog:
         figures: Mapping[str, float],
         best_config: str | None,
         configs: Sequence[Mapping[str, Any]],
+        searched: Container[str],
         metric: str,
         maximize: bool,
     ) -> str | None:
@@ -83,6 +84,7 @@ class StudyLog:
             figures: Figures of the whole study.
             best_config: The best configuration as YAML.
             configs: The configurations of all trials, for the view.
+            searched: Paths of the settings that the study searches, likewise.
             metric: What is optimized.
             maximize: Whether larger is better.
 
@@ -101,7 +103,7 @@ class StudyLog:
                     self.study,
                     metric=metric,
                     maximize=maximize,
-                    parameters=axes(configs, self.tracker.log_scaled),
+                    parameters=axes(configs, searched, self.tracker.log_scaled),
                 )
             except Exception as error:  # the study itself is complete and stored
                 self.background.error = error

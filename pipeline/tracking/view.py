@@ -6,7 +6,7 @@ what MLflow 3.17 reads.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.space import flatten
@@ -30,18 +30,19 @@ def view_path(experiment: str, study: str) -> str:
     return f"/#/experiments/{experiment}/runs?{query}"
 
 
-def axes(configs: Sequence[Mapping[str, Any]], log_scaled: frozenset[str]) -> list[str]:
-    """Returns the parameters that differ and that every trial has: a chart drops the trials that lack one.
+def axes(configs: Sequence[Mapping[str, Any]], searched: Container[str], log_scaled: frozenset[str]) -> list[str]:
+    """Returns the searched settings that differ and that every trial has: a chart drops the trials that lack one.
 
     Args:
         configs: The trials' configurations as plain values.
+        searched: Paths of the settings that the study searches.
         log_scaled: Settings that are shown by their logarithm.
     """
     flats = [{path: value for path, value in flatten(config).items() if value is not None} for config in configs]
     if not flats:
         return []
     shared = [path for path in flats[0] if all(path in flat for flat in flats)]
-    differing = [path for path in shared if len({json.dumps(flat[path]) for flat in flats}) > 1]
+    differing = [path for path in shared if path in searched and len({json.dumps(flat[path]) for flat in flats}) > 1]
     return [f"{path}.log10" if path in log_scaled else path for path in differing]
 
 
@@ -64,7 +65,9 @@ def save_view(
 
 def _state(study: str, metric: str, maximize: bool, parameters: list[str]) -> dict[str, Any]:
     best = f"best_{metric}"
-    chart = {"deleted": False, "isGenerated": False, "metricSectionId": "study"}
+    wide = {"deleted": False, "isGenerated": False, "metricSectionId": "parameters"}
+    small = {**wide, "metricSectionId": "metrics"}
+    section = {"display": True, "isReordered": False}
     columns = [f"metrics.`{best}`", "tags.`outcome`", *(f"params.`{name}`" for name in parameters)]
     columns += ["metrics.`best_epoch`", "metrics.`num_parameters`", "metrics.`seconds`"]
     return {
@@ -83,9 +86,12 @@ def _state(study: str, metric: str, maximize: bool, parameters: list[str]) -> di
         "viewMaximized": False,
         "runListHidden": False,
         "isAccordionReordered": False,
-        "compareRunSections": [{"uuid": "study", "name": f"Study {study}", "display": True, "isReordered": False}],
+        "compareRunSections": [
+            section | {"uuid": "parameters", "name": f"{study}: parameters", "columns": 1, "cardHeight": 460},
+            section | {"uuid": "metrics", "name": f"{study}: {metric}", "columns": 2, "cardHeight": 400},
+        ],
         "compareRunCharts": [
-            chart
+            wide
             | {
                 "type": "PARALLEL",
                 "uuid": "parallel",
@@ -94,7 +100,7 @@ def _state(study: str, metric: str, maximize: bool, parameters: list[str]) -> di
                 "selectedMetrics": [best],
                 "showAllRuns": True,
             },
-            chart
+            small
             | {
                 "type": "LINE",
                 "uuid": "curves",
@@ -109,6 +115,6 @@ def _state(study: str, metric: str, maximize: bool, parameters: list[str]) -> di
                 "range": {},
                 "yAxisKey": "metric",
             },
-            chart | {"type": "BAR", "uuid": "best", "runsCountToCompare": 20, "metricKey": best},
+            small | {"type": "BAR", "uuid": "best", "runsCountToCompare": 20, "metricKey": best},
         ],
     }

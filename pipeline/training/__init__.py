@@ -13,6 +13,7 @@ from pipeline.models import build_model
 from pipeline.records import EpochResult
 from pipeline.training.clipping import build_clip
 from pipeline.training.device import use_precision
+from pipeline.training.flat import FlatParameters
 from pipeline.training.loop import batches_per_epoch, evaluate, train
 from pipeline.training.optimizers import build_optimizer
 from pipeline.training.schedules import build_schedule
@@ -49,7 +50,8 @@ def start(config: TrialConfig, data: ImageData) -> Training:
     precision = use_precision(config.precision, device)
     torch.manual_seed(config.seed)
     model = build_model(config.model, image_shape=data.image_shape, num_classes=data.num_classes).to(device)
-    optimizer = build_optimizer(config.optimizer, model)
+    parameters = FlatParameters(model)
+    optimizer = build_optimizer(config.optimizer, parameters)
     schedule = build_schedule(
         config.schedule,
         optimizer,
@@ -59,9 +61,10 @@ def start(config: TrialConfig, data: ImageData) -> Training:
     epochs = train(
         model,
         data,
+        parameters=parameters,
         optimizer=optimizer,
         schedule=schedule,
-        clip=build_clip(config.clip),
+        clip=build_clip(config.clip, parameters),
         max_norm=config.max_norm,
         batch_size=config.batch_size,
         epochs=config.epochs,

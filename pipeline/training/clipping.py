@@ -8,9 +8,10 @@ from torch import Tensor
 from torch.nn import utils
 
 from pipeline import config as configs
+from pipeline.training.flat import FlatParameters
 
-# From gradients to (norm of the whole gradient before clipping, whether clipping changed it), both 0-dimensional.
-Clip = Callable[[Sequence[Tensor]], tuple[Tensor, Tensor]]
+# Clips, and returns the norm of the whole gradient before, and whether that changed it, both 0-dimensional.
+Clip = Callable[[], tuple[Tensor, Tensor]]
 
 # What PyTorch adds to a norm before it divides by it.
 EPSILON = 1e-6
@@ -59,9 +60,11 @@ CLIPS: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
 }
 
 
-def build_clip(config: configs.ClippingConfig) -> Clip:
-    """Returns the clipping that a configuration describes."""
-    clip = CLIPS[config.kind]
+def build_clip(config: configs.ClippingConfig, parameters: FlatParameters) -> Clip:
+    """Returns the clipping that a configuration describes, bound to the gradients it acts on."""
+    by_tensor = isinstance(config, configs.ClipTensorNorm)
+    gradients = parameters.gradients_by_tensor if by_tensor else parameters.gradients
+    clip = functools.partial(CLIPS[config.kind], gradients)
     return clip if isinstance(config, configs.NoClipping) else functools.partial(clip, threshold=config.threshold)
 
 

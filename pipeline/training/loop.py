@@ -17,6 +17,7 @@ from pipeline.records import EpochResult
 from pipeline.study_config import direction
 from pipeline.training.clipping import Clip, limit_row_norms
 from pipeline.training.early_stopping import BestWeights, Improvement
+from pipeline.training.flat import FlatParameters
 from pipeline.training.schedules import Schedule
 
 # Values evaluated at once: few enough for a processor's cache, enough to keep a GPU busy.
@@ -50,6 +51,7 @@ def train(
     model: nn.Module,
     data: ImageData,
     *,
+    parameters: FlatParameters,
     optimizer: torch.optim.Optimizer,
     schedule: Schedule,
     clip: Clip,
@@ -69,7 +71,8 @@ def train(
     Args:
         model: From images (batch, channels, height, width) to logits (batch, classes), on the data's device.
         data: Training and validation images.
-        optimizer: Updates the model.
+        parameters: The model's trainable parameters.
+        optimizer: Updates them.
         schedule: Sets the optimizer's rates before every step.
         clip: Bounds the gradient.
         max_norm: Largest norm of a unit's incoming weights; None for no limit.
@@ -86,8 +89,7 @@ def train(
     """
     device = data.train.labels.device
     order = torch.Generator().manual_seed(seed)
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    weights = [parameter.detach() for parameter in parameters if parameter.ndim == 2]
+    gradients = parameters.gradients
     num_batches = batches_per_epoch(len(data.train), batch_size)
     improvement = Improvement(maximize=direction(monitor) == "maximize", min_delta=min_delta)
     best = BestWeights(model)
@@ -107,12 +109,13 @@ def train(
                 with precision:
                     logits = model(images)
                 loss = functional.cross_entropy(logits.float(), labels)
-                optimizer.zero_grad()
+                for gradient in gradients:
+                    gradient.zero_()
                 loss.backward()  # type: ignore[no-untyped-call]
-                norm, clipped = clip([parameter.grad for parameter in parameters if parameter.grad is not None])
+                norm, clipped = clip()
                 optimizer.step()
                 if max_norm is not None:
-                    limit_row_norms(weights, max_norm)
+                    limit_row_norms(parameters.weights, max_norm)
                 losses.append(loss.detach())
                 hits.append((logits.detach().argmax(1) == labels).sum())
                 norms.append(norm)

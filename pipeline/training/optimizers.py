@@ -4,23 +4,18 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
 
 from pipeline import config as configs
+from pipeline.training.flat import FlatParameters
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Splits the trainable parameters into those that decay and those that do not: biases and normalization.
-
-    Returns:
-        Parameter groups for an optimizer, without empty ones.
-    """
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+def parameter_groups(parameters: FlatParameters, weight_decay: float) -> list[dict[str, Any]]:
+    """Returns an optimizer's parameter groups: what decays, and what does not (biases and normalization)."""
     groups = [
-        {"params": [parameter for parameter in trainable if parameter.ndim > 1], "weight_decay": weight_decay},
-        {"params": [parameter for parameter in trainable if parameter.ndim <= 1], "weight_decay": 0.0},
+        {"params": [parameters.decayed], "weight_decay": weight_decay},
+        {"params": [parameters.undecayed], "weight_decay": 0.0},
     ]
-    return [group for group in groups if group["params"]]
+    return [group for group in groups if group["params"] != [None]]
 
 
 def _betas(config: configs.AdamBlock) -> tuple[float, float]:
@@ -36,6 +31,6 @@ OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], Any], torch.optim.Optimize
 }
 
 
-def build_optimizer(config: configs.OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:
-    """Builds the optimizer that a configuration describes, for a model's trainable parameters."""
-    return OPTIMIZERS[config.kind](parameter_groups(model, config.weight_decay), config)
+def build_optimizer(config: configs.OptimizerConfig, parameters: FlatParameters) -> torch.optim.Optimizer:
+    """Builds the optimizer that a configuration describes."""
+    return OPTIMIZERS[config.kind](parameter_groups(parameters, config.weight_decay), config)

@@ -65,8 +65,8 @@ def test_output_is_linear_and_nothing_more(batch_norm: str, input_batch_norm: bo
 @pytest.mark.parametrize(("last_layers", "drops"), [(1, [0, 0, 1]), (2, [0, 1, 1]), (3, [1, 1, 1]), (7, [1, 1, 1])])
 def test_dropout_after_the_last_layers(last_layers: int, drops: list[int]) -> None:
     layers = _built(width=[8, 7, 6], batch_norm="none", dropout=Dropout(rate=0.3, last_layers=last_layers))
-    hidden = [["Linear", "ReLU", "Dropout"][: 2 + drop] for drop in drops]
-    assert _names(layers) == ["Flatten", *sum(hidden, []), "Linear"]
+    hidden = [name for drop in drops for name in ["Linear", "ReLU", "Dropout"][: 2 + drop]]
+    assert _names(layers) == ["Flatten", *hidden, "Linear"]
     assert {layer.p for layer in layers if isinstance(layer, nn.Dropout)} == {0.3}
 
 

@@ -36,6 +36,7 @@ def finish(log: StudyLog) -> str | None:
         figures={"seconds": 3.0},
         best_config="x: 1",
         configs=[CONFIG],
+        searched=set(),
         metric="valid_accuracy",
         maximize=True,
     )
@@ -173,8 +174,10 @@ def test_axes_are_what_differs_and_what_all_have() -> None:
         {"a": 1, "b": {"kind": "x", "lr": 0.1, "m": 1}},
         {"a": 1, "b": {"kind": "y", "lr": 0.2}},
     ]
-    assert axes(configs, frozenset({"b.lr"})) == ["b.kind", "b.lr.log10"]
-    assert axes([], frozenset()) == []
+    searched = {"a", "b.kind", "b.lr", "b.m"}
+    assert axes(configs, searched, frozenset({"b.lr"})) == ["b.kind", "b.lr.log10"]
+    assert axes(configs, {"b.kind"}, frozenset()) == ["b.kind"]
+    assert axes([], searched, frozenset()) == []
 
 
 def test_parameters_are_short_enough_and_named_by_path() -> None:

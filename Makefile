@@ -1,0 +1,37 @@
+# make tune: set up, run the main job on data that ship with a dependency, end with the leaderboard.
+# make test: set up, run every test.
+
+VENV := .venv
+BIN := $(VENV)/bin
+# As new as the environment that it stands for.
+INSTALLED := $(VENV)/.installed
+
+.PHONY: install tune test lint format docs clean
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	python3 -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $(INSTALLED)
+
+tune: install
+	$(BIN)/dnntune run search_spaces/digits_mlp.yaml --workers 2
+
+test: install
+	$(BIN)/pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: install
+	$(BIN)/python docs/generate.py
+
+clean:
+	rm -rf $(VENV) runs dist .mypy_cache .pytest_cache .ruff_cache

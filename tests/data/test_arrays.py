@@ -1,0 +1,205 @@
+"""NumPy archives: every layout, and what is said of arrays that cannot be used."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.config import DataConfig
+from pipeline.data import load_data, load_test
+from pipeline.errors import DataError
+
+LABELS = np.arange(12) % 3
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "images.npz"
+
+
+def _config(file: Path) -> DataConfig:
+    return DataConfig(name="arrays", path=str(file), valid_fraction=0.25)
+
+
+def _values(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def _error(file: Path, **arrays: Any) -> str:
+    """Returns what is said of an archive with these arrays, less the file's name, which must come first."""
+    np.savez(file, **arrays)
+    with pytest.raises(DataError) as raised:
+        load_data(_config(file))
+    name, message = str(raised.value).split(": ", 1)
+    assert name == str(file)
+    return message
+
+
+@pytest.mark.parametrize(
+    ("shape", "to_channels_first"),
+    [
+        ((12, 5, 6), lambda values: values[:, None]),
+        ((12, 5, 6, 1), lambda values: np.moveaxis(values, 3, 1)),
+        ((12, 5, 6, 3), lambda values: np.moveaxis(values, 3, 1)),
+        ((12, 5, 6, 4), lambda values: np.moveaxis(values, 3, 1)),
+        ((12, 1, 5, 6), lambda values: values),
+        ((12, 3, 5, 6), lambda values: values),
+        ((12, 4, 5, 6), lambda values: values),
+        ((12, 30), lambda values: values[:, None, None]),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_layouts(shape: tuple[int, ...], to_channels_first: Any, dtype: type, file: Path) -> None:
+    values = _values(*shape).astype(dtype)
+    np.savez(file, x_train=values, y_train=LABELS, x_valid=values, y_valid=LABELS)
+    data = load_data(_config(file))
+    np.testing.assert_array_equal(data.train.images.numpy(), to_channels_first(values))
+    np.testing.assert_array_equal(data.train.labels.numpy(), LABELS)
+    assert data.class_names == ("0", "1", "2")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "factor", "expected"),
+    [
+        (np.uint8, 1, "uint8"),
+        (np.int64, 1, "uint8"),
+        (np.uint16, 1, "uint8"),
+        (np.uint16, 257, "float32"),
+        (np.int32, -1, "float32"),
+        (np.float64, 1 / 255, "float32"),
+        (np.float16, 1 / 255, "float32"),
+    ],
+)
+def test_whole_numbers_up_to_255_are_held_as_bytes_and_nothing_is_lost(
+    dtype: type, factor: float, expected: str, file: Path
+) -> None:
+    values = (_values(12, 5, 6) * np.float64(factor)).astype(dtype)
+    np.savez(file, x_train=values, y_train=LABELS, x_valid=values, y_valid=LABELS)
+    images = load_data(_config(file)).train.images.numpy()
+    assert images.dtype == expected
+    np.testing.assert_array_equal(images[:, 0], values.astype(np.float32))
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_parts(save: Any, file: Path) -> None:
+    save(file, x_train=_values(12, 5, 6), y_train=LABELS, x_test=_values(4, 5, 6), y_test=LABELS[:4])
+    data = load_data(_config(file))
+    assert (len(data.train), len(data.valid)) == (9, 3)
+    assert len(load_test(_config(file), data)) == 4
+
+
+def test_no_test_part(file: Path) -> None:
+    np.savez(file, x_train=_values(12, 5, 6), y_train=LABELS)
+    assert load_test(_config(file), load_data(_config(file))) is None
+
+
+def test_home_is_expanded(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    np.savez(tmp_path / "home" / "images.npz", x_train=_values(12, 5, 6), y_train=LABELS)
+    assert load_data(_config(Path("~/images.npz"))).num_classes == 3
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_value_that_is_not_finite(value: float, file: Path) -> None:
+    values = _values(12, 5, 6).astype(np.float32)
+    values[7, 2, 2] = value
+    assert _error(file, x_train=values, y_train=LABELS) == (
+        "train: pixel values must be finite; image 7 has NaN or infinity"
+    )
+
+
+X = _values(12, 5, 6)
+REFUSED = {
+    "no images": ({"y_train": LABELS}, "needs the arrays x_train and y_train; it holds y_train"),
+    "no labels": ({"x_train": X, "x_test": X}, "needs the arrays x_train and y_train; it holds x_train, x_test"),
+    "nothing": ({}, "needs the arrays x_train and y_train; it holds nothing"),
+    "validation without labels": (
+        {"x_train": X, "y_train": LABELS, "x_valid": X},
+        "needs the arrays x_valid and y_valid; it holds x_train, y_train, x_valid",
+    ),
+    "objects": ({"x_train": np.full((12, 5, 6), None), "y_train": LABELS}, "Object arrays cannot be loaded"),
+    "texts": ({"x_train": np.full((12, 5, 6), "a"), "y_train": LABELS}, "x_train must be numbers; got <U1"),
+    "truth values": ({"x_train": X > 9, "y_train": LABELS}, "x_train must be numbers; got bool"),
+    "complex": ({"x_train": X * 1j, "y_train": LABELS}, "x_train must be numbers; got complex128"),
+    "one number each": ({"x_train": X[:, 0, 0], "y_train": LABELS}, "must be (images, height, width)"),
+    "two channels": ({"x_train": _values(12, 2, 5, 6), "y_train": LABELS}, "got (12, 2, 5, 6)"),
+    "five dimensions": ({"x_train": _values(12, 1, 5, 6, 1), "y_train": LABELS}, "got (12, 1, 5, 6, 1)"),
+    "empty": ({"x_train": X[:0], "y_train": LABELS[:0]}, "holds no images; its shape is 0 x 1 x 5 x 6"),
+    "without pixels": ({"x_train": X[:, :0], "y_train": LABELS}, "holds no images; its shape is 12 x 1 x 0 x 6"),
+    "fewer labels": ({"x_train": X, "y_train": LABELS[:9]}, "one label for each image; got 12 images and 9 labels"),
+    "a gap": ({"x_train": X, "y_train": LABELS * 2}, "class 1 (1) has none. Number the classes without gaps"),
+    "labels from 1": ({"x_train": X, "y_train": LABELS + 1}, "class 0 (0) has none"),
+    "a stray label": (
+        {"x_train": X, "y_train": np.where(LABELS == 2, 10**6, LABELS)},
+        f"y_train has 12 labels and the label {10**6}. Number the classes from 0, without gaps",
+    ),
+    "a negative label": ({"x_train": X, "y_train": LABELS - 1}, "must lie between 0 and 1; got -1 at image 0"),
+    "floats": ({"x_train": X, "y_train": LABELS / 1}, "y_train must be whole numbers, (images,); got float64"),
+    "NaN labels": ({"x_train": X, "y_train": LABELS * np.nan}, "y_train must be whole numbers"),
+    "names": ({"x_train": X, "y_train": LABELS.astype(str)}, "y_train must be whole numbers"),
+    "one-hot labels": ({"x_train": X, "y_train": np.eye(3, dtype=int)[LABELS]}, "got int64, (12, 3)"),
+    "one class of one image": (
+        {"x_train": X, "y_train": [*LABELS[:11], 3]},
+        "a class needs 2 images to be split; class 3 has 1",
+    ),
+    "valid outside": (
+        {"x_train": X, "y_train": LABELS, "x_valid": X, "y_valid": LABELS + 1},
+        "valid: labels must lie between 0 and 2; got 3 at image 2",
+    ),
+    "valid of another size": (
+        {"x_train": X, "y_train": LABELS, "x_valid": X[:, 1:], "y_valid": LABELS},
+        "valid: images must be (1, 5, 6); got (1, 4, 6)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("arrays", "message"), REFUSED.values(), ids=REFUSED)
+def test_refused(arrays: dict[str, Any], message: str, file: Path) -> None:
+    assert message in _error(file, **arrays)
+
+
+def test_a_test_part_of_another_size(file: Path) -> None:
+    np.savez(file, x_train=X, y_train=LABELS, x_test=X[:, 1:], y_test=LABELS)
+    data = load_data(_config(file))
+    with pytest.raises(DataError, match=r"images must be \(1, 5, 6\) as in training; got \(1, 4, 6\)"):
+        load_test(_config(file), data)
+
+
+def _content(file: Path, save: Any) -> bytes:
+    save(file, x_train=X, y_train=LABELS)
+    return file.read_bytes()
+
+
+BROKEN = {
+    "a text": lambda content: b"x_train, y_train\n1, 2\n",
+    "empty": lambda content: b"",
+    "half": lambda content: content[: len(content) // 2],
+    "without its end": lambda content: content[:-10],
+    "zeros inside": lambda content: content[:120] + bytes(100) + content[220:],
+    "of a newer zip": lambda content: re.sub(rb"(PK\x01\x02..).", b"\\1\xff", content, flags=re.DOTALL),
+}
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("change", BROKEN.values(), ids=BROKEN)
+def test_a_broken_file(change: Any, save: Any, file: Path) -> None:
+    content = _content(file, save)
+    assert change(content) != content
+    file.write_bytes(change(content))
+    with pytest.raises(DataError, match=r"cannot be read as \.npz: .*Write it with numpy\.savez") as raised:
+        load_data(_config(file))
+    assert str(raised.value).startswith(f"{file}: ")
+
+
+def test_a_single_array(file: Path) -> None:
+    with file.open("wb") as stream:
+        np.save(stream, X)
+    with pytest.raises(DataError, match=r"cannot be read as \.npz: .*Write it with numpy\.savez"):
+        load_data(_config(file))
+
+
+def test_a_missing_file(file: Path) -> None:
+    with pytest.raises(DataError, match=f"{file}: cannot be read as .npz: .*No such file"):
+        load_data(_config(file))

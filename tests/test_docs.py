@@ -1,0 +1,38 @@
+"""What the documentation says is what the program does."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from pipeline.space_file import read_space
+from pipeline.yaml_text import parse
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "search_spaces" / "README.md", ROOT / "CONTRIBUTING.md"]
+
+
+def test_the_configuration_reference_is_up_to_date() -> None:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    written = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    assert written == generate.page(), "run `make docs`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_within_the_project_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    assert links
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_space_in_the_documentation_is_sound(page: Path) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for block in blocks:
+        if "space:" in block:
+            assert read_space(parse(block, page.name), "example").space is not None
