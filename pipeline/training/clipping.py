@@ -1,11 +1,11 @@
 """Gradient clipping: a row each. All work in place, and report what they saw without waiting for the device."""
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import utils
 
 from pipeline import config as configs
 from pipeline.training.flat import FlatParameters
@@ -17,16 +17,24 @@ Clip = Callable[[], tuple[Tensor, Tensor]]
 EPSILON = 1e-6
 
 
+def total_norm(gradients: Sequence[Tensor], order: float = 2.0) -> Tensor:
+    """Returns the norm of all gradients as if they were one vector, 0-dimensional."""
+    norms: list[Tensor] = [torch.linalg.vector_norm(gradient, order) for gradient in gradients]
+    if len(norms) > 1:
+        norms = [torch.linalg.vector_norm(torch.stack(norms), order)]
+    return norms[0]
+
+
 def none(gradients: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Changes nothing."""
-    norm = utils.get_total_norm(gradients, foreach=True)
+    norm = total_norm(gradients)
     return norm, torch.zeros_like(norm, dtype=torch.bool)
 
 
 def by_value(gradients: Sequence[Tensor], *, threshold: float) -> tuple[Tensor, Tensor]:
     """Cuts each component to [-threshold, threshold]: [0.9, 100] becomes [0.9, 1.0] at 1, another direction."""
-    norm = utils.get_total_norm(gradients, foreach=True)
-    largest = utils.get_total_norm(gradients, norm_type=float("inf"), foreach=True)
+    norm = total_norm(gradients)
+    largest = total_norm(gradients, order=math.inf)
     for gradient in gradients:
         gradient.clamp_(-threshold, threshold)
     return norm, largest > threshold
@@ -37,15 +45,16 @@ def by_norm(gradients: Sequence[Tensor], *, threshold: float) -> tuple[Tensor, T
 
     [0.9, 100] becomes [0.00899964, 0.9999595] at 1: the direction stays.
     """
-    norm = utils.get_total_norm(gradients, foreach=True)
+    norm = total_norm(gradients)
     scale = (threshold / (norm + EPSILON)).clamp_(max=1.0)
-    torch._foreach_mul_(list(gradients), scale)
+    for gradient in gradients:
+        gradient.mul_(scale)
     return norm, norm > threshold
 
 
 def by_tensor_norm(gradients: Sequence[Tensor], *, threshold: float) -> tuple[Tensor, Tensor]:
     """Scales each tensor's gradient to a norm of at most the threshold (Keras's clipnorm)."""
-    norms = torch.stack(torch._foreach_norm(list(gradients)))
+    norms = torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients])
     scales = (threshold / (norms + EPSILON)).clamp_(max=1.0)
     for gradient, scale in zip(gradients, scales.unbind(), strict=True):
         gradient.mul_(scale)
@@ -63,7 +72,7 @@ CLIPS: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
 def build_clip(config: configs.ClippingConfig, parameters: FlatParameters) -> Clip:
     """Returns the clipping that a configuration describes, bound to the gradients it acts on."""
     by_tensor = isinstance(config, configs.ClipTensorNorm)
-    gradients = parameters.gradients_by_tensor if by_tensor else parameters.gradients
+    gradients = parameters.gradients_by_tensor if by_tensor else [parameters.gradient]
     clip = functools.partial(CLIPS[config.kind], gradients)
     return clip if isinstance(config, configs.NoClipping) else functools.partial(clip, threshold=config.threshold)
 

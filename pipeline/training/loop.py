@@ -89,7 +89,6 @@ def train(
     """
     device = data.train.labels.device
     order = torch.Generator().manual_seed(seed)
-    gradients = parameters.gradients
     num_batches = batches_per_epoch(len(data.train), batch_size)
     improvement = Improvement(maximize=direction(monitor) == "maximize", min_delta=min_delta)
     best = BestWeights(model)
@@ -109,15 +108,14 @@ def train(
                 with precision:
                     logits = model(images)
                 loss = functional.cross_entropy(logits.float(), labels)
-                for gradient in gradients:
-                    gradient.zero_()
+                parameters.gradient.zero_()
                 loss.backward()  # type: ignore[no-untyped-call]
                 norm, clipped = clip()
                 optimizer.step()
                 if max_norm is not None:
                     limit_row_norms(parameters.weights, max_norm)
                 losses.append(loss.detach())
-                hits.append((logits.detach().argmax(1) == labels).sum())
+                hits.append(logits.detach().argmax(1) == labels)
                 norms.append(norm)
                 clips.append(clipped)
                 step += 1
@@ -137,7 +135,7 @@ def train(
             yield EpochResult(
                 epoch=epoch,
                 train_loss=float(torch.stack(losses).mean()),
-                train_accuracy=int(torch.stack(hits).sum()) / num_images,
+                train_accuracy=int(torch.cat(hits).sum()) / num_images,
                 valid_loss=valid_loss,
                 valid_accuracy=valid_accuracy,
                 lr=lr,

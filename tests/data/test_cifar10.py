@@ -41,9 +41,12 @@ def test_reads_both_parts(layout: str, tmp_path: Path, write_cifar10: Write) -> 
     assert read_cifar10("valid", CIFAR10, [tmp_path]) is None
 
 
-def test_reads_what_python_3_writes(tmp_path: Path, write_cifar10: Write) -> None:
+@pytest.mark.parametrize("in_order", [np.ascontiguousarray, np.asfortranarray])
+def test_reads_what_python_3_writes(
+    in_order: Callable[[np.ndarray], np.ndarray], tmp_path: Path, write_cifar10: Write
+) -> None:
     pixels = write_cifar10(tmp_path)
-    batch = {"data": pixels[:10].reshape(10, -1), "labels": [*range(10)]}
+    batch = {"data": in_order(pixels[:10].reshape(10, -1)), "labels": [*range(10)]}
     (tmp_path / "data_batch_1").write_bytes(pickle.dumps(batch, protocol=2))
     np.testing.assert_array_equal(read_cifar10("train", CIFAR10, [tmp_path]).pixels, pixels)
 

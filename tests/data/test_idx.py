@@ -99,10 +99,11 @@ def test_broken_content(
         lambda content: content[:-3],
         lambda content: content[:7],
         lambda content: b"not gzip",
+        lambda content: content[:10] + b"\xff" + content[11:],
         lambda content: content[:100] + bytes(100) + content[200:],
         lambda content: content[:-8] + bytes(4) + content[-4:],
     ],
-    ids=["half", "no length", "half a header", "not packed", "zeros inside", "wrong checksum"],
+    ids=["half", "no length", "half a header", "not packed", "no such block", "zeros inside", "wrong checksum"],
 )
 def test_broken_packing(change: Callable[[bytes], bytes], tmp_path: Path, write_idx: WriteIdx) -> None:
     write_idx(tmp_path, packed=True)

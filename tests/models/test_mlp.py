@@ -130,6 +130,15 @@ def test_moving_statistics_follow_eq_19(place: str) -> None:
     torch.testing.assert_close(layers[index].running_var, 0.7 + 0.3 * seen.var(0, correction=1))
 
 
+def test_settings_arrive() -> None:
+    settings = {"activation": "elu", "elu_alpha": 2.0, "batch_norm_alpha": 0.3, "batch_norm_epsilon": 1e-3}
+    normalization, elu = _built(**settings)[2:4]
+    assert (elu.alpha, normalization.momentum, normalization.eps) == (2.0, 0.3, 1e-3)
+    assert _built(activation="leaky_relu", negative_slope=0.2, batch_norm="none")[2].negative_slope == 0.2
+    assert not _built(batch_norm="none")[1].bias.any()
+    assert _built(batch_norm="none", initialization="torch")[1].bias.all()
+
+
 def test_logits_of_a_network_worked_by_hand() -> None:
     model = _mlp([5, 4], activation="tanh").eval()
     first, second, output = (layer for layer in model.layers if isinstance(layer, nn.Linear))

@@ -100,5 +100,5 @@ def test_rows_longer_than_the_limit_are_scaled_back() -> None:
 def test_limiting_reaches_the_parameter_itself() -> None:
     layer = nn.Linear(50, 20)
     nn.init.normal_(layer.weight)
-    limit_row_norms([layer.weight.detach()], 1.5)
+    limit_row_norms(FlatParameters(layer).weights, 1.5)
     torch.testing.assert_close(layer.weight.norm(dim=1), torch.full((20,), 1.5))

@@ -18,8 +18,9 @@ def test_parameters_keep_their_values_and_become_views() -> None:
     before = copy.deepcopy(model.state_dict())
     parameters = FlatParameters(model)
     torch.testing.assert_close(model.state_dict(), before, rtol=0.0, atol=0.0)
-    for flat in parameters.flat:
-        flat.data.fill_(3.0)
+    for part in (parameters.decayed, parameters.undecayed):
+        assert part is not None
+        part.data.fill_(3.0)
     assert all(bool((parameter == 3.0).all()) for parameter in model.parameters())
 
 
@@ -28,17 +29,17 @@ def test_gradients_are_the_ones_of_the_model_itself() -> None:
     plain = copy.deepcopy(model)
     parameters = FlatParameters(model)
     for _ in range(2):  # the second time they are zeroed, and not added to
-        for gradient in parameters.gradients:
-            gradient.zero_()
+        parameters.gradient.zero_()
         model(images).square().sum().backward()
     plain(images).square().sum().backward()
     plain.zero_grad()
     plain(images).square().sum().backward()
     for ours, theirs in zip(parameters.gradients_by_tensor, plain.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs.grad)
-    flat = torch.cat([gradient.reshape(-1) for gradient in parameters.gradients])
-    assert flat.numel() == sum(parameter.numel() for parameter in plain.parameters())
-    torch.testing.assert_close(flat.norm(), torch.stack([g.norm() for g in parameters.gradients_by_tensor]).norm())
+    assert parameters.gradient.numel() == sum(parameter.numel() for parameter in plain.parameters())
+    torch.testing.assert_close(
+        parameters.gradient.norm(), torch.stack([g.norm() for g in parameters.gradients_by_tensor]).norm()
+    )
 
 
 def test_loading_a_state_changes_the_values_in_place() -> None:
@@ -54,4 +55,6 @@ def test_frozen_parameters_are_left_alone() -> None:
     model = _model()
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    assert FlatParameters(model).flat == []
+    parameters = FlatParameters(model)
+    assert (parameters.decayed, parameters.undecayed) == (None, None)
+    assert parameters.gradient.numel() == 0

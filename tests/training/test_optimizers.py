@@ -28,8 +28,7 @@ def _step(config: OptimizerConfig, *, gradient: float) -> tuple[float, float]:
     layer = _one_weight()
     parameters = FlatParameters(layer)
     optimizer = build_optimizer(config, parameters)
-    for tensor in parameters.gradients:
-        tensor.fill_(gradient)
+    parameters.gradient.fill_(gradient)
     optimizer.step()
     return layer.weight.item(), layer.bias.item()
 
@@ -75,8 +74,7 @@ def test_minimizes_a_quadratic(kind: type[configs.OptimizerBlock]) -> None:
 
     before = loss().item()
     for _ in range(200):
-        for gradient in parameters.gradients:
-            gradient.zero_()
+        parameters.gradient.zero_()
         loss().backward()
         optimizer.step()
     assert loss().item() < 0.01 * before
