@@ -60,8 +60,9 @@ def run(
     data_dir: DataOption = None,
 ) -> None:
     """Run a study, or go on with it, and show the leaderboard."""
+    from pipeline.overrides import Override
     from pipeline.progress import StudyProgress
-    from pipeline.space_file import Override, load_space
+    from pipeline.space_file import load_space
     from pipeline.study.run import run_study
 
     options = {"trials": trials, "timeout": timeout, "seed": seed, "name": study}
@@ -108,7 +109,8 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train one configuration, and measure it on the test set."""
-    from pipeline.space_file import Override, load_configuration
+    from pipeline.overrides import Override
+    from pipeline.space_file import load_configuration
 
     trial = load_configuration(config, [Override.parse(option) for option in overrides])
     from pipeline.results.train_report import train_and_test
@@ -144,8 +146,9 @@ def check(
     overrides: SetOption = [],  # noqa: B006 - typer copies it
 ) -> None:
     """Check a search space, and print it as a table."""
+    from pipeline.overrides import Override
     from pipeline.results.space_table import space_table
-    from pipeline.space_file import Override, load_space, sample_configurations
+    from pipeline.space_file import load_space, sample_configurations
 
     file = load_space(space, [Override.parse(option) for option in overrides])
     for notice in file.notices:

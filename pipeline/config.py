@@ -238,7 +238,7 @@ class Cosine(ScheduleBlock):
 
 
 class OneCycle(ScheduleBlock):
-    """Smith, 2018, as in the book: linear from lr/div up to lr, down again, and at last on to lr/final_div."""
+    """Smith, 2018: linear from lr/div up to lr, down again, and at last on to lr/div/final_div."""
 
     kind: Literal["one_cycle"] = "one_cycle"
     rise_fraction: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.45
@@ -246,7 +246,7 @@ class OneCycle(ScheduleBlock):
     div: Annotated[float, Field(gt=1.0)] = 10.0
     """The first rate is lr divided by this."""
     final_div: Annotated[float, Field(gt=1.0)] = 1000.0
-    """The last rate is lr divided by this."""
+    """The last rate is the first one divided by this."""
 
 
 class NoClipping(Block):

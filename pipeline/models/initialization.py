@@ -1,6 +1,5 @@
 """Initialization of a linear layer's weights: a row each. Biases start at zero."""
 
-import math
 from collections.abc import Callable
 
 from torch import nn
@@ -27,9 +26,6 @@ def _lecun(layer: nn.Linear, negative_slope: float) -> None:
 def _torch(layer: nn.Linear, negative_slope: float) -> None:
     """PyTorch's own: U(-1/sqrt(fan_in), 1/sqrt(fan_in)), biases as well."""
     layer.reset_parameters()
-    if layer.bias is not None:
-        bound = 1.0 / math.sqrt(layer.in_features)
-        nn.init.uniform_(layer.bias, -bound, bound)
 
 
 INITIALIZATIONS: dict[str, Callable[[nn.Linear, float], None]] = {

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pipeline.distributions import word
 from pipeline.records import TrialResult
-from pipeline.space import flatten, without_kinds, word
+from pipeline.space import flatten, without_kinds
 from pipeline.study.trials import CONFIG, result_of
 
 if TYPE_CHECKING:

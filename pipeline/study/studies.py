@@ -6,10 +6,11 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
+from pipeline.distributions import storable
 from pipeline.errors import StudyError
 from pipeline.records import TrialResult
 from pipeline.schema import did_you_mean, shown
-from pipeline.space import Parameter, SearchSpace, flatten, storable
+from pipeline.space import Parameter, SearchSpace, flatten
 from pipeline.study.storage import study_names
 from pipeline.study.trials import finish, running_trial
 from pipeline.study_config import Grid, StudyConfig

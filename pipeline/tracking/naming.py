@@ -4,8 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.distributions import word
 from pipeline.records import TrialResult
-from pipeline.space import flatten, word
+from pipeline.space import flatten
 
 # MLflow's limit for a value.
 MAX_VALUE_LENGTH = 6000

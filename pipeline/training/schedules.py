@@ -1,7 +1,7 @@
 """Learning-rate schedules: laws from the number of optimizer steps taken to a multiplier of the configured rate.
 
-They set the rate of every parameter group at every step themselves. PyTorch's schedulers cannot be used for this: some
-break when a group is added (LambdaLR, OneCycleLR), some are other laws under the same name (PolynomialLR).
+They set the rate of every parameter group at every step themselves. PyTorch's schedulers are other laws under the same
+names in part (PolynomialLR is not power scheduling), and some break when a parameter group is added.
 """
 
 import functools
@@ -76,10 +76,10 @@ def one_cycle(step: int, *, total_steps: int, rise_fraction: float, div: float, 
         total_steps: Steps of the whole training; the last one has the final rate.
         rise_fraction: Share of the steps in which the rate rises, and again in which it falls.
         div: The first multiplier is ``1/div``.
-        final_div: The last multiplier is ``1/final_div``.
+        final_div: The last multiplier is the first one divided by this.
     """
     share = min(step / max(total_steps - 1, 1), 1.0)
-    low, final = 1.0 / div, 1.0 / final_div
+    low, final = 1.0 / div, 1.0 / (div * final_div)
     if share < rise_fraction:
         return low + (1.0 - low) * share / rise_fraction
     if share < 2.0 * rise_fraction:
@@ -142,24 +142,31 @@ class Schedule:
         optimizer: Its groups' rates are the ones that the law multiplies.
         law: From steps taken to a multiplier.
         performance: The law itself, if it watches a measure, and the measure's name.
+        warmup_steps: Steps before the law begins: what it watches does not count in them.
     """
 
     def __init__(
-        self, optimizer: torch.optim.Optimizer, law: Law, performance: tuple[Performance, str] | None = None
+        self,
+        optimizer: torch.optim.Optimizer,
+        law: Law,
+        performance: tuple[Performance, str] | None = None,
+        warmup_steps: int = 0,
     ) -> None:
         self.optimizer, self.law, self.performance = optimizer, law, performance
+        self.warmup_steps, self.steps_taken = warmup_steps, 0
         self.rates = [float(group["lr"]) for group in optimizer.param_groups]
 
     def set_rates(self, step: int) -> float:
         """Sets every group's rate for the step after ``step`` ones; returns the first group's."""
         multiplier = self.law(step)
+        self.steps_taken = step + 1
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * multiplier
         return self.rates[0] * multiplier
 
     def end_epoch(self, measures: dict[str, float]) -> None:
         """Shows the epoch's validation measures to a law that watches one."""
-        if self.performance is not None:
+        if self.performance is not None and self.steps_taken >= self.warmup_steps:
             law, monitor = self.performance
             law.observe(measures[monitor])
 
@@ -183,7 +190,7 @@ def build_schedule(
         performance = (law, config.monitor)
     if warmup_steps:
         law = functools.partial(warmed_up, law=law, warmup_steps=warmup_steps)
-    return Schedule(optimizer, law, performance)
+    return Schedule(optimizer, law, performance, warmup_steps)
 
 
 def _law(config: configs.ScheduleConfig, steps_per_epoch: int, total_steps: int) -> Law:

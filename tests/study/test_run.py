@@ -15,9 +15,10 @@ import pytest
 
 from pipeline.config import TrialConfig
 from pipeline.errors import StudyError
+from pipeline.overrides import Override
 from pipeline.places import Places
 from pipeline.records import COUNTED
-from pipeline.space_file import Override, load_space
+from pipeline.space_file import load_space
 from pipeline.study.run import run_study
 from pipeline.study.storage import open_storage
 from pipeline.study.studies import load_study

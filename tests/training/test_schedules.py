@@ -61,16 +61,16 @@ def test_cosine_is_pytorchs_and_ends_at_its_last_factor() -> None:
 
 def test_one_cycle_has_three_straight_phases() -> None:
     rates = [one_cycle(step, total_steps=101, rise_fraction=0.45, div=10.0, final_div=500.0) for step in range(101)]
-    assert [rates[step] for step in (0, 45, 90, 100)] == pytest.approx([1 / 10, 1.0, 1 / 10, 1 / 500])
+    assert [rates[step] for step in (0, 45, 90, 100)] == pytest.approx([1 / 10, 1.0, 1 / 10, 1 / 5000])
     assert np.diff(rates[:46]) == pytest.approx(0.9 / 45)
     assert np.diff(rates[45:91]) == pytest.approx(-0.9 / 45)
-    assert np.diff(rates[90:]) == pytest.approx(-(0.1 - 0.002) / 10)
+    assert np.diff(rates[90:]) == pytest.approx(-(0.1 - 0.0002) / 10)
 
 
 def test_one_cycle_spans_the_whole_training() -> None:
     config = configs.OneCycle(rise_fraction=0.3, div=4.0, final_div=50.0)
     rates = _rates(config, epochs=10)
-    assert (rates[0], rates[-1]) == pytest.approx((1 / 4, 1 / 50))
+    assert (rates[0], rates[-1]) == pytest.approx((1 / 4, 1 / 200))
     assert rates.index(max(rates)) == 30
 
 
@@ -194,3 +194,15 @@ def test_performance_watches_its_monitor(monitor: configs.Monitor, falls: bool) 
     for epoch in range(3):
         schedule.end_epoch({"valid_loss": 1.0, "valid_accuracy": 0.1 * epoch})
     assert schedule.set_rates(30) == pytest.approx(0.01 if falls else 1.0)
+
+
+def test_performance_counts_no_epoch_of_the_warmup() -> None:
+    schedule = _schedule(configs.Performance(patience=2, factor=0.1, warmup_epochs=3.0))
+    multipliers = []
+    for epoch in range(6):
+        for step in range(10 * epoch, 10 * epoch + 10):
+            schedule.set_rates(step)
+        schedule.end_epoch({"valid_loss": 1.0, "valid_accuracy": 0.5})
+        multipliers.append(schedule.set_rates(10 * epoch + 10))
+    # the last epoch of the warm-up is the first that is looked at, and two without improvement follow it
+    assert multipliers[2:] == pytest.approx([1.0, 1.0, 0.1, 0.1])

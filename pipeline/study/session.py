@@ -1,0 +1,162 @@
+"""One call of `run_study`: the study, its log and those who watch, from the first look to the last."""
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import optuna
+
+from pipeline.config import TrialConfig
+from pipeline.distributions import FloatRange, IntRange
+from pipeline.places import Places
+from pipeline.records import DataSummary, Event, Outcome
+from pipeline.space import SearchSpace, without_kinds
+from pipeline.study.storage import open_storage, study_names
+from pipeline.study.studies import create_or_resume, end_stale_trials, num_trials
+from pipeline.study.summary import StudySummary, best_of, config_text
+from pipeline.study.supervisor import Budget
+from pipeline.study.task import Task
+from pipeline.study.trials import CONFIG, count_outcomes, num_counted
+from pipeline.study_config import StudyConfig
+from pipeline.tracking.study_log import StudyLog
+
+# User attribute of a study: the id of its run in each tracking store.
+RUNS = "mlflow_runs"
+
+
+class Watcher(Protocol):
+    """Somebody who watches a study."""
+
+    def begin(self, study: str, *, total: int, counted: int, direction: str, data: DataSummary) -> None:
+        """The study begins, or goes on."""
+
+    def event(self, event: Event) -> None:
+        """Something happened."""
+
+    def tick(self) -> None:
+        """A moment passed."""
+
+
+class Session:
+    """One call of `run_study`."""
+
+    def __init__(
+        self,
+        space: SearchSpace | Callable[[optuna.Trial], TrialConfig],
+        settings: StudyConfig,
+        name: str,
+        places: Places,
+        watcher: Watcher,
+    ) -> None:
+        self.started = time.monotonic()
+        self.space = space if isinstance(space, SearchSpace) else None
+        self.sample = space.sample if isinstance(space, SearchSpace) else space
+        self.settings, self.name, self.places, self.watcher = settings, name, places, watcher
+        self.total = num_trials(settings, self.space)
+        self.storage = open_storage(places.storage_url)
+        self.study: optuna.Study | None = None
+        self.log: StudyLog | None = None
+        self.tracking_error: str | None = None
+        self.interrupted = False
+        if name in study_names(self.storage):
+            self._open_study()
+
+    def _open_study(self) -> optuna.Study:
+        self.study = create_or_resume(self.storage, self.name, self.settings, self.space)
+        end_stale_trials(self.study)
+        return self.study
+
+    def num_left(self) -> int:
+        """Returns how many trials the study still needs."""
+        done = 0 if self.study is None else num_counted(self.study.get_trials(deepcopy=False))
+        return max(self.total - done, 0)
+
+    def task(self, worker: int, device: str, threads: int) -> Task:
+        """Returns what a worker needs to know."""
+        return Task(
+            storage=self.places.storage_url,
+            study_name=self.name,
+            study=self.settings,
+            sample=self.sample,
+            example=_example(self.space, self.sample),
+            data_dir=self.places.data_dir,
+            device=device,
+            threads=threads,
+            worker=worker,
+        )
+
+    def open_log(self) -> None:
+        """Opens MLflow; its tables exist before the first trial does."""
+        self.log = StudyLog(self.places, self.name)
+
+    def begin(self, data: DataSummary) -> tuple[optuna.Study, Budget]:
+        """Makes the study, or goes on with it, now that a worker has its data."""
+        assert self.log is not None
+        study = self.study or self._open_study()
+        runs = study.user_attrs.get(RUNS, {})
+        url = self.places.tracking_url
+        parent = self.log.begin(data, parent=runs.get(url), log_scaled=_log_scaled(self.space))
+        if runs.get(url) != parent:
+            study.set_user_attr(RUNS, {**runs, url: parent})
+        deadline = None if self.settings.timeout is None else self.started + self.settings.timeout
+        budget = Budget(self.total, self.total - self.num_left(), deadline)
+        direction = self.settings.direction
+        self.watcher.begin(
+            self.name, total=self.total, counted=self.total - self.num_left(), direction=direction, data=data
+        )
+        return study, budget
+
+    def event(self, event: Event) -> None:
+        """Passes on what happened."""
+        if self.log is not None:
+            self.log.event(event)
+        self.watcher.event(event)
+
+    def end(self, outcome: Outcome) -> None:
+        """Leaves nothing running in the storage or in MLflow."""
+        if self.study is None or self.log is None:
+            return
+        end_stale_trials(self.study)
+        trials = self.study.get_trials(deepcopy=False)
+        best = best_of(self.study)
+        figures = {f"trials_{name}": float(count) for name, count in count_outcomes(trials).items()}
+        figures["seconds"] = time.monotonic() - self.started
+        if best is not None:
+            figures[f"best_{self.settings.metric}"] = best.value
+        self.tracking_error = self.log.end(
+            outcome,
+            figures=figures,
+            best_config=None if best is None else config_text(best.config),
+            configs=[trial.user_attrs[CONFIG] for trial in trials if CONFIG in trial.user_attrs],
+            searched={without_kinds(name, trial.params.get) for trial in trials for name in trial.params},
+            metric=self.settings.metric,
+            maximize=self.settings.direction == "maximize",
+        )
+
+    def summary(self) -> StudySummary:
+        """Returns how the study stands."""
+        assert self.study is not None or self.num_left() > 0
+        trials = [] if self.study is None else self.study.get_trials(deepcopy=False)
+        return StudySummary(
+            study=self.name,
+            storage=self.places.storage_url,
+            tracking_uri=self.places.tracking_url,
+            trials=count_outcomes(trials),
+            num_left=self.num_left(),
+            best=None if self.study is None else best_of(self.study),
+            seconds=time.monotonic() - self.started,
+            interrupted=self.interrupted,
+            tracking_error=self.tracking_error,
+        )
+
+
+def _example(space: SearchSpace | None, sample: Callable[[optuna.Trial], TrialConfig]) -> TrialConfig:
+    """Returns a configuration that the study may draw, of those with the most epochs."""
+    if space is not None:
+        return max(space.corners(["epochs"]), key=lambda config: config.epochs)
+    return sample(optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask())
+
+
+def _log_scaled(space: SearchSpace | None) -> frozenset[str]:
+    ranges = [] if space is None else space.parameters()
+    return frozenset(p.path for p in ranges if isinstance(p.distribution, IntRange | FloatRange) and p.distribution.log)
