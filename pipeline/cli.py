@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -60,6 +60,7 @@ def run(
     data_dir: DataOption = None,
 ) -> None:
     """Run a study, or go on with it, and show the leaderboard."""
+    from pipeline.console import outlook, print_leaderboard
     from pipeline.overrides import Override
     from pipeline.progress import StudyProgress
     from pipeline.space_file import load_space
@@ -89,8 +90,9 @@ def run(
         )
     finally:
         progress.close()
-    _print_leaderboard(file.name, places, top=10, err=as_json)
-    _print_outlook(summary.num_left, summary.seconds, file.name, workspace, space)
+    print_leaderboard(file.name, places, top=10, err=as_json)
+    for line in outlook(summary, workspace, space):
+        typer.echo(line, err=True)
     if summary.tracking_error is not None:
         typer.echo(f"warning: logging to MLflow stopped: {summary.tracking_error}", err=True)
     if as_json:
@@ -113,27 +115,16 @@ def train(
     from pipeline.space_file import load_configuration
 
     trial = load_configuration(config, [Override.parse(option) for option in overrides])
+    from pipeline.console import EPOCH_HEAD, echo, epoch_line, figure_lines
     from pipeline.results.train_report import train_and_test
 
-    typer.echo(
-        "epoch  train loss  train acc  valid loss  valid acc        lr  grad norm  clipped  images/s", err=as_json
+    say = echo(err=as_json)
+    say(EPOCH_HEAD)
+    figures = train_and_test(
+        trial, data_dir=data_dir, device=device, threads=threads, show=lambda epoch: say(epoch_line(epoch))
     )
-
-    def show(e: Any) -> None:
-        losses = f"{e.epoch:5d}  {e.train_loss:10.4f}  {e.train_accuracy:9.4f}"
-        valid = f"  {e.valid_loss:10.4f}  {e.valid_accuracy:9.4f}"
-        rest = f"  {e.lr:8.2e}  {e.gradient_norm:9.3g}  {e.clipped:7.0%}  {e.samples_per_second:8,.0f}"
-        typer.echo(losses + valid + rest + ("  best" if e.is_best else ""), err=as_json)
-
-    figures = train_and_test(trial, data_dir=data_dir, device=device, threads=threads, show=show)
-    valid = f"best epoch {figures['best_epoch']}: validation accuracy {figures['best_valid_accuracy']:.4f}"
-    typer.echo(f"{valid}, {figures['num_parameters']:,} parameters, {figures['seconds']:.1f} s", err=as_json)
-    if figures["test_accuracy"] is None:
-        typer.echo("the data have no test part", err=as_json)
-    else:
-        low, high = figures["test_accuracy_interval"]
-        accuracy = f"test accuracy {figures['test_accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f})"
-        typer.echo(f"{accuracy}, test loss {figures['test_loss']:.4f}", err=as_json)
+    for line in figure_lines(figures):
+        say(line)
     if as_json:
         typer.echo(json.dumps(figures))
 
@@ -146,6 +137,7 @@ def check(
     overrides: SetOption = [],  # noqa: B006 - typer copies it
 ) -> None:
     """Check a search space, and print it as a table."""
+    from pipeline.console import wide_console
     from pipeline.overrides import Override
     from pipeline.results.space_table import space_table
     from pipeline.space_file import load_space, sample_configurations
@@ -153,7 +145,7 @@ def check(
     file = load_space(space, [Override.parse(option) for option in overrides])
     for notice in file.notices:
         typer.echo(notice, err=True)
-    _console(err=bool(sample)).print(space_table(file.name, file.space))
+    wide_console(err=bool(sample)).print(space_table(file.name, file.space))
     for text in sample_configurations(file.space, sample, seed):
         typer.echo(f"---\n{text}", nl=False)
 
@@ -165,9 +157,10 @@ def best(
     storage: StorageOption = None,
 ) -> None:
     """Print a study's best configuration, a file that train and run accept."""
+    from pipeline.study.studies import open_study
     from pipeline.study.summary import best_of, config_text
 
-    loaded = _study(study, Places(workspace, storage))
+    loaded = open_study(Places(workspace, storage), study)
     found = best_of(loaded)
     if found is None:
         raise DnntuneError(f"study {study} has no complete trial yet")
@@ -183,7 +176,9 @@ def leaderboard(
     storage: StorageOption = None,
 ) -> None:
     """Show the best trials of a study, and what differs between them."""
-    _print_leaderboard(study, Places(workspace, storage), top=top, err=False)
+    from pipeline.console import print_leaderboard
+
+    print_leaderboard(study, Places(workspace, storage), top=top, err=False)
 
 
 @app.command()
@@ -192,9 +187,10 @@ def studies(
     storage: StorageOption = None,
 ) -> None:
     """List the studies in a storage."""
+    from pipeline.console import wide_console
     from pipeline.results.study_list import study_list
 
-    _console().print(study_list(Places(workspace, storage)))
+    wide_console().print(study_list(Places(workspace, storage)))
 
 
 @app.command()
@@ -216,46 +212,6 @@ def version(show: Annotated[bool, typer.Option("--version", help="Print the vers
     if show:
         typer.echo(f"dnntune {__version__}")
         raise typer.Exit
-
-
-def _console(*, err: bool = False) -> Any:
-    from rich.console import Console
-
-    console = Console(stderr=err)
-    return console if console.is_terminal else Console(stderr=err, width=180)
-
-
-def _study(name: str, places: Places) -> Any:
-    from pipeline.study.storage import open_existing, quiet_optuna
-    from pipeline.study.studies import load_study
-
-    quiet_optuna()
-    return load_study(open_existing(places), name)
-
-
-def _print_leaderboard(study: str, places: Places, *, top: int, err: bool) -> None:
-    from pipeline.results.leaderboard import leaderboard as rank
-    from pipeline.results.leaderboard import table
-
-    loaded = _study(study, places)
-    entries = rank(loaded, top)
-    if entries:
-        _console(err=err).print(table(study, loaded.user_attrs["metric"], entries))
-    else:
-        typer.echo(f"study {study} has no complete trial yet", err=err)
-
-
-def _print_outlook(num_left: int, seconds: float, study: str, workspace: Path, space: str) -> None:
-    where = "" if workspace == Path("runs") else f" --workspace {workspace}"
-    lines = [f"{seconds:.0f} s. What you can do next:"]
-    if num_left:
-        lines.append(f"  dnntune run {space}{where}    # go on: {num_left} trials are left")
-    lines += [
-        f"  dnntune ui{where}    # compare the trials in MLflow",
-        f"  dnntune best {study}{where} > best.yaml    # the best configuration",
-        "  dnntune train best.yaml    # train it, and measure it on the test set",
-    ]
-    typer.echo("\n".join(lines), err=True)
 
 
 def main() -> None:

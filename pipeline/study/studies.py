@@ -8,10 +8,11 @@ from optuna.trial import TrialState
 
 from pipeline.distributions import storable
 from pipeline.errors import StudyError
+from pipeline.places import Places
 from pipeline.records import TrialResult
 from pipeline.schema import did_you_mean, shown
 from pipeline.space import Parameter, SearchSpace, flatten
-from pipeline.study.storage import study_names
+from pipeline.study.storage import open_existing, quiet_optuna, study_names
 from pipeline.study.trials import finish, running_trial
 from pipeline.study_config import Grid, StudyConfig
 
@@ -89,6 +90,16 @@ def load_study(storage: optuna.storages.BaseStorage, name: str) -> optuna.Study:
         known = f"It has {', '.join(names)}" if names else "It is empty: dnntune run makes a study"
         raise StudyError(f"no study named {name} in this storage{did_you_mean(name, names)}. {known}")
     return optuna.load_study(study_name=name, storage=storage)
+
+
+def open_study(places: Places, name: str) -> optuna.Study:
+    """Returns a study that exists, to look something up.
+
+    Raises:
+        StudyError: There is no such storage, or no such study in it.
+    """
+    quiet_optuna()
+    return load_study(open_existing(places), name)
 
 
 def end_stale_trials(study: optuna.Study) -> list[int]:

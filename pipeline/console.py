@@ -1,0 +1,77 @@
+"""What commands print: tables, lines, and what to type next."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from pipeline.places import Places
+from pipeline.records import EpochResult
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipeline.study.summary import StudySummary
+
+# Columns for a table that goes to a file or another program.
+WIDE = 180
+EPOCH_HEAD = "epoch  train loss  train acc  valid loss  valid acc        lr  grad norm  clipped  images/s"
+
+
+def echo(*, err: bool) -> Callable[[str], None]:
+    """Returns what prints a line, to standard error or to standard output."""
+    return lambda line: typer.echo(line, err=err)
+
+
+def wide_console(*, err: bool = False) -> "Console":
+    """Returns a console as wide as the terminal, or wide enough for any table where there is none."""
+    from rich.console import Console
+
+    console = Console(stderr=err)
+    return console if console.is_terminal else Console(stderr=err, width=WIDE)
+
+
+def print_leaderboard(study: str, places: Places, *, top: int, err: bool) -> None:
+    """Prints the best trials of a study."""
+    from pipeline.results.leaderboard import leaderboard, table
+    from pipeline.study.studies import METRIC, open_study
+
+    loaded = open_study(places, study)
+    entries = leaderboard(loaded, top)
+    if entries:
+        wide_console(err=err).print(table(study, loaded.user_attrs[METRIC], entries))
+    else:
+        typer.echo(f"study {study} has no complete trial yet", err=err)
+
+
+def outlook(summary: "StudySummary", workspace: Path, space: str) -> Iterator[str]:
+    """Says how long a study took, and what can be done next."""
+    where = "" if workspace == Path("runs") else f" --workspace {workspace}"
+    yield f"{summary.seconds:.0f} s. What you can do next:"
+    if summary.num_left:
+        yield f"  dnntune run {space}{where}    # go on: {summary.num_left} trials are left"
+    yield f"  dnntune ui{where}    # compare the trials in MLflow"
+    if summary.best is not None:
+        yield f"  dnntune best {summary.study}{where} > best.yaml    # the best configuration"
+        yield "  dnntune train best.yaml    # train it, and measure it on the test set"
+
+
+def epoch_line(epoch: EpochResult) -> str:
+    """Writes an epoch under `EPOCH_HEAD`."""
+    train = f"{epoch.epoch:5d}  {epoch.train_loss:10.4f}  {epoch.train_accuracy:9.4f}"
+    valid = f"  {epoch.valid_loss:10.4f}  {epoch.valid_accuracy:9.4f}"
+    steps = f"  {epoch.lr:8.2e}  {epoch.gradient_norm:9.3g}  {epoch.clipped:7.0%}  {epoch.samples_per_second:8,.0f}"
+    return train + valid + steps + ("  best" if epoch.is_best else "")
+
+
+def figure_lines(figures: dict[str, Any]) -> Iterator[str]:
+    """Writes what `train_and_test` has found."""
+    valid = f"best epoch {figures['best_epoch']}: validation accuracy {figures['best_valid_accuracy']:.4f}"
+    yield f"{valid}, {figures['num_parameters']:,} parameters, {figures['seconds']:.1f} s"
+    if figures["test_accuracy"] is None:
+        yield "the data have no test part"
+    else:
+        low, high = figures["test_accuracy_interval"]
+        accuracy = f"test accuracy {figures['test_accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f})"
+        yield f"{accuracy}, test loss {figures['test_loss']:.4f}"
