@@ -29,11 +29,12 @@ from torch.utils.data import DataLoader
 from torchvision import datasets
 from torchvision.transforms import v2
 
-from pipeline.config import AdamW, ClipNorm, Constant, DataConfig, EarlyStopping, MlpConfig, TrialConfig
+from pipeline.config import DataConfig, EarlyStopping, MlpConfig, TrialConfig
 from pipeline.data import load_data
 from pipeline.data.idx import DEBIAN_FASHION_MNIST
 from pipeline.data.image_data import ImageData, LabeledImages
 from pipeline.training import start
+from pipeline.training_config import AdamW, ClipNorm, Constant
 
 BATCH_SIZE = 128
 CONFIG = TrialConfig(

@@ -4,16 +4,17 @@ import sys
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from pipeline.config import Block, TrialConfig
+from pipeline.config import TrialConfig
 from pipeline.schema import annotation_of, block_of, kinds_of, members_of
 from pipeline.study_config import StudyConfig
+from pipeline.training_config import Block
 
 TARGET = Path(__file__).with_name("configuration.md")
 HEAD = """# Configuration reference
 
-Every setting of a search-space file, made from `pipeline/config.py` and `pipeline/study_config.py` by `make docs`. In
-the block `space`, each value can be searched: write `{int: [low, high]}`, `{float: [low, high]}` or `{choice: [...]}`
-in its place (see [search_spaces/README.md](../search_spaces/README.md)).
+Every setting of a search-space file, made from the configuration classes (`pipeline/config.py`, `training_config.py`,
+`study_config.py`) by `make docs`. In the block `space`, each value can be searched: write `{int: [low, high]}`,
+`{float: [low, high]}` or `{choice: [...]}` in its place (see [search_spaces/README.md](../search_spaces/README.md)).
 """
 
 

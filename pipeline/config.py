@@ -1,44 +1,29 @@
 """The configuration of one trial: every knob, its unit, its range, and what its default means.
 
-A search space has the shape of this configuration, so a new knob is one field here. This module imports neither torch
-nor Optuna: checking a file is instant. Rules that span several fields are in `pipeline.rules`.
+A search space has the shape of this configuration, so a new knob is one field here, or in
+`pipeline.training_config` if it belongs to a kind of optimizer, schedule or clipping. Neither imports torch or Optuna:
+checking a file is instant. Rules that span several fields are in `pipeline.rules`.
 """
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    NonNegativeFloat,
-    PositiveFloat,
-    PositiveInt,
-    ValidationInfo,
-    model_validator,
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationInfo, model_validator
+
+from pipeline.training_config import (
+    AdamW,
+    Block,
+    ClippingConfig,
+    Fraction,
+    Monitor,
+    NoClipping,
+    OneCycle,
+    OptimizerConfig,
+    Probability,
+    ScheduleConfig,
+    tuple_from_list,
 )
 
-Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
-Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
-Monitor = Literal["valid_loss", "valid_accuracy"]
-
-
-def _tuple_from_list(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
-
-
-tuple_from_list = BeforeValidator(_tuple_from_list)
 Widths = Annotated[tuple[PositiveInt, ...], tuple_from_list, Field(min_length=1)]
-Epochs = Annotated[tuple[PositiveFloat, ...], tuple_from_list]
-Factors = Annotated[tuple[PositiveFloat, ...], tuple_from_list]
-
-
-class Block(BaseModel):
-    """A group of settings: immutable, and strict about types and names."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
 
 
 class DataConfig(Block):
@@ -118,164 +103,6 @@ class MlpConfig(Block):
         return (self.width,) * self.hidden_layers if isinstance(self.width, int) else self.width
 
 
-class OptimizerBlock(Block):
-    lr: PositiveFloat = 1e-3
-    """Learning rate, before the schedule."""
-    weight_decay: NonNegativeFloat = 0.0
-    """Weight decay; never applied to biases and normalization."""
-
-
-class Sgd(OptimizerBlock):
-    """Stochastic gradient descent; with momentum (Polyak, 1964) or Nesterov's."""
-
-    kind: Literal["sgd"] = "sgd"
-    lr: PositiveFloat = 0.05
-    """Learning rate, before the schedule."""
-    momentum: Probability = 0.9
-    """Share of the last step that is kept; 0: none."""
-    nesterov: bool = False
-    """Nesterov's accelerated gradient; needs momentum."""
-
-
-class RmsProp(OptimizerBlock):
-    """Tieleman and Hinton, 2012."""
-
-    kind: Literal["rmsprop"] = "rmsprop"
-    alpha: Probability = 0.9
-    """Decay of the squared gradients' moving average (the lecture's and Keras's 0.9; PyTorch's own default is 0.99)."""
-    momentum: Probability = 0.0
-    """Share of the last step that is kept."""
-
-
-class AdamBlock(OptimizerBlock):
-    beta1: Probability = 0.9
-    """Decay of the gradients' moving average."""
-    beta2: Probability = 0.999
-    """Decay of the squared gradients' moving average."""
-
-
-class Adam(AdamBlock):
-    """Kingma and Ba, ICLR 2015."""
-
-    kind: Literal["adam"] = "adam"
-
-
-class AdamW(AdamBlock):
-    """Adam with decoupled weight decay: Loshchilov and Hutter, ICLR 2019."""
-
-    kind: Literal["adamw"] = "adamw"
-    weight_decay: NonNegativeFloat = 0.01
-    """Weight decay per step, times the learning rate; never applied to biases and normalization."""
-
-
-class NAdam(AdamBlock):
-    """Adam with Nesterov momentum: Dozat, 2016."""
-
-    kind: Literal["nadam"] = "nadam"
-
-
-class ScheduleBlock(Block):
-    warmup_epochs: NonNegativeFloat = 0.0
-    """Epochs (fractions allowed) in which the rate first rises linearly to `lr`; the schedule starts after them."""
-
-
-class Constant(ScheduleBlock):
-    kind: Literal["constant"] = "constant"
-
-
-class Power(ScheduleBlock):
-    """lr / (1 + t/s)^c, eq. (1)."""
-
-    kind: Literal["power"] = "power"
-    step_epochs: PositiveFloat = 5.0
-    """s in epochs: with power 1 the rate is lr/2 after s, lr/3 after 2s, lr/4 after 3s."""
-    power: PositiveFloat = 1.0
-    """The exponent c."""
-
-
-class Exponential(ScheduleBlock):
-    """lr * 0.1^(t/s), eq. (3)."""
-
-    kind: Literal["exponential"] = "exponential"
-    step_epochs: PositiveFloat = 20.0
-    """s in epochs: the rate falls to a tenth every s."""
-
-
-class Performance(ScheduleBlock):
-    """The rate is multiplied by `factor` whenever the validation measure has stopped improving."""
-
-    kind: Literal["performance"] = "performance"
-    monitor: Monitor = "valid_loss"
-    """The measure watched."""
-    factor: Fraction = 0.5
-    """What the rate is multiplied with."""
-    patience: PositiveInt = 3
-    """Epochs without improvement after which the rate falls (as in Keras; PyTorch's fires one epoch later)."""
-    min_delta: NonNegativeFloat = 1e-4
-    """An improvement is a change by more than this, in the measure's own unit."""
-    cooldown: Annotated[int, Field(ge=0)] = 0
-    """Epochs after a reduction in which nothing is counted."""
-    min_factor: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    """The floor: the rate never falls below lr times this."""
-
-
-class Piecewise(ScheduleBlock):
-    """A constant rate between boundaries."""
-
-    kind: Literal["piecewise"] = "piecewise"
-    boundaries: Epochs = (10.0, 15.0)
-    """Epochs at which the rate changes, ascending."""
-    factors: Factors = (0.1, 0.01)
-    """What lr is multiplied with after each boundary; 1 before the first."""
-
-
-class Cosine(ScheduleBlock):
-    """Half a cosine from lr to lr * final_factor over the whole training: Loshchilov and Hutter, ICLR 2017."""
-
-    kind: Literal["cosine"] = "cosine"
-    final_factor: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
-    """The last rate, as a share of lr."""
-
-
-class OneCycle(ScheduleBlock):
-    """Smith, 2018: linear from lr/div up to lr, down again, and at last on to lr/div/final_div."""
-
-    kind: Literal["one_cycle"] = "one_cycle"
-    rise_fraction: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.45
-    """Share of the steps that the rate rises, and then again that it falls; the rest is the final descent."""
-    div: Annotated[float, Field(gt=1.0)] = 10.0
-    """The first rate is lr divided by this."""
-    final_div: Annotated[float, Field(gt=1.0)] = 1000.0
-    """The last rate is the first one divided by this."""
-
-
-class NoClipping(Block):
-    kind: Literal["none"] = "none"
-
-
-class ClippingBlock(Block):
-    threshold: PositiveFloat = 1.0
-    """The bound on each component (value) or on the Euclidean norm."""
-
-
-class ClipValue(ClippingBlock):
-    """Each component of the gradient is cut to [-threshold, threshold]; this may turn the gradient."""
-
-    kind: Literal["value"] = "value"
-
-
-class ClipNorm(ClippingBlock):
-    """The whole gradient is scaled so that its norm is at most the threshold: Pascanu et al., ICML 2013."""
-
-    kind: Literal["norm"] = "norm"
-
-
-class ClipTensorNorm(ClippingBlock):
-    """Each tensor's gradient is scaled on its own (Keras's clipnorm)."""
-
-    kind: Literal["tensor_norm"] = "tensor_norm"
-
-
 class EarlyStopping(Block):
     """Training ends when the measure has stopped improving; the best epoch's weights always come back."""
 
@@ -285,13 +112,6 @@ class EarlyStopping(Block):
     """Epochs without improvement after which training ends; null: never early."""
     min_delta: NonNegativeFloat = 0.0
     """An improvement is a change by more than this, in the measure's own unit."""
-
-
-OptimizerConfig = Annotated[Sgd | RmsProp | Adam | AdamW | NAdam, Field(discriminator="kind")]
-ScheduleConfig = Annotated[
-    Constant | Power | Exponential | Performance | Piecewise | Cosine | OneCycle, Field(discriminator="kind")
-]
-ClippingConfig = Annotated[NoClipping | ClipValue | ClipNorm | ClipTensorNorm, Field(discriminator="kind")]
 
 
 class TrialConfig(Block):

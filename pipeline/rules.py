@@ -7,7 +7,8 @@ extremes of just those, instead of hoping that a sample runs into it.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipeline.config import Dropout, Performance, Piecewise, Sgd, TrialConfig
+from pipeline.config import Dropout, TrialConfig
+from pipeline.training_config import Performance, Piecewise, Sgd
 
 
 @dataclass(frozen=True)

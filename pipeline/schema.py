@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from pipeline.config import Block
+from pipeline.training_config import Block
 
 
 @functools.cache

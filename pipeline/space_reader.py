@@ -8,11 +8,11 @@ import math
 from decimal import Decimal
 from typing import Any
 
-from pipeline.config import Block
 from pipeline.distributions import Choice, Distribution, FloatRange, IntRange, word
 from pipeline.errors import Problem
 from pipeline.schema import annotation_of, block_of, did_you_mean, kinds_of, misfit, paths_ending_in, shown
 from pipeline.space import BlockChoice, Fields, Fixed, Node, Parameter
+from pipeline.training_config import Block
 from pipeline.yaml_text import Located
 
 _DISTRIBUTIONS = {"int": {"int", "step", "log"}, "float": {"float", "step", "log"}, "choice": {"choice"}}

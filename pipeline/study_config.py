@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from pipeline.config import Block, Monitor, tuple_from_list
+from pipeline.training_config import Block, Monitor, tuple_from_list
 
 Direction = Literal["maximize", "minimize"]
 

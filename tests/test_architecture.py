@@ -15,7 +15,7 @@ ALLOWED = {
     "optuna": ("study/", "space.py", "space_file.py", "results/leaderboard.py", "results/study_list.py"),
     "mlflow": ("tracking/",),
     "torch": ("data/", "models/", "training/", "study/worker.py", "results/train_report.py"),
-    "typer": ("cli.py",),
+    "typer": ("cli.py", "console.py"),
 }
 # From a room to the rooms below it: it may import these and itself.
 BELOW = {

@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 import optuna
 
-from pipeline.config import Monitor, TrialConfig
+from pipeline.config import TrialConfig
 from pipeline.data.image_data import ImageData
 from pipeline.models import num_parameters
 from pipeline.records import EpochEnded, EpochResult, Event, Outcome, TrialEnded, TrialResult, TrialStarted
 from pipeline.study.trials import finish, result_of, twin_of
 from pipeline.training import start
 from pipeline.training.loop import DivergedError
+from pipeline.training_config import Monitor
 
 Sample = Callable[[optuna.Trial], TrialConfig]
 

@@ -39,7 +39,10 @@ def params_of(config: Mapping[str, Any], log_scaled: frozenset[str]) -> dict[str
 def metrics_of(result: TrialResult) -> dict[str, float]:
     """Returns a trial's final figures, those that it has."""
     names = ("best_valid_accuracy", "best_valid_loss", "best_epoch", "epochs", "num_parameters", "samples_per_second")
-    figures = {name: getattr(result, name) for name in names} | {"seconds": result.seconds, "objective": result.value}
+    figures = {name: getattr(result, name) for name in names} | {
+        "seconds": round(result.seconds, 2),
+        "objective": result.value,
+    }
     return {name: float(value) for name, value in figures.items() if value is not None}
 
 

@@ -43,7 +43,12 @@ def axes(configs: Sequence[Mapping[str, Any]], searched: Container[str], log_sca
         return []
     shared = [path for path in flats[0] if all(path in flat for flat in flats)]
     differing = [path for path in shared if path in searched and len({json.dumps(flat[path]) for flat in flats}) > 1]
-    return [f"{path}.log10" if path in log_scaled else path for path in differing]
+
+    def axis(path: str) -> str:
+        # Where a kind of block has the setting at 0, that trial has no logarithm of it.
+        return f"{path}.log10" if path in log_scaled and all(flat[path] > 0 for flat in flats) else path
+
+    return [axis(path) for path in differing]
 
 
 def save_view(

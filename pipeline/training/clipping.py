@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from pipeline import config as configs
+from pipeline import training_config as configs
 from pipeline.training.flat import FlatParameters
 
 # Clips, and returns the norm of the whole gradient before, and whether that changed it, both 0-dimensional.

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.config import Monitor
 from pipeline.data.image_data import ImageData, LabeledImages
 from pipeline.records import EpochResult
 from pipeline.study_config import direction
@@ -19,6 +18,7 @@ from pipeline.training.clipping import Clip, limit_row_norms
 from pipeline.training.early_stopping import BestWeights, Improvement
 from pipeline.training.flat import FlatParameters
 from pipeline.training.schedules import Schedule
+from pipeline.training_config import Monitor
 
 # Values evaluated at once: few enough for a processor's cache, enough to keep a GPU busy.
 VALUES_PER_CHUNK = 2**21

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from pipeline import config as configs
+from pipeline import training_config as configs
 from pipeline.training.flat import FlatParameters
 
 

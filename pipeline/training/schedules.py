@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from pipeline import config as configs
+from pipeline import training_config as configs
 from pipeline.study_config import direction
 from pipeline.training.early_stopping import Improvement
 

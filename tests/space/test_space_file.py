@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import AdamW, Dropout, Sgd, TrialConfig
+from pipeline.config import Dropout, TrialConfig
 from pipeline.errors import SpaceError
 from pipeline.overrides import Override
 from pipeline.space_file import SpaceFile, configuration_text, load_configuration, load_space, read_space
+from pipeline.training_config import AdamW, Sgd
 from pipeline.yaml_text import parse
 
 SPACES = sorted((Path(__file__).parents[2] / "search_spaces").glob("*.yaml"))

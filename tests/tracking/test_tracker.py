@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from pipeline.config import DataConfig, NAdam, TrialConfig
+from pipeline.config import DataConfig, TrialConfig
 from pipeline.errors import TrackingError
 from pipeline.places import Places
 from pipeline.records import DataSummary, EpochEnded, EpochResult, TrialEnded, TrialResult, TrialStarted
@@ -16,6 +16,7 @@ from pipeline.tracking.naming import params_of, run_name
 from pipeline.tracking.store import open_client
 from pipeline.tracking.study_log import StudyLog
 from pipeline.tracking.view import axes, view_key
+from pipeline.training_config import NAdam
 
 CONFIG = TrialConfig(data=DataConfig(name="digits"), optimizer=NAdam(lr=0.01)).plain()
 DATA = DataSummary("digits", 1000, 200, 10, (1, 8, 8), "cpu")
@@ -177,6 +178,8 @@ def test_axes_are_what_differs_and_what_all_have() -> None:
     searched = {"a", "b.kind", "b.lr", "b.m"}
     assert axes(configs, searched, frozenset({"b.lr"})) == ["b.kind", "b.lr.log10"]
     assert axes(configs, {"b.kind"}, frozenset()) == ["b.kind"]
+    with_zero = [*configs, {"a": 1, "b": {"kind": "z", "lr": 0.0}}]
+    assert axes(with_zero, searched, frozenset({"b.lr"})) == ["b.kind", "b.lr"]
     assert axes([], searched, frozenset()) == []
 
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.config import AdamW, DataConfig, MlpConfig, TrialConfig
+from pipeline.config import DataConfig, MlpConfig, TrialConfig
 from pipeline.data.image_data import ImageData, statistics, to_device
 from pipeline.data.images import Images
+from pipeline.training_config import AdamW
 
 NAMES = ("none", "left", "right", "both")
 

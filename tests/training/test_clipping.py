@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline import config as configs
-from pipeline.config import ClippingConfig
+from pipeline import training_config as configs
 from pipeline.training.clipping import CLIPS, build_clip, limit_row_norms
 from pipeline.training.flat import FlatParameters
+from pipeline.training_config import ClippingConfig
 
 KINDS = get_args(get_args(ClippingConfig)[0])
 

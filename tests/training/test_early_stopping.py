@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.config import EarlyStopping, Sgd, TrialConfig
+from pipeline.config import EarlyStopping, TrialConfig
 from pipeline.data.image_data import ImageData
 from pipeline.training import start
 from pipeline.training.early_stopping import BestWeights, Improvement
+from pipeline.training_config import Sgd
 
 STANDSTILL = {"optimizer": Sgd(lr=1e-30), "model": {"batch_norm": "none"}}
 

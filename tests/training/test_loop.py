@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline import config as configs
-from pipeline.config import ClippingConfig, DataConfig, Dropout, OptimizerConfig, ScheduleConfig, TrialConfig
+from pipeline import training_config as configs
+from pipeline.config import DataConfig, Dropout, TrialConfig
 from pipeline.data import load_data, load_test
 from pipeline.data.image_data import ImageData, LabeledImages
 from pipeline.errors import DeviceError
 from pipeline.training import loop, start
 from pipeline.training.loop import DivergedError, batches_per_epoch, evaluate
+from pipeline.training_config import ClippingConfig, OptimizerConfig, ScheduleConfig
 
 Configure = Callable[..., TrialConfig]
 

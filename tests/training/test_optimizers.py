@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline import config as configs
-from pipeline.config import OptimizerConfig
+from pipeline import training_config as configs
 from pipeline.models.mlp import Mlp
 from pipeline.training.flat import FlatParameters
 from pipeline.training.optimizers import OPTIMIZERS, build_optimizer, parameter_groups
+from pipeline.training_config import OptimizerConfig
 
 KINDS = get_args(get_args(OptimizerConfig)[0])
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import config as configs
-from pipeline.config import ScheduleConfig
+from pipeline import training_config as configs
 from pipeline.training.schedules import Performance, Schedule, build_schedule, exponential, one_cycle, piecewise, power
+from pipeline.training_config import ScheduleConfig
 
 KINDS = get_args(get_args(ScheduleConfig)[0])
 STEPS_PER_EPOCH = 10
