@@ -1,5 +1,7 @@
 """A worker: loads the data once, then runs trials for as long as it is given any."""
 
+import gc
+
 import optuna
 import torch
 import torch._dynamo  # every optimizer imports it at its first step; better now, while the supervisor prepares
@@ -51,6 +53,8 @@ def work(task: Task, channel: Channel) -> None:
             )
         )
     )
+    # What is loaded by now stays for good: the garbage collector need not walk through it again and again.
+    gc.freeze()
     # The study exists once the first trial is given.
     study: optuna.Study | None = None
     while channel.wait_for_trial():

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 # More axes than this cannot be read, and more curves neither.
-MAX_AXES = 8
+MAX_AXES = 10
 MAX_CURVES = 10
 
 
