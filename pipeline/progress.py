@@ -139,7 +139,9 @@ class StudyProgress:
             bar = ProgressBar(total=running.max_epochs, completed=running.epoch, width=20)
             value = "" if running.value is None else f"{running.metric_name} {running.value:.4f}"
             rows.add_row(running.name, bar, f"epoch {running.epoch} of {running.max_epochs}", value)
-        return Group(Text(", ".join(parts)), ProgressBar(total=state.total, completed=state.counted, width=60), rows)
+        whole = Table.grid()
+        whole.add_row(ProgressBar(total=state.total, completed=state.counted, width=60))
+        return Group(Text(", ".join(parts)), whole, rows)
 
 
 def _clock(seconds: float) -> str:

@@ -11,6 +11,7 @@ from pipeline.config import TrialConfig
 from pipeline.data.image_data import ImageData
 from pipeline.models import num_parameters
 from pipeline.records import EpochEnded, EpochResult, Event, Outcome, TrialEnded, TrialResult, TrialStarted
+from pipeline.study.task import SupervisorGoneError
 from pipeline.study.trials import finish, result_of, twin_of
 from pipeline.training import start
 from pipeline.training.loop import DivergedError
@@ -88,6 +89,8 @@ def run_trial(
         result = ended("diverged", str(error))
     except (_InterruptedError, KeyboardInterrupt):
         result = ended("interrupted", f"after epoch {len(epochs)}")
+    except SupervisorGoneError:
+        result = ended("interrupted", "its supervisor is gone")
     except Exception as error:  # recorded as the trial's outcome; the supervisor decides whether the study goes on
         result = ended("failed", f"{type(error).__name__}: {error}", traceback.format_exc())
     finish(study, trial, plain, result)

@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from pipeline.records import Event, TrialWanted
-from pipeline.study.task import Task
+from pipeline.study.task import SupervisorGoneError, Task
 
 # A fresh interpreter for each worker: neither CUDA nor running threads survive a fork.
 _CONTEXT = multiprocessing.get_context("spawn")
@@ -75,11 +75,17 @@ class _PipeChannel:
         self.connection = connection
 
     def emit(self, event: Event) -> None:
-        self.connection.send(event)
+        try:
+            self.connection.send(event)
+        except (BrokenPipeError, ConnectionResetError):
+            raise SupervisorGoneError from None
 
     def wait_for_trial(self) -> bool:
-        self.connection.send(TrialWanted())
-        return self.connection.recv()
+        self.emit(TrialWanted())
+        try:
+            return self.connection.recv()
+        except (EOFError, ConnectionResetError):
+            raise SupervisorGoneError from None
 
     def stopping(self) -> bool:
         # The supervisor never speaks while a trial runs, except to stop it.
@@ -87,9 +93,7 @@ class _PipeChannel:
 
 
 def _run(task: Task, connection: "Connection[Event, bool]") -> None:
-    try:
-        from pipeline.study.worker import work  # torch is imported here, in the worker
+    from pipeline.study.worker import work  # torch is imported here, in the worker
 
+    with contextlib.suppress(SupervisorGoneError):
         work(task, _PipeChannel(connection))
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        pass  # the supervisor is gone; the next run cleans up

@@ -5,7 +5,6 @@ import sqlite3
 import time
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -14,6 +13,7 @@ from optuna.storages._cached_storage import _CachedStorage
 from optuna.trial import FrozenTrial
 
 from pipeline.errors import StudyError
+from pipeline.first_touch import first_touch
 from pipeline.places import Places
 
 # How long a process waits for another one's write before it gives up.
@@ -23,7 +23,7 @@ MAX_AGE_SECONDS = 1.0
 
 
 def open_storage(url: str) -> optuna.storages.RDBStorage:
-    """Opens a storage, and makes its tables where they are missing; the first opening must happen in one process.
+    """Opens a storage, and makes its tables where they are missing (on a server, let one process do that first).
 
     SQLite runs with a write-ahead log, so that readers and the writer do not wait for each other, and every
     transaction takes the write lock at its start: Optuna reads and then writes, and two workers would otherwise draw
@@ -39,12 +39,13 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
         address = sqlalchemy.make_url(url)
         if address.get_backend_name() != "sqlite":
             return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
-        if address.database:
-            Path(address.database).parent.mkdir(parents=True, exist_ok=True)
-            with sqlite3.connect(address.database) as connection:
-                connection.execute("PRAGMA journal_mode=WAL")
-            connection.close()
-        storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": LOCK_TIMEOUT_SECONDS}})
+        with first_touch(url):
+            if address.database:
+                with sqlite3.connect(address.database) as connection:
+                    connection.execute("PRAGMA journal_mode=WAL")
+                connection.close()
+            timeout = {"timeout": LOCK_TIMEOUT_SECONDS}
+            storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": timeout})
     except (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error, ImportError, OSError, RuntimeError) as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
         raise StudyError(f"the study storage {url} cannot be opened: {reason}") from None

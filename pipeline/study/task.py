@@ -36,8 +36,12 @@ class Task:
     worker: int
 
 
+class SupervisorGoneError(Exception):
+    """Nobody listens to the worker any more."""
+
+
 class Channel(Protocol):
-    """The worker's side of its connection to the supervisor."""
+    """The worker's side of its connection to the supervisor; each call may raise `SupervisorGoneError`."""
 
     def emit(self, event: Event) -> None:
         """Tells what happened."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import TrackingError
+from pipeline.first_touch import first_touch
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,7 +26,7 @@ def prepare_environment() -> None:
 
 
 def open_client(uri: str) -> "MlflowClient":
-    """Opens a tracking store; makes the tables of a new database, which must happen in one process.
+    """Opens a tracking store; makes the tables of a new database.
 
     Raises:
         TrackingError: It cannot be reached.
@@ -38,8 +39,9 @@ def open_client(uri: str) -> "MlflowClient":
     for name in ("mlflow", "alembic"):  # MLflow sets its own levels when it is imported
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
-        client = MlflowClient(tracking_uri=uri)
-        client.search_experiments(max_results=1)
+        with first_touch(uri):
+            client = MlflowClient(tracking_uri=uri)
+            client.search_experiments(max_results=1)
     except (MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
         raise TrackingError(f"MLflow at {uri} cannot be used: {reason}. Check --tracking-uri") from None

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -27,7 +28,7 @@ from pipeline.study.trials import outcome_of, result_of
 from pipeline.study_config import StudyConfig
 from pipeline.tracking.store import open_client
 
-SLOW = ["epochs=400", "early_stopping.patience=null", "study.trials=2"]
+SLOW = ["epochs=3000", "early_stopping.patience=null", "study.trials=2"]
 
 
 def run(file: Path, workspace: Path, *settings: str, **options: Any) -> StudySummary:
@@ -62,10 +63,13 @@ def has_epochs(workspace: Path) -> bool:
     """Whether a trial has reported an epoch."""
     if not (workspace / "studies.db").exists():
         return False
-    try:
-        return any(trial.intermediate_values for trial in trials_of(workspace))
-    except StudyError:
-        return False
+    with sqlite3.connect(workspace / "studies.db") as connection:
+        tables = connection.execute("SELECT name FROM sqlite_master").fetchall()
+        if ("trial_intermediate_values",) not in tables:
+            return False
+        (count,) = connection.execute("SELECT count(*) FROM trial_intermediate_values").fetchone()
+    connection.close()
+    return bool(count)
 
 
 def worker_of(process: "subprocess.Popen[str]") -> int:
@@ -113,7 +117,7 @@ def test_ctrl_c_ends_a_study_cleanly_and_it_goes_on_later(space_file: Path, work
 
 
 def test_a_killed_worker_is_replaced_and_its_trial_fails(space_file: Path, workspace: Path) -> None:
-    process = start(space_file, workspace, "epochs=60", "early_stopping.patience=null", "study.trials=2")
+    process = start(space_file, workspace, "epochs=400", "early_stopping.patience=null", "study.trials=2")
     wait_until(lambda: has_epochs(workspace))
     os.kill(worker_of(process), signal.SIGKILL)
     out, err = process.communicate(timeout=120)
@@ -129,13 +133,13 @@ def test_a_killed_worker_is_replaced_and_its_trial_fails(space_file: Path, works
 
 
 def test_a_killed_supervisor_leaves_a_study_that_goes_on(space_file: Path, workspace: Path) -> None:
-    process = start(space_file, workspace, "epochs=100", "early_stopping.patience=null", "study.trials=2")
+    process = start(space_file, workspace, "epochs=400", "early_stopping.patience=null", "study.trials=2")
     wait_until(lambda: has_epochs(workspace))
     worker = worker_of(process)
     process.kill()
     process.communicate(timeout=30)
     wait_until(lambda: not Path(f"/proc/{worker}").exists())
-    summary = run(space_file, workspace, "epochs=100", "early_stopping.patience=null", "study.trials=2")
+    summary = run(space_file, workspace, "epochs=400", "early_stopping.patience=null", "study.trials=2")
     assert summary.trials["complete"] == 2
     first, *others = trials_of(workspace)
     assert outcome_of(first) == "interrupted"

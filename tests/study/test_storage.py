@@ -41,6 +41,22 @@ def test_workers_never_draw_the_same_waiting_trial(tmp_path: Path) -> None:
     assert len(study.trials) == WAITING + PROCESSES
 
 
+def _touch(url: str) -> None:
+    open_storage(url)
+
+
+def test_several_processes_may_be_the_first(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_touch, args=(url,)) for _ in range(PROCESSES)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * PROCESSES
+    assert optuna.create_study(storage=open_storage(url)).trials == []
+
+
 def test_sqlite_has_a_write_ahead_log(tmp_path: Path) -> None:
     open_storage(f"sqlite:///{tmp_path / 'deep' / 'studies.db'}")
     with sqlite3.connect(tmp_path / "deep" / "studies.db") as connection:
