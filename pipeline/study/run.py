@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -19,6 +20,9 @@ from pipeline.study.storage import quiet_optuna
 from pipeline.study.summary import StudySummary
 from pipeline.study.supervisor import Supervisor
 from pipeline.study_config import StudyConfig
+
+# Python's own default is ten times this.
+TURN_SECONDS = 0.0005
 
 
 class _NobodyWatches:
@@ -75,7 +79,7 @@ def run_study(
         )
         outcome: Outcome = "failed"
         try:
-            with _ctrl_c_stops(supervisor):
+            with _ctrl_c_stops(supervisor), _threads_take_short_turns():
                 session.open_log()  # while the workers import torch and load their data
                 supervisor.run()
             session.interrupted = supervisor.interrupted
@@ -101,6 +105,17 @@ def _only_one(places: Places, study: str) -> Iterator[None]:
         raise StudyError(
             f"study {study} is being run by another process. Wait for it, or give this one another name with --study"
         ) from None
+
+
+@contextmanager
+def _threads_take_short_turns() -> Iterator[None]:
+    """Lets the thread that answers workers interrupt the one that logs: each event would else wait out its turn."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(TURN_SECONDS)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 @contextmanager

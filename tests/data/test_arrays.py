@@ -167,6 +167,14 @@ def test_a_test_part_of_another_size(file: Path) -> None:
         load_test(_config(file), data)
 
 
+def test_a_file_that_has_lost_its_training_part_since(file: Path) -> None:
+    np.savez(file, x_train=X, y_train=LABELS)
+    data = load_data(_config(file))
+    np.savez(file, x_test=X, y_test=LABELS)
+    with pytest.raises(DataError, match=f"{file}: cannot be read as .npz: .*y_train"):
+        load_test(_config(file), data)
+
+
 def _content(file: Path, save: Any) -> bytes:
     save(file, x_train=X, y_train=LABELS)
     return file.read_bytes()
@@ -177,6 +185,7 @@ BROKEN = {
     "empty": lambda content: b"",
     "half": lambda content: content[: len(content) // 2],
     "without its end": lambda content: content[:-10],
+    "its first byte changed": lambda content: content[:61] + b"\xff" + content[62:],
     "zeros inside": lambda content: content[:120] + bytes(100) + content[220:],
     "of a newer zip": lambda content: re.sub(rb"(PK\x01\x02..).", b"\\1\xff", content, flags=re.DOTALL),
 }
