@@ -1,5 +1,6 @@
 import multiprocessing
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -24,18 +25,23 @@ def _drain(url: str) -> None:
         study.tell(trial, 0.0)
 
 
-def test_workers_never_draw_the_same_waiting_trial(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'studies.db'}"
-    study = optuna.create_study(study_name="s", storage=open_storage(url))
-    for number in range(WAITING):
-        study.enqueue_trial({"x": float(number)}, user_attrs={"queued": True})
+def _at_once(target: Callable[[str], None], url: str) -> None:
+    """Runs a function in several processes at the same time; none may fail."""
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_drain, args=(url,)) for _ in range(PROCESSES)]
+    processes = [context.Process(target=target, args=(url,)) for _ in range(PROCESSES)]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
     assert [process.exitcode for process in processes] == [0] * PROCESSES
+
+
+def test_workers_never_draw_the_same_waiting_trial(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    study = optuna.create_study(study_name="s", storage=open_storage(url))
+    for number in range(WAITING):
+        study.enqueue_trial({"x": float(number)}, user_attrs={"queued": True})
+    _at_once(_drain, url)
     done = [trial.params["x"] for trial in study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))]
     assert sorted(done) == [float(number) for number in range(WAITING)]
     assert len(study.trials) == WAITING + PROCESSES
@@ -47,13 +53,7 @@ def _touch(url: str) -> None:
 
 def test_several_processes_may_be_the_first(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'studies.db'}"
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_touch, args=(url,)) for _ in range(PROCESSES)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0] * PROCESSES
+    _at_once(_touch, url)
     assert optuna.create_study(storage=open_storage(url)).trials == []
 
 
