@@ -90,7 +90,10 @@ def run(
         )
     finally:
         progress.close()
-    print_leaderboard(file.name, places, top=10, err=as_json)
+    if summary.best is None:
+        typer.echo(f"study {file.name} has no complete trial yet", err=True)
+    else:
+        print_leaderboard(file.name, places, top=10, err=as_json)
     for line in outlook(summary, workspace, space):
         typer.echo(line, err=True)
     if summary.tracking_error is not None:

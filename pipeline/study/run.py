@@ -65,8 +65,9 @@ def run_study(
         TrackingError: MLflow cannot be used.
     """
     quiet_optuna()
-    session = Session(space, settings, name, places or Places(), watcher or _NobodyWatches())
-    with _only_one(session.places, name):
+    places = places or Places()
+    with _only_one(places, name):
+        session = Session(space, settings, name, places, watcher or _NobodyWatches())
         if session.num_left() == 0:
             return session.summary()
         cores = len(os.sched_getaffinity(0))

@@ -38,7 +38,11 @@ class Watcher(Protocol):
 
 
 class Session:
-    """One call of `run_study`."""
+    """One call of `run_study`, by the process that has the study's lock.
+
+    In the workspace's own storage it ends what a dead process left running. A storage that is named may be shared with
+    other machines, where this lock says nothing: trials that run there are left alone.
+    """
 
     def __init__(
         self,
@@ -63,8 +67,12 @@ class Session:
 
     def _open_study(self) -> optuna.Study:
         self.study = create_or_resume(self.storage, self.name, self.settings, self.space)
-        end_stale_trials(self.study)
+        self._end_stale_trials()
         return self.study
+
+    def _end_stale_trials(self) -> None:
+        if self.study is not None and self.places.storage is None:
+            end_stale_trials(self.study)
 
     def num_left(self) -> int:
         """Returns how many trials the study still needs."""
@@ -116,7 +124,7 @@ class Session:
         """Leaves nothing running in the storage or in MLflow."""
         if self.study is None or self.log is None:
             return
-        end_stale_trials(self.study)
+        self._end_stale_trials()
         trials = self.study.get_trials(deepcopy=False)
         best = best_of(self.study)
         figures = {f"trials_{name}": float(count) for name, count in count_outcomes(trials).items()}

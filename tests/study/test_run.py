@@ -22,7 +22,7 @@ from pipeline.records import COUNTED
 from pipeline.space_file import load_space
 from pipeline.study.run import run_study
 from pipeline.study.storage import open_storage
-from pipeline.study.studies import load_study
+from pipeline.study.studies import create_or_resume, load_study
 from pipeline.study.summary import StudySummary
 from pipeline.study.trials import outcome_of, result_of
 from pipeline.study_config import StudyConfig
@@ -152,8 +152,20 @@ def test_two_runs_of_one_study_at_once_are_refused(space_file: Path, workspace: 
     wait_until(lambda: has_epochs(workspace))
     with pytest.raises(StudyError, match="study small is being run by another process"):
         run(space_file, workspace, *SLOW)
+    running, *others = trials_of(workspace)
+    assert (running.state, others) == (optuna.trial.TrialState.RUNNING, [])
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
+
+
+def test_a_named_storage_may_have_trials_that_run_elsewhere(space_file: Path, workspace: Path) -> None:
+    url = f"sqlite:///{workspace / 'shared.db'}"
+    loaded = load_space(str(space_file), [Override.parse("study.trials=1")])
+    study = create_or_resume(open_storage(url), "small", loaded.study, loaded.space)
+    elsewhere = study.ask()
+    summary = run_study(loaded.space, loaded.study, name="small", places=Places(workspace, storage=url), threads=1)
+    assert summary.trials["complete"] == 1
+    assert study.trials[elsewhere.number].state == optuna.trial.TrialState.RUNNING
 
 
 def draw_config(trial: optuna.Trial) -> TrialConfig:
