@@ -101,7 +101,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, mlflow_tables: Path, cli:
     (folder / "runs").mkdir()
     shutil.copy(mlflow_tables, folder / "runs" / "mlflow.db")
     (folder / "small.yaml").write_text(SMALL_SPACE)
-    done = cli("run", folder / "small.yaml", "--workers", 2, "--workspace", folder / "runs", "--json")
+    done = cli("run", folder / "small.yaml", "--workers", 2, "--threads", 1, "--workspace", folder / "runs", "--json")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     return {"json": json.loads(lines[-1]), "done": done, "workspace": folder / "runs", "file": folder / "small.yaml"}

@@ -110,7 +110,7 @@ def test_train_prints_epochs_and_test_figures(cli: Any, finished: dict[str, Any]
 def test_leaderboard_shows_what_differs(cli: Any, finished: dict[str, Any]) -> None:
     done = cli("leaderboard", "small", "--workspace", finished["workspace"], "--top", 3)
     assert "the best 3 trials" in done.stdout
-    assert "hidden_layers" in done.stdout
+    assert "lr 0." in done.stdout
     assert "input_rate" not in done.stdout
 
 
