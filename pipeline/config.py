@@ -5,6 +5,7 @@ A search space has the shape of this configuration, so a new knob is one field h
 checking a file is instant. Rules that span several fields are in `pipeline.rules`.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationInfo, model_validator
@@ -47,7 +48,7 @@ class NoDropout(Block):
 
 
 class Dropout(Block):
-    """Srivastava et al., JMLR 2014. Inverted: scaled by 1 / (1 - rate) in training, nothing to do afterwards."""
+    """Srivastava et al., JMLR 2014."""
 
     kind: Literal["dropout"] = "dropout"
     rate: Probability = 0.2
@@ -60,6 +61,9 @@ class Dropout(Block):
     variant: Literal["auto", "standard", "alpha"] = "auto"
     """alpha: alpha dropout (Klambauer et al., NeurIPS 2017), which keeps SELU's mean and variance, for SELU only.
     auto: alpha with SELU, standard with any other activation."""
+    scaling: Literal["train", "test"] = "train"
+    """train: what is kept is divided by 1 - rate in training (inverted dropout); test: everything is multiplied by
+    1 - rate at test time (the lecture's weight scaling). Equal in expectation; alpha dropout has its own."""
 
 
 class MlpConfig(Block):
@@ -79,6 +83,9 @@ class MlpConfig(Block):
     initialization: Literal["auto", "he", "glorot", "lecun", "torch"] = "auto"
     """Weights of the hidden layers: he N(0, 2/fan_in), glorot N(0, 1/fan_avg), lecun N(0, 1/fan_in), torch: PyTorch's
     default. auto: glorot for tanh and sigmoid, lecun for selu, he for the others. Biases start at zero."""
+    initialization_gain: PositiveFloat | None = None
+    """Standard deviation of the hidden layers' initial weights times sqrt(fan_in) (glorot: sqrt(fan_avg)); null: the
+    initialization's own (he: sqrt 2 for ReLU; glorot, lecun: 1)."""
     batch_norm: Literal["none", "before", "after"] = "before"
     """Batch normalization of each hidden layer, before or after its activation (Ioffe and Szegedy, ICML 2015)."""
     input_batch_norm: bool = False
@@ -101,6 +108,18 @@ class MlpConfig(Block):
     def widths(self) -> tuple[int, ...]:
         """Units of each hidden layer, first to last."""
         return (self.width,) * self.hidden_layers if isinstance(self.width, int) else self.width
+
+    @property
+    def drops(self) -> bool:
+        """Whether any unit or input may be dropped."""
+        return isinstance(self.dropout, Dropout) and max(self.dropout.rate, self.dropout.input_rate) > 0.0
+
+    @property
+    def uses_alpha_dropout(self) -> bool:
+        """Whether it drops units, by alpha dropout."""
+        if isinstance(self.dropout, NoDropout):
+            return False
+        return self.dropout.variant == "alpha" or (self.dropout.variant == "auto" and self.activation == "selu")
 
 
 class EarlyStopping(Block):
@@ -144,6 +163,24 @@ class TrialConfig(Block):
         """Returns all settings as plain values that YAML and JSON can hold, the kind of a block first."""
         plain: dict[str, Any] = _kind_first(self.model_dump(mode="json"))
         return plain
+
+    def replaced(self, settings: Mapping[str, Any]) -> Self:
+        """Returns this configuration with other settings.
+
+        Args:
+            settings: From paths (``model.activation``, or a block such as ``schedule``) to plain values.
+
+        Raises:
+            pydantic.ValidationError: The result breaks a rule.
+        """
+        plain = self.plain()
+        for path, value in settings.items():
+            *blocks, name = path.split(".")
+            block = plain
+            for key in blocks:
+                block = block[key]
+            block[name] = value
+        return type(self).model_validate(plain)
 
     @model_validator(mode="after")
     def _obeys_the_rules(self, info: ValidationInfo) -> Self:

@@ -32,6 +32,19 @@ def wide_console(*, err: bool = False) -> "Console":
     return console if console.is_terminal else Console(stderr=err, width=WIDE)
 
 
+def figure_path(chosen: Path | None, workspace: Path, name: str) -> Path:
+    """Returns the file for a figure: the chosen one, or one under the workspace.
+
+    Raises:
+        DnntuneError: Its ending is of no known format.
+    """
+    from pipeline.figures.canvas import check_figure_path
+
+    path = chosen or workspace / "figures" / f"{name}.png"
+    check_figure_path(path)
+    return path
+
+
 def print_leaderboard(study: str, places: Places, *, top: int, err: bool) -> None:
     """Prints the best trials of a study."""
     from pipeline.results.leaderboard import leaderboard, table
@@ -75,3 +88,16 @@ def figure_lines(figures: dict[str, Any]) -> Iterator[str]:
         low, high = figures["test_accuracy_interval"]
         accuracy = f"test accuracy {figures['test_accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f})"
         yield f"{accuracy}, test loss {figures['test_loss']:.4f}"
+    assessment = figures["assessment"]
+    yield f"on the {assessment['part']} images:  accuracy  log-likelihood  calibration error  entropy"
+    yield f"  plain                {_assessed(assessment['plain'])}"
+    if (monte_carlo := assessment["monte_carlo"]) is not None:
+        label = f"dropout x {monte_carlo['samples']}"
+        yield f"  {label:19}  {_assessed(monte_carlo)}"
+    if figures["verdict"] is not None:
+        yield f"gradients: {figures['verdict']['word']}, {figures['verdict']['text']}"
+
+
+def _assessed(figures: dict[str, float]) -> str:
+    shares = f"{figures['accuracy']:8.4f}  {figures['log_likelihood']:14.4f}"
+    return f"{shares}  {figures['calibration_error']:17.4f}  {figures['entropy']:7.4f}"

@@ -81,7 +81,7 @@ class StudyProgress:
         if state is None:
             return
         if isinstance(event, TrialStarted):
-            name = run_name(event.number, event.config)
+            name = run_name(event.number, event.config, event.params)
             state.running[event.number] = _Running(name, self.metric, int(event.config["epochs"]))
         elif isinstance(event, EpochEnded):
             running = state.running[event.number]

@@ -9,8 +9,47 @@ from typing import Any, Literal, Self
 
 Outcome = Literal["complete", "pruned", "diverged", "failed", "interrupted"]
 
+VerdictWord = Literal["healthy", "vanishing", "exploding", "dead", "diverged"]
+
 # Outcomes that use up one of a study's trials; failed and interrupted ones are made up for.
 COUNTED: tuple[Outcome, ...] = ("complete", "pruned", "diverged")
+
+# Of an epoch's fields, those that are no measure.
+NOT_CURVES = ("epoch", "is_best", "gradient_flow")
+
+
+@dataclass(frozen=True)
+class LayerFlow:
+    """What passes through a layer, forward and back: means over the measured steps of an epoch.
+
+    Attributes:
+        layer: Its number, from 1 at the input; the last one is the output.
+        module: The name of its weights' module.
+        weight_gradient: Euclidean norm of the loss's gradient with respect to the weights, before clipping.
+        gradient: Euclidean norm of the loss's gradient with respect to the pre-activations of the whole batch.
+        update_ratio: Norm of a step's change of the weights over the norm of the weights; about 1e-3 is usual.
+        mean: Mean of the activations (of the logits, at the output).
+        std: Their standard deviation.
+        dead: Share of the units that were positive for no image of any measured batch; None where the activation is
+            not ReLU.
+        saturated: Share of the activations so near to their limits that they pass no gradient; None where the
+            activation is neither sigmoid nor tanh.
+    """
+
+    layer: int
+    module: str
+    weight_gradient: float
+    gradient: float
+    update_ratio: float
+    mean: float
+    std: float
+    dead: float | None = None
+    saturated: float | None = None
+
+    def measures(self) -> dict[str, float]:
+        """Returns the figures that it has, by name."""
+        fields = dataclasses.asdict(self)
+        return {name: value for name, value in fields.items() if name not in ("layer", "module") and value is not None}
 
 
 @dataclass(frozen=True)
@@ -29,6 +68,7 @@ class EpochResult:
         samples_per_second: Training images a second, validation not counted.
         seconds: Time of the training part.
         is_best: Whether the monitored measure is the best so far.
+        gradient_flow: The layers, input first; empty if no step of the epoch was measured.
     """
 
     epoch: int
@@ -42,11 +82,20 @@ class EpochResult:
     samples_per_second: float
     seconds: float
     is_best: bool
+    gradient_flow: tuple[LayerFlow, ...] = ()
 
     def measures(self) -> dict[str, float]:
         """Returns all that can be drawn as a curve over epochs, by name."""
-        fields = dataclasses.asdict(self)
-        return {name: float(value) for name, value in fields.items() if name not in ("epoch", "is_best")}
+        names = [field.name for field in dataclasses.fields(self) if field.name not in NOT_CURVES]
+        return {name: float(getattr(self, name)) for name in names}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What gradient flow says of a network, in a word and in a sentence; see `pipeline.verdict`."""
+
+    word: VerdictWord
+    text: str
 
 
 @dataclass(frozen=True)
@@ -67,6 +116,7 @@ class TrialResult:
         reason: Why it ended as it did, where that needs saying.
         traceback: Where it failed.
         same_as: Number of the earlier trial with the same configuration whose result was taken over.
+        verdict: What gradient flow says of the network; None if nothing was measured.
     """
 
     outcome: Outcome
@@ -81,6 +131,7 @@ class TrialResult:
     reason: str | None = None
     traceback: str | None = None
     same_as: int | None = None
+    verdict: Verdict | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values for a storage."""
@@ -89,7 +140,8 @@ class TrialResult:
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Self:
         """Reads what `to_json` wrote."""
-        return cls(**fields)
+        verdict = fields.get("verdict")
+        return cls(**{**fields, "verdict": None if verdict is None else Verdict(**verdict)})
 
 
 @dataclass(frozen=True)

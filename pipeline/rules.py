@@ -66,6 +66,16 @@ def _alpha_dropout_is_for_selu(config: TrialConfig) -> str | None:
     )
 
 
+def _test_scaling_is_for_standard_dropout(config: TrialConfig) -> str | None:
+    dropout = config.model.dropout
+    if not isinstance(dropout, Dropout) or dropout.scaling == "train" or not config.model.uses_alpha_dropout:
+        return None
+    return (
+        "test-time scaling is a way of standard dropout; alpha dropout, which SELU gets by default, has its own. "
+        "Set scaling: train, or variant: standard"
+    )
+
+
 def _batch_norm_needs_a_batch(config: TrialConfig) -> str | None:
     if config.batch_size > 1 or (config.model.batch_norm == "none" and not config.model.input_batch_norm):
         return None
@@ -119,6 +129,10 @@ def _own_data_needs_a_path(config: TrialConfig) -> str | None:
 RULES = (
     Rule(("model.width", "model.hidden_layers"), _list_of_widths_has_one_for_each_layer),
     Rule(("model.dropout.variant", "model.dropout.kind", "model.activation"), _alpha_dropout_is_for_selu),
+    Rule(
+        ("model.dropout.scaling", "model.dropout.variant", "model.dropout.kind", "model.activation"),
+        _test_scaling_is_for_standard_dropout,
+    ),
     Rule(("batch_size", "model.batch_norm", "model.input_batch_norm"), _batch_norm_needs_a_batch),
     Rule(("optimizer.nesterov", "optimizer.momentum", "optimizer.kind"), _nesterov_needs_momentum),
     Rule(("early_stopping.patience", "schedule.patience", "schedule.kind"), _early_stopping_outwaits_the_schedule),
@@ -144,6 +158,12 @@ RELEVANCES = (
         ("model.activation",),
         lambda config: config.model.activation == "elu",
         "set model.activation: elu",
+    ),
+    Relevance(
+        "model.initialization_gain",
+        ("model.initialization",),
+        lambda config: config.model.initialization != "torch",
+        "set model.initialization: he (or glorot, lecun)",
     ),
     Relevance(
         "model.batch_norm_alpha",

@@ -48,8 +48,8 @@ def load_space(source: str, overrides: Sequence[Override] = ()) -> SpaceFile:
         SpaceError: With every problem of the file.
     """
     path = source if source == "-" else str(find_space(source))
-    name = "stdin" if source == "-" else Path(path).stem
-    return read_space(parse(read_text(path), "standard input" if source == "-" else path), name, overrides)
+    tree = parse(read_text(path), "standard input" if source == "-" else path)
+    return read_space(tree, configuration_name(source), overrides)
 
 
 def read_space(tree: Located, name: str, overrides: Sequence[Override] = ()) -> SpaceFile:
@@ -102,6 +102,11 @@ def load_configuration(source: str, overrides: Sequence[Override] = ()) -> Trial
         remedy = "Fix them with --set, or search them with dnntune run"
         raise SpaceError([Problem("", f"{rule}. {remedy}", source)])
     return next(space.corners([]))
+
+
+def configuration_name(source: str) -> str:
+    """Returns what a file is called in names: its own name without folder and ending."""
+    return "stdin" if source == "-" else Path(source).stem
 
 
 def sample_configurations(space: SearchSpace, count: int, seed: int) -> Iterator[str]:

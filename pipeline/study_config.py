@@ -65,17 +65,23 @@ class Grid(Block):
     """Values taken from a range of floats (or of more integers than this), evenly on its scale, ends included."""
 
 
-class PrunerBlock(Block):
+class AnyPruner(Block):
+    by_verdict: bool = False
+    """Also end a trial after its first epoch if its gradients vanish or explode or its units are dead by then: see
+    docs/techniques.md for the thresholds. Off by default: some slow starters recover."""
+
+
+class PrunerBlock(AnyPruner):
     patience: PositiveInt | None = None
     """Prune only after this many epochs without improvement within the trial (Optuna's PatientPruner); null: at
     once."""
 
 
-class NoPruning(Block):
+class NoPruning(AnyPruner):
     kind: Literal["none"] = "none"
 
 
-class Patient(Block):
+class Patient(AnyPruner):
     """Prunes a trial that has not improved on itself, whatever the others did."""
 
     kind: Literal["patient"] = "patient"
@@ -149,6 +155,8 @@ class StudyConfig(Block):
     """How configurations are drawn."""
     pruner: PrunerConfig = Median()
     """Which trials end early."""
+    gradient_flow_steps: PositiveInt | None = 100
+    """Optimizer steps from one measurement of gradient flow to the next; null: no measurement and no verdict."""
     baselines: Baselines = ()
     """Configurations that run first, each a mapping of parameter names to values; what it leaves out is drawn."""
 
@@ -156,6 +164,11 @@ class StudyConfig(Block):
     def direction(self) -> Direction:
         """The way in which the metric improves."""
         return direction(self.metric)
+
+    @property
+    def prunes_by_verdict(self) -> bool:
+        """Whether a trial that is hopeless by the verdict on its first epoch is ended there."""
+        return self.pruner.by_verdict
 
 
 def direction(metric: Monitor) -> Direction:

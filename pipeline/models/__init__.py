@@ -28,6 +28,7 @@ def build_model(config: MlpConfig, *, image_shape: tuple[int, int, int], num_cla
         negative_slope=config.negative_slope,
         elu_alpha=config.elu_alpha,
         initialization=config.initialization,
+        initialization_gain=config.initialization_gain,
         batch_norm=config.batch_norm,
         input_batch_norm=config.input_batch_norm,
         batch_norm_alpha=config.batch_norm_alpha,
@@ -35,8 +36,8 @@ def build_model(config: MlpConfig, *, image_shape: tuple[int, int, int], num_cla
         dropout_rate=dropout.rate if dropout else 0.0,
         dropout_layers=dropout.last_layers if dropout else 0,
         input_dropout_rate=dropout.input_rate if dropout else 0.0,
-        alpha_dropout=dropout is not None
-        and (dropout.variant == "alpha" or (dropout.variant == "auto" and config.activation == "selu")),
+        alpha_dropout=config.uses_alpha_dropout,
+        test_scaled_dropout=dropout is not None and dropout.scaling == "test",
     )
 
 

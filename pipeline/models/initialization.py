@@ -1,5 +1,6 @@
 """Initialization of a linear layer's weights: a row each. Biases start at zero."""
 
+import math
 from collections.abc import Callable
 
 from torch import nn
@@ -8,27 +9,28 @@ from torch import nn
 SUITED = {"tanh": "glorot", "sigmoid": "glorot", "selu": "lecun"}
 
 
-def _he(layer: nn.Linear, negative_slope: float) -> None:
+def _he(layer: nn.Linear, negative_slope: float, gain: float | None) -> None:
     """N(0, 2 / ((1 + slope^2) * fan_in)): He et al., ICCV 2015."""
-    nn.init.kaiming_normal_(layer.weight, a=negative_slope, nonlinearity="leaky_relu")
+    own = math.sqrt(2.0 / (1.0 + negative_slope**2))
+    nn.init.normal_(layer.weight, std=(gain or own) / math.sqrt(layer.in_features))
 
 
-def _glorot(layer: nn.Linear, negative_slope: float) -> None:
+def _glorot(layer: nn.Linear, negative_slope: float, gain: float | None) -> None:
     """N(0, 1 / fan_avg), fan_avg = (fan_in + fan_out) / 2: Glorot and Bengio, AISTATS 2010."""
-    nn.init.xavier_normal_(layer.weight)
+    nn.init.xavier_normal_(layer.weight, gain or 1.0)
 
 
-def _lecun(layer: nn.Linear, negative_slope: float) -> None:
+def _lecun(layer: nn.Linear, negative_slope: float, gain: float | None) -> None:
     """N(0, 1 / fan_in): LeCun et al., 1998. (PyTorch's gain for SELU, 3/4, would make a deep network collapse.)"""
-    nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
+    nn.init.normal_(layer.weight, std=(gain or 1.0) / math.sqrt(layer.in_features))
 
 
-def _torch(layer: nn.Linear, negative_slope: float) -> None:
+def _torch(layer: nn.Linear, negative_slope: float, gain: float | None) -> None:
     """PyTorch's own: U(-1/sqrt(fan_in), 1/sqrt(fan_in)), biases as well."""
     layer.reset_parameters()
 
 
-INITIALIZATIONS: dict[str, Callable[[nn.Linear, float], None]] = {
+INITIALIZATIONS: dict[str, Callable[[nn.Linear, float, float | None], None]] = {
     "he": _he,
     "glorot": _glorot,
     "lecun": _lecun,
@@ -36,7 +38,14 @@ INITIALIZATIONS: dict[str, Callable[[nn.Linear, float], None]] = {
 }
 
 
-def initialize(layer: nn.Linear, name: str, *, activation: str, negative_slope: float = 0.0) -> None:
+def resolve(name: str, activation: str) -> str:
+    """Returns the key of `INITIALIZATIONS` that a name stands for: ``auto`` is the one that suits the activation."""
+    return SUITED.get(activation, "he") if name == "auto" else name
+
+
+def initialize(
+    layer: nn.Linear, name: str, *, activation: str, negative_slope: float = 0.0, gain: float | None = None
+) -> None:
     """Initializes a linear layer in place.
 
     Args:
@@ -44,7 +53,9 @@ def initialize(layer: nn.Linear, name: str, *, activation: str, negative_slope: 
         name: A key of `INITIALIZATIONS`, or ``auto`` for the one that suits the activation.
         activation: The activation that follows the layer; anything not in `SUITED` gets He's.
         negative_slope: The slope of a leaky ReLU that follows, 0 for anything else.
+        gain: Standard deviation of the weights times sqrt(fan_in) (Glorot: sqrt(fan_avg)); None for the
+            initialization's own. PyTorch's has none.
     """
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
-    INITIALIZATIONS[SUITED.get(activation, "he") if name == "auto" else name](layer, negative_slope)
+    INITIALIZATIONS[resolve(name, activation)](layer, negative_slope, gain)

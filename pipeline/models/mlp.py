@@ -6,6 +6,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from pipeline.models.activations import build_activation
+from pipeline.models.dropout import TestScaledDropout
 from pipeline.models.initialization import initialize
 
 
@@ -20,6 +21,7 @@ class Mlp(nn.Module):
         negative_slope: For leaky ReLU and PReLU.
         elu_alpha: For ELU.
         initialization: A key of `INITIALIZATIONS`, or ``auto``.
+        initialization_gain: Its gain; None for its own.
         batch_norm: Where hidden layers are normalized: not, before the activation, or after it.
         input_batch_norm: Whether the input is normalized.
         batch_norm_alpha: Weight of the newest batch in the moving mean and variance, alpha of eq. (19). PyTorch keeps
@@ -29,6 +31,7 @@ class Mlp(nn.Module):
         dropout_layers: How many of the last hidden layers drop units; all of them if there are fewer.
         input_dropout_rate: Probability of dropping an input value.
         alpha_dropout: Use alpha dropout, which goes with SELU.
+        test_scaled_dropout: Scale at test time instead of in training; not with alpha dropout.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class Mlp(nn.Module):
         negative_slope: float = 0.01,
         elu_alpha: float = 1.0,
         initialization: str = "auto",
+        initialization_gain: float | None = None,
         batch_norm: Literal["none", "before", "after"] = "none",
         input_batch_norm: bool = False,
         batch_norm_alpha: float = 0.1,
@@ -49,9 +53,11 @@ class Mlp(nn.Module):
         dropout_layers: int = 0,
         input_dropout_rate: float = 0.0,
         alpha_dropout: bool = False,
+        test_scaled_dropout: bool = False,
     ) -> None:
         super().__init__()
-        dropout = nn.AlphaDropout if alpha_dropout else nn.Dropout
+        standard = TestScaledDropout if test_scaled_dropout else nn.Dropout
+        dropout = nn.AlphaDropout if alpha_dropout else standard
 
         def normalization(units: int) -> nn.Module:
             return nn.BatchNorm1d(units, eps=batch_norm_epsilon, momentum=batch_norm_alpha)
@@ -60,7 +66,7 @@ class Mlp(nn.Module):
             # Normalization before the activation subtracts the mean: a bias there would be redundant.
             linear = nn.Linear(inputs, units, bias=batch_norm != "before")
             slope = negative_slope if activation in ("leaky_relu", "prelu") else 0.0
-            initialize(linear, initialization, activation=activation, negative_slope=slope)
+            initialize(linear, initialization, activation=activation, negative_slope=slope, gain=initialization_gain)
             yield linear
             if batch_norm == "before":
                 yield normalization(units)

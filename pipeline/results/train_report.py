@@ -1,6 +1,6 @@
 """One configuration, trained and measured: what `dnntune train` does."""
 
-import math
+import dataclasses
 import statistics
 import time
 from collections.abc import Callable
@@ -13,12 +13,13 @@ from pipeline.data import load_data, load_test
 from pipeline.errors import DnntuneError
 from pipeline.models import num_parameters
 from pipeline.records import EpochResult
+from pipeline.results.intervals import wilson_interval
+from pipeline.study_config import StudyConfig
 from pipeline.training import start
 from pipeline.training.device import choose_device
+from pipeline.training.evaluation import assess, predict, predict_by_monte_carlo
 from pipeline.training.loop import DivergedError
-
-# Standard normal quantile of a 95 % interval.
-Z95 = 1.959964
+from pipeline.verdict import judge
 
 
 def train_and_test(
@@ -27,6 +28,7 @@ def train_and_test(
     data_dir: str | None = None,
     device: str = "auto",
     threads: int | None = None,
+    mc_samples: int | None = None,
     show: Callable[[EpochResult], None] = lambda epoch: None,
 ) -> dict[str, Any]:
     """Trains a configuration, and measures the best epoch's model on the test part once.
@@ -36,34 +38,53 @@ def train_and_test(
         data_dir: Folder in which data sets are looked for first.
         device: auto, cpu, cuda or cuda:N.
         threads: Threads to compute with; None for PyTorch's choice.
+        mc_samples: Passes of Monte Carlo dropout, measured beside the plain evaluation; None for none.
         show: Is given every epoch.
 
     Returns:
         best_valid_accuracy, best_valid_loss, best_epoch, epochs, test_accuracy, test_accuracy_interval and test_loss
         (None where the data have no test part), samples_per_second (median over the epochs, training alone),
-        num_parameters, seconds.
+        num_parameters, seconds; verdict (word and text, on gradient flow); assessment: the part it is of (test, or
+        valid where the data have no test part), plain, and monte_carlo (None without), each as `Assessment`.
 
     Raises:
-        DnntuneError: The data or the device cannot be used, or the training diverges.
+        DnntuneError: The data or the device cannot be used, the training diverges, or Monte Carlo dropout is asked of a
+            network without dropout.
     """
+    if mc_samples is not None and not config.model.drops:
+        raise DnntuneError(
+            "Monte Carlo dropout needs dropout; this network has none. Set model.dropout, or leave --mc-samples out"
+        )
     started = time.monotonic()
     if threads is not None:
         torch.set_num_threads(threads)
     place = choose_device(device)
     data = load_data(config.data, data_dir=data_dir, device=place)
-    training = start(config, data)
+    training = start(config, data, measure_every=StudyConfig().gradient_flow_steps)
     epochs: list[EpochResult] = []
     try:
         for epoch in training.epochs:
             epochs.append(epoch)
             show(epoch)
     except DivergedError as error:
-        raise DnntuneError(
-            f"training diverged: {error}. Lower optimizer.lr, or clip the gradient (clip: norm)"
-        ) from None
+        verdict = judge(error.gradient_flow, str(error))
+        exploding = verdict is not None and verdict.word == "exploding"
+        cause = f" Gradients explode: {verdict.text}." if verdict is not None and exploding else ""
+        remedy = "Lower optimizer.lr, or clip the gradient (clip: norm); dnntune diagnose tries what helps"
+        raise DnntuneError(f"training diverged: {error}.{cause} {remedy}") from None
     best = next(epoch for epoch in reversed(epochs) if epoch.is_best)
     test = load_test(config.data, data, data_dir=data_dir, device=place)
-    loss, accuracy = (None, None) if test is None else training.evaluate(test)
+    measured = data.valid if test is None else test
+    plain = assess(predict(training.model, measured, training.precision), measured.labels)
+    monte_carlo = None
+    if mc_samples is not None:
+        averaged = predict_by_monte_carlo(
+            training.model, measured, training.precision, samples=mc_samples, seed=config.seed
+        )
+        monte_carlo = {"samples": mc_samples, **dataclasses.asdict(assess(averaged, measured.labels))}
+    accuracy = None if test is None else plain.accuracy
+    flow = next((epoch.gradient_flow for epoch in reversed(epochs) if epoch.gradient_flow), ())
+    verdict = judge(flow)
     return {
         "best_valid_accuracy": best.valid_accuracy,
         "best_valid_loss": best.valid_loss,
@@ -71,21 +92,14 @@ def train_and_test(
         "epochs": len(epochs),
         "test_accuracy": accuracy,
         "test_accuracy_interval": None if accuracy is None or test is None else wilson_interval(accuracy, len(test)),
-        "test_loss": loss,
+        "test_loss": None if test is None else -plain.log_likelihood,
         "samples_per_second": statistics.median(epoch.samples_per_second for epoch in epochs),
         "num_parameters": num_parameters(training.model),
         "seconds": time.monotonic() - started,
+        "verdict": None if verdict is None else dataclasses.asdict(verdict),
+        "assessment": {
+            "part": "valid" if test is None else "test",
+            "plain": dataclasses.asdict(plain),
+            "monte_carlo": monte_carlo,
+        },
     }
-
-
-def wilson_interval(share: float, count: int) -> tuple[float, float]:
-    """Returns the 95 % confidence interval of a proportion: Wilson, 1927.
-
-    Args:
-        share: The observed proportion.
-        count: Number of observations.
-    """
-    center = share + Z95**2 / (2 * count)
-    spread = Z95 * math.sqrt(share * (1 - share) / count + Z95**2 / (4 * count**2))
-    scale = 1 + Z95**2 / count
-    return (center - spread) / scale, (center + spread) / scale

@@ -10,25 +10,44 @@ import optuna
 from pipeline.config import TrialConfig
 from pipeline.data.image_data import ImageData
 from pipeline.models import num_parameters
-from pipeline.records import EpochEnded, EpochResult, Event, Outcome, TrialEnded, TrialResult, TrialStarted
+from pipeline.records import (
+    EpochEnded,
+    EpochResult,
+    Event,
+    LayerFlow,
+    Outcome,
+    TrialEnded,
+    TrialResult,
+    TrialStarted,
+    Verdict,
+)
 from pipeline.study.task import SupervisorGoneError
 from pipeline.study.trials import finish, result_of, twin_of
+from pipeline.study_config import StudyConfig
 from pipeline.training import start
 from pipeline.training.loop import DivergedError
-from pipeline.training_config import Monitor
+from pipeline.verdict import judge
 
 Sample = Callable[[optuna.Trial], TrialConfig]
+
+
+# Verdicts by which a trial may be ended in its first epoch.
+HOPELESS = ("vanishing", "exploding", "dead")
 
 
 class _InterruptedError(Exception):
     """The study is being stopped."""
 
 
+class _HopelessError(Exception):
+    """The verdict on the trial's first epoch ends it."""
+
+
 def run_trial(
     study: optuna.Study,
     *,
     sample: Sample,
-    metric: Monitor,
+    settings: StudyConfig,
     load: Callable[[TrialConfig], ImageData],
     emit: Callable[[Event], None],
     stopping: Callable[[], bool],
@@ -38,7 +57,7 @@ def run_trial(
     Args:
         study: The study, with its sampler and pruner.
         sample: Draws a configuration.
-        metric: What the study optimizes.
+        settings: The study's settings.
         load: Returns a configuration's data.
         emit: Is told what happens.
         stopping: Whether the trial should give up; asked after every epoch.
@@ -46,10 +65,14 @@ def run_trial(
     trial = study.ask()
     started = time.time()
     plain: dict[str, object] | None = None
+    metric = settings.metric
     epochs: list[EpochResult] = []
+    flow: tuple[LayerFlow, ...] = ()
     num_weights: int | None = None
 
-    def ended(outcome: Outcome, reason: str | None = None, trace: str | None = None) -> TrialResult:
+    def ended(
+        outcome: Outcome, reason: str | None = None, trace: str | None = None, verdict: Verdict | None = None
+    ) -> TrialResult:
         best = next((epoch for epoch in reversed(epochs) if epoch.is_best), None)
         return TrialResult(
             outcome=outcome,
@@ -63,6 +86,7 @@ def run_trial(
             seconds=time.time() - started,
             reason=reason,
             traceback=trace,
+            verdict=verdict or judge(flow),
         )
 
     try:
@@ -72,21 +96,26 @@ def run_trial(
         if (twin := twin_of(study, plain)) is not None:
             result = _taken_over(twin)
         else:
-            training = start(config, load(config))
+            training = start(config, load(config), measure_every=settings.gradient_flow_steps)
             num_weights = num_parameters(training.model)
             for epoch in training.epochs:
                 epochs.append(epoch)
+                flow = epoch.gradient_flow or flow
                 emit(EpochEnded(trial.number, epoch))
                 trial.report(getattr(epoch, metric), epoch.epoch)
                 if stopping():
                     raise _InterruptedError
+                if epoch.epoch == 1 and settings.prunes_by_verdict:
+                    _end_if_hopeless(judge(flow))
                 if trial.should_prune():
                     raise optuna.TrialPruned
             result = ended("complete")
     except optuna.TrialPruned:
         result = ended("pruned", f"after epoch {len(epochs)}")
+    except _HopelessError as error:
+        result = ended("pruned", f"after epoch 1 by its verdict: {error}")
     except DivergedError as error:
-        result = ended("diverged", str(error))
+        result = ended("diverged", str(error), verdict=judge(error.gradient_flow or flow, str(error)))
     except (_InterruptedError, KeyboardInterrupt):
         result = ended("interrupted", f"after epoch {len(epochs)}")
     except SupervisorGoneError:
@@ -95,6 +124,11 @@ def run_trial(
         result = ended("failed", f"{type(error).__name__}: {error}", traceback.format_exc())
     finish(study, trial, plain, result)
     emit(TrialEnded(trial.number, result))
+
+
+def _end_if_hopeless(verdict: Verdict | None) -> None:
+    if verdict is not None and verdict.word in HOPELESS:
+        raise _HopelessError(f"{verdict.word}, {verdict.text}")
 
 
 def _taken_over(twin: optuna.trial.FrozenTrial) -> TrialResult:

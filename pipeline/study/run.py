@@ -3,20 +3,18 @@
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-import optuna
 from filelock import FileLock, Timeout
 
-from pipeline.config import TrialConfig
 from pipeline.errors import StudyError
 from pipeline.places import Places
 from pipeline.records import DataSummary, Event, Outcome
-from pipeline.space import SearchSpace
 from pipeline.study.session import Session, Watcher
 from pipeline.study.storage import quiet_optuna
+from pipeline.study.studies import Searched
 from pipeline.study.summary import StudySummary
 from pipeline.study.supervisor import Supervisor
 from pipeline.study_config import StudyConfig
@@ -34,7 +32,7 @@ class _NobodyWatches:
 
 
 def run_study(
-    space: SearchSpace | Callable[[optuna.Trial], TrialConfig],
+    space: Searched,
     settings: StudyConfig,
     *,
     name: str,
@@ -50,8 +48,9 @@ def run_study(
     at once.
 
     Args:
-        space: What to search; or a function from a trial to a configuration, for what a space cannot say. Workers
-            import it: it must stand in a module, and a script that calls this needs ``if __name__ == "__main__"``.
+        space: What to search; or cases to compare; or a function from a trial to a configuration, for what a space
+            cannot say. Workers import it: it must stand in a module, and a script that calls this needs
+            ``if __name__ == "__main__"``.
         settings: How to search.
         name: The study's name.
         places: Where it is kept.

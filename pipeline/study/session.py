@@ -1,7 +1,7 @@
 """One call of `run_study`: the study, its log and those who watch, from the first look to the last."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import optuna
@@ -11,13 +11,16 @@ from pipeline.distributions import FloatRange, IntRange
 from pipeline.places import Places
 from pipeline.records import DataSummary, Event, Outcome
 from pipeline.space import SearchSpace, without_kinds
+from pipeline.study.cases import case_label
 from pipeline.study.storage import open_storage, study_names
-from pipeline.study.studies import create_or_resume, end_stale_trials, num_trials
+from pipeline.study.studies import Searched, create_or_resume, end_stale_trials, num_trials
 from pipeline.study.summary import StudySummary, best_of, config_text
 from pipeline.study.supervisor import Budget
 from pipeline.study.task import Task
 from pipeline.study.trials import CONFIG, count_outcomes, num_counted
 from pipeline.study_config import StudyConfig
+from pipeline.tracking.attach import attach
+from pipeline.tracking.store import open_client
 from pipeline.tracking.study_log import StudyLog
 
 # User attribute of a study: the id of its run in each tracking store.
@@ -37,6 +40,16 @@ class Watcher(Protocol):
         """A moment passed."""
 
 
+def attach_to_study(study: optuna.Study, places: Places, files: Mapping[str, bytes]) -> None:
+    """Adds files to the study's run in MLflow, if it has one there.
+
+    Raises:
+        TrackingError: The store cannot be used.
+    """
+    if (run := study.user_attrs.get(RUNS, {}).get(places.tracking_url)) is not None:
+        attach(open_client(places.tracking_url), run, files)
+
+
 class Session:
     """One call of `run_study`, by the process that has the study's lock.
 
@@ -46,7 +59,7 @@ class Session:
 
     def __init__(
         self,
-        space: SearchSpace | Callable[[optuna.Trial], TrialConfig],
+        space: Searched,
         settings: StudyConfig,
         name: str,
         places: Places,
@@ -55,8 +68,9 @@ class Session:
         self.started = time.monotonic()
         self.space = space if isinstance(space, SearchSpace) else None
         self.sample = space.sample if isinstance(space, SearchSpace) else space
+        self.searched = space
         self.settings, self.name, self.places, self.watcher = settings, name, places, watcher
-        self.total = num_trials(settings, self.space)
+        self.total = num_trials(settings, space)
         self.storage = open_storage(places.storage_url)
         self.study: optuna.Study | None = None
         self.log: StudyLog | None = None
@@ -66,7 +80,7 @@ class Session:
             self._open_study()
 
     def _open_study(self) -> optuna.Study:
-        self.study = create_or_resume(self.storage, self.name, self.settings, self.space)
+        self.study = create_or_resume(self.storage, self.name, self.settings, self.searched)
         self._end_stale_trials()
         return self.study
 
@@ -135,7 +149,7 @@ class Session:
             outcome,
             figures=figures,
             best_config=None if best is None else config_text(best.config),
-            configs=[trial.user_attrs[CONFIG] for trial in trials if CONFIG in trial.user_attrs],
+            configs=[{**t.user_attrs[CONFIG], **case_label(t.params)} for t in trials if CONFIG in t.user_attrs],
             searched={without_kinds(name, trial.params.get) for trial in trials for name in trial.params},
             metric=self.settings.metric,
             maximize=self.settings.direction == "maximize",

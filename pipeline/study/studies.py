@@ -1,17 +1,20 @@
 """Studies in their storage: made, gone on with, looked up."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
+from pipeline.config import TrialConfig
 from pipeline.distributions import storable
 from pipeline.errors import StudyError
 from pipeline.places import Places
 from pipeline.records import TrialResult
 from pipeline.schema import did_you_mean, shown
 from pipeline.space import Parameter, SearchSpace, flatten
+from pipeline.study.cases import Cases
 from pipeline.study.storage import open_existing, quiet_optuna, study_names
 from pipeline.study.trials import finish, running_trial
 from pipeline.study_config import Grid, StudyConfig
@@ -19,43 +22,59 @@ from pipeline.study_config import Grid, StudyConfig
 # User attributes of a study: its space as plain values (None if a function draws), and its metric.
 SPACE, METRIC = "space", "metric"
 
+# What a study draws its configurations from.
+Searched = SearchSpace | Cases | Callable[[optuna.Trial], TrialConfig]
+
 
 def create_or_resume(
-    storage: optuna.storages.BaseStorage, name: str, settings: StudyConfig, space: SearchSpace | None
+    storage: optuna.storages.BaseStorage,
+    name: str,
+    settings: StudyConfig,
+    space: Searched,
 ) -> optuna.Study:
-    """Returns a study, made anew (its baselines or grid queued) or as it was left.
+    """Returns a study, made anew or as it was left; what it must run and never has is queued.
 
     Args:
         storage: Where it is kept.
         name: Its name.
         settings: How it searches.
-        space: What it searches; None if a function draws its configurations.
+        space: What it searches.
 
     Raises:
         StudyError: A study of this name searches another space or optimizes another metric.
     """
-    source = None if space is None else plain_source(space)
+    source = _source(space)
     if name in study_names(storage):
         study = optuna.load_study(study_name=name, storage=storage)
         _refuse_another(study, settings, source)
-        return study
-    study = optuna.create_study(study_name=name, storage=storage, direction=settings.direction)
-    study.set_user_attr(METRIC, settings.metric)
-    study.set_user_attr(SPACE, source)
-    for baseline in settings.baselines:
-        study.enqueue_trial({parameter: storable(value) for parameter, value in baseline.items()})
-    if isinstance(settings.sampler, Grid) and space is not None:
-        for point in grid(space, settings.sampler.points):
-            study.enqueue_trial({parameter: storable(value) for parameter, value in point.items()})
+    else:
+        study = optuna.create_study(study_name=name, storage=storage, direction=settings.direction)
+        study.set_user_attr(METRIC, settings.metric)
+        study.set_user_attr(SPACE, source)
+    trials = study.get_trials(deepcopy=False)
+    for point in _queue(settings, space):
+        if not any(_covers(trial, point) for trial in trials):
+            study.enqueue_trial(dict(point))
     return study
 
 
-def plain_source(space: SearchSpace) -> dict[str, Any]:
-    """Returns a space as it was written, in values that a storage gives back unchanged."""
-    import json
+def _source(space: Searched) -> dict[str, Any] | None:
+    """Returns what tells a space from another one, in values that a storage gives back unchanged.
 
+    None for a plain function.
+    """
+    if not isinstance(space, SearchSpace | Cases):
+        return None
     source: dict[str, Any] = json.loads(json.dumps(space.source))
     return source
+
+
+def _queue(settings: StudyConfig, space: Searched) -> list[dict[str, Any]]:
+    """Returns what a study must run: its baselines, then its grid."""
+    points = list(settings.baselines)
+    if isinstance(settings.sampler, Grid) and isinstance(space, SearchSpace):
+        points += grid(space, settings.sampler.points)
+    return [{parameter: storable(value) for parameter, value in point.items()} for point in points]
 
 
 def grid(space: SearchSpace, points: int) -> list[dict[str, Any]]:
@@ -67,9 +86,9 @@ def grid(space: SearchSpace, points: int) -> list[dict[str, Any]]:
     return list(space.combinations(values))
 
 
-def num_trials(settings: StudyConfig, space: SearchSpace | None) -> int:
+def num_trials(settings: StudyConfig, space: Searched) -> int:
     """Returns the trials of a study: those asked for, or as many as there are different configurations."""
-    if space is None:
+    if not isinstance(space, SearchSpace):
         return settings.trials
     limits = [settings.trials]
     if isinstance(settings.sampler, Grid):
@@ -112,6 +131,14 @@ def end_stale_trials(study: optuna.Study) -> list[int]:
         result = TrialResult("interrupted", reason="its process ended without a word")
         finish(study, running_trial(study, number), None, result)
     return stale
+
+
+def _covers(trial: FrozenTrial, point: Mapping[str, Any]) -> bool:
+    """Returns whether a trial has run a point, runs it, or waits to."""
+    if trial.state == TrialState.FAIL:
+        return False
+    fixed = trial.system_attrs.get("fixed_params", {})  # what it was queued with
+    return point.items() <= {**trial.params, **fixed}.items()
 
 
 def _refuse_another(study: optuna.Study, settings: StudyConfig, source: Mapping[str, Any] | None) -> None:

@@ -68,7 +68,7 @@ def work(task: Task, channel: Channel) -> None:
         run_trial(
             study,
             sample=task.sample,
-            metric=task.study.metric,
+            settings=task.study,
             load=load,
             emit=channel.emit,
             stopping=channel.stopping,

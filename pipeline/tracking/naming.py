@@ -5,16 +5,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.distributions import word
-from pipeline.records import TrialResult
+from pipeline.records import EpochResult, TrialResult
 from pipeline.space import flatten
+from pipeline.verdict import first_to_last
 
 # MLflow's limit for a value.
 MAX_VALUE_LENGTH = 6000
 MAX_REASON_LENGTH = 500
 
 
-def run_name(number: int, config: Mapping[str, Any]) -> str:
-    """Returns a trial's name: its number and its network first, since MLflow cuts names at about 15 characters."""
+def run_name(number: int, config: Mapping[str, Any], params: Mapping[str, Any]) -> str:
+    """Returns a trial's name: its number and its network first, since MLflow cuts names at about 15 characters.
+
+    Args:
+        number: The trial's.
+        config: Its configuration as plain values.
+        params: Its drawn parameters: in a study that compares cases, the case says more than the network.
+    """
+    if "case" in params:
+        return f"t{number:03d} {params['case']} seed {config['seed']}"
     model = config["model"]
     width = model["width"]
     shape = f"{model['hidden_layers']}x{width}" if isinstance(width, int) else "-".join(map(str, width))
@@ -36,6 +45,17 @@ def params_of(config: Mapping[str, Any], log_scaled: frozenset[str]) -> dict[str
     return params
 
 
+def curves_of(epoch: EpochResult) -> dict[str, float]:
+    """Returns what is drawn over epochs, gradient flow layer by layer: ``gradient_flow/gradient/01`` and so on."""
+    curves = epoch.measures()
+    if epoch.gradient_flow:
+        curves["gradient_flow/first_to_last"] = first_to_last(epoch.gradient_flow)
+    for layer in epoch.gradient_flow:
+        for name, value in layer.measures().items():
+            curves[f"gradient_flow/{name}/{layer.layer:02d}"] = value
+    return curves
+
+
 def metrics_of(result: TrialResult) -> dict[str, float]:
     """Returns a trial's final figures, those that it has."""
     names = ("best_valid_accuracy", "best_valid_loss", "best_epoch", "epochs", "num_parameters", "samples_per_second")
@@ -51,6 +71,8 @@ def tags_of(result: TrialResult) -> dict[str, str]:
     tags: dict[str, str] = {"outcome": result.outcome}
     if result.reason is not None:
         tags["reason"] = result.reason[:MAX_REASON_LENGTH]
+    if result.verdict is not None:
+        tags |= {"verdict": result.verdict.word, "gradient_flow": result.verdict.text}
     if result.same_as is not None:
         tags["same_as"] = str(result.same_as)
     return tags

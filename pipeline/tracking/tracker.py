@@ -9,8 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipeline.records import EpochEnded, EpochResult, Event, Outcome, TrialEnded, TrialResult, TrialStarted
-from pipeline.tracking.naming import metrics_of, params_of, run_name, tags_of
+from pipeline.figures.canvas import png
+from pipeline.figures.gradient_flow import draw_gradient_flow
+from pipeline.records import EpochEnded, EpochResult, Event, LayerFlow, Outcome, TrialEnded, TrialResult, TrialStarted
+from pipeline.tracking.attach import attach
+from pipeline.tracking.naming import curves_of, metrics_of, params_of, run_name, tags_of
 from pipeline.yaml_text import dump
 
 if TYPE_CHECKING:
@@ -37,6 +40,7 @@ class _OpenRun:
     started: TrialStarted
     run_id: str | None = None
     epochs: list[EpochResult] = field(default_factory=list)
+    flow: dict[int, tuple[LayerFlow, ...]] = field(default_factory=dict)  # by epoch
     flushed: float = field(default_factory=time.monotonic)
 
 
@@ -82,6 +86,8 @@ class StudyTracker:
         elif isinstance(event, EpochEnded) and event.number in self.open:
             run = self.open[event.number]
             run.epochs.append(event.result)
+            if event.result.gradient_flow:
+                run.flow[event.result.epoch] = event.result.gradient_flow
             if time.monotonic() - run.flushed >= FLUSH_SECONDS:
                 self._flush(run)
         elif isinstance(event, TrialEnded) and event.number in self.open:
@@ -121,12 +127,15 @@ class StudyTracker:
         params: list[Param] = []
         if run.run_id is None:
             config = run.started.config
-            name = run_name(run.started.number, config)
+            name = run_name(run.started.number, config, run.started.params)
             labels = {"kind": "trial", PARENT_TAG: self.parent, "dataset": str(config["data"]["name"])}
             run.run_id = self._create(name, {**labels, "trial": str(run.started.number)}, run.started.started)
-            params = [Param(key, value) for key, value in params_of(config, self.log_scaled).items()]
+            named = params_of(config, self.log_scaled) | {
+                k: str(v) for k, v in run.started.params.items() if k == "case"
+            }
+            params = [Param(key, value) for key, value in named.items()]
         metrics: list[Metric] = [
-            Metric(name, value, now, epoch.epoch) for epoch in run.epochs for name, value in epoch.measures().items()
+            Metric(name, value, now, epoch.epoch) for epoch in run.epochs for name, value in curves_of(epoch).items()
         ]
         tags: list[RunTag] = []
         if result is not None:
@@ -144,8 +153,16 @@ class StudyTracker:
         self.client.log_text(run_id, dump({"space": run.started.config}), "config.yaml")
         if result.traceback is not None:
             self.client.log_text(run_id, result.traceback, "traceback.txt")
+        if run.flow and _is_worth_a_figure(result):
+            self._log_figure(run_id, run, result)
         ended = run.started.started + result.seconds
         self.client.set_terminated(run_id, STATUS[result.outcome], end_time=_milliseconds(ended))
+
+    def _log_figure(self, run_id: str, run: _OpenRun, result: TrialResult) -> None:
+        started = run.started
+        title = run_name(started.number, started.config, started.params)
+        figure = draw_gradient_flow(run.flow, title, result.verdict)
+        attach(self.client, run_id, {"gradient_flow.png": png(figure)})
 
     def _exists(self, run_id: str) -> bool:
         from mlflow.exceptions import MlflowException
@@ -163,6 +180,11 @@ class StudyTracker:
         for child in children:
             self.client.set_tag(child.info.run_id, "outcome", "interrupted")
             self.client.set_terminated(child.info.run_id, STATUS["interrupted"])
+
+
+def _is_worth_a_figure(result: TrialResult) -> bool:
+    """To draw costs as much as all the rest of a trial's log: a healthy trial that was pruned has none."""
+    return result.outcome == "complete" or (result.verdict is not None and result.verdict.word != "healthy")
 
 
 def _milliseconds(seconds: float) -> int:

@@ -13,10 +13,13 @@ from pipeline.models import build_model
 from pipeline.records import EpochResult
 from pipeline.training.clipping import build_clip
 from pipeline.training.device import use_precision
+from pipeline.training.evaluation import evaluate
 from pipeline.training.flat import FlatParameters
-from pipeline.training.loop import batches_per_epoch, evaluate, train
+from pipeline.training.gradient_flow import GradientFlow
+from pipeline.training.loop import batches_per_epoch, train
 from pipeline.training.optimizers import build_optimizer
-from pipeline.training.schedules import build_schedule
+from pipeline.training.schedules import Schedule, build_schedule
+from pipeline.training.step import TrainingStep
 
 
 @dataclass(frozen=True)
@@ -24,24 +27,39 @@ class Training:
     """A training that is about to run.
 
     Attributes:
-        model: The model; it holds the best epoch's weights once ``epochs`` has ended or is closed.
+        step: Takes steps, and holds the model: it has the best epoch's weights once ``epochs`` has ended or is closed.
+        schedule: Sets the rates before each step.
         epochs: Trains while it is iterated; see `pipeline.training.loop.train`.
-        precision: Context for forward passes.
     """
 
-    model: nn.Module
+    step: TrainingStep
+    schedule: Schedule
     epochs: Iterator[EpochResult]
-    precision: AbstractContextManager[object]
+
+    @property
+    def model(self) -> nn.Module:
+        """The model."""
+        return self.step.model
+
+    @property
+    def precision(self) -> AbstractContextManager[object]:
+        """Context for forward passes."""
+        return self.step.precision
 
     def evaluate(self, images: LabeledImages) -> tuple[float, float]:
-        """Returns loss and accuracy on some images; see `pipeline.training.loop.evaluate`."""
+        """Returns loss and accuracy on some images; see `pipeline.training.evaluation.evaluate`."""
         return evaluate(self.model, images, self.precision)
 
 
-def start(config: TrialConfig, data: ImageData) -> Training:
+def start(config: TrialConfig, data: ImageData, *, measure_every: int | None = None) -> Training:
     """Builds the model, optimizer and schedule of a configuration.
 
     PyTorch's global generator is seeded: two trainings in one process must run one after the other.
+
+    Args:
+        config: What to train.
+        data: Training and validation images.
+        measure_every: Optimizer steps from one measurement of gradient flow to the next; None for none.
 
     Raises:
         DeviceError: The precision does not exist on the data's device.
@@ -58,20 +76,25 @@ def start(config: TrialConfig, data: ImageData) -> Training:
         steps_per_epoch=batches_per_epoch(len(data.train), config.batch_size),
         epochs=config.epochs,
     )
-    epochs = train(
+    step = TrainingStep(
         model,
-        data,
+        data.train,
         parameters=parameters,
         optimizer=optimizer,
-        schedule=schedule,
         clip=build_clip(config.clip, parameters),
         max_norm=config.max_norm,
+        precision=precision,
+        flow=None if measure_every is None else GradientFlow(model, measure_every),
+    )
+    epochs = train(
+        step,
+        data,
+        schedule=schedule,
         batch_size=config.batch_size,
         epochs=config.epochs,
         monitor=config.early_stopping.monitor,
         patience=config.early_stopping.patience,
         min_delta=config.early_stopping.min_delta,
         seed=config.seed,
-        precision=precision,
     )
-    return Training(model, epochs, precision)
+    return Training(step, schedule, epochs)

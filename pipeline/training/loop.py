@@ -3,25 +3,21 @@
 Whoever drives it decides what to report, when to prune and when to stop: closing the generator ends the training.
 """
 
+import math
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
-from pipeline.data.image_data import ImageData, LabeledImages
-from pipeline.records import EpochResult
+from pipeline.data.image_data import ImageData
+from pipeline.records import EpochResult, LayerFlow
 from pipeline.study_config import direction
-from pipeline.training.clipping import Clip, limit_row_norms
 from pipeline.training.early_stopping import BestWeights, Improvement
-from pipeline.training.flat import FlatParameters
+from pipeline.training.evaluation import evaluate
 from pipeline.training.schedules import Schedule
+from pipeline.training.step import StepResult, TrainingStep
 from pipeline.training_config import Monitor
-
-# Values evaluated at once: few enough for a processor's cache, enough to keep a GPU busy.
-VALUES_PER_CHUNK = 2**21
 
 
 class DivergedError(Exception):
@@ -30,10 +26,11 @@ class DivergedError(Exception):
     Attributes:
         epoch: The epoch in which it happened, from 1.
         step: The optimizer step of the whole training, from 1; None if it was the validation loss.
+        gradient_flow: What had been measured in that epoch before.
     """
 
-    def __init__(self, epoch: int, step: int | None) -> None:
-        self.epoch, self.step = epoch, step
+    def __init__(self, epoch: int, step: int | None, gradient_flow: tuple[LayerFlow, ...] = ()) -> None:
+        self.epoch, self.step, self.gradient_flow = epoch, step, gradient_flow
         what = f"training loss at step {step}" if step is not None else "validation loss"
         super().__init__(f"the {what} is not finite, in epoch {epoch}")
 
@@ -48,90 +45,64 @@ def batches_per_epoch(num_images: int, batch_size: int) -> int:
 
 
 def train(
-    model: nn.Module,
+    step: TrainingStep,
     data: ImageData,
     *,
-    parameters: FlatParameters,
-    optimizer: torch.optim.Optimizer,
     schedule: Schedule,
-    clip: Clip,
-    max_norm: float | None,
     batch_size: int,
     epochs: int,
     monitor: Monitor,
     patience: int | None,
     min_delta: float,
     seed: int,
-    precision: AbstractContextManager[object],
 ) -> Iterator[EpochResult]:
     """Trains a model; yields after each epoch; at the end the best epoch's weights and buffers are back in place.
 
     The same seed gives the same numbers, bit for bit, on the same machine with one thread.
 
     Args:
-        model: From images (batch, channels, height, width) to logits (batch, classes), on the data's device.
+        step: Takes steps, and holds the model.
         data: Training and validation images.
-        parameters: The model's trainable parameters.
-        optimizer: Updates them.
         schedule: Sets the optimizer's rates before every step.
-        clip: Bounds the gradient.
-        max_norm: Largest norm of a unit's incoming weights; None for no limit.
         batch_size: Images a step.
         epochs: Epochs at most.
         monitor: The measure that decides which epoch is best, and when to stop.
         patience: Epochs without improvement after which training ends; None for never.
         min_delta: An improvement is a change by more than this.
         seed: Of the order of the batches.
-        precision: Context for forward passes, entered again and again; see `pipeline.training.device.use_precision`.
 
     Raises:
         DivergedError: A loss is not finite.
     """
-    device = data.train.labels.device
-    order = torch.Generator().manual_seed(seed)
+    batches = epoch_batches(data, batch_size, seed)
     num_batches = batches_per_epoch(len(data.train), batch_size)
+    num_images = min(num_batches * batch_size, len(data.train))
     improvement = Improvement(maximize=direction(monitor) == "maximize", min_delta=min_delta)
-    best = BestWeights(model)
-    step, lr = 0, 0.0
+    best = BestWeights(step.model)
+    num_steps, lr = 0, 0.0
     try:
         for epoch in range(1, epochs + 1):
             started = time.perf_counter()
-            model.train()
-            losses: list[Tensor] = []
-            hits: list[Tensor] = []
-            norms: list[Tensor] = []
-            clips: list[Tensor] = []
-            rows = torch.randperm(len(data.train), generator=order).to(device)
-            for batch in torch.split(rows, batch_size)[:num_batches]:
-                lr = schedule.set_rates(step)
-                images, labels = data.train.batch(batch)
-                with precision:
-                    logits = model(images)
-                loss = functional.cross_entropy(logits.float(), labels)
-                parameters.gradient.zero_()
-                loss.backward()  # type: ignore[no-untyped-call]
-                norm, clipped = clip()
-                optimizer.step()
-                if max_norm is not None:
-                    limit_row_norms(parameters.weights, max_norm)
-                losses.append(loss.detach())
-                hits.append(logits.detach().argmax(1) == labels)
-                norms.append(norm)
-                clips.append(clipped)
-                step += 1
+            step.model.train()
+            results: list[StepResult] = []
+            for rows in next(batches):
+                lr = schedule.set_rates(num_steps)
+                results.append(step(rows))
+                num_steps += 1
+            losses, hits, norms, clips = zip(*results, strict=True)
             # The device is waited for here and not at every step.
             finite = torch.stack(losses).isfinite().tolist()
+            flow = () if step.flow is None else step.flow.collect()
             seconds = time.perf_counter() - started
             if not all(finite):
-                raise DivergedError(epoch, step - num_batches + finite.index(False) + 1)
-            valid_loss, valid_accuracy = evaluate(model, data.valid, precision)
-            if not torch.isfinite(torch.tensor(valid_loss)):
-                raise DivergedError(epoch, None)
+                raise DivergedError(epoch, num_steps - num_batches + finite.index(False) + 1, flow)
+            valid_loss, valid_accuracy = evaluate(step.model, data.valid, step.precision)
+            if not math.isfinite(valid_loss):
+                raise DivergedError(epoch, None, flow)
             measures = {"valid_loss": valid_loss, "valid_accuracy": valid_accuracy}
             schedule.end_epoch(measures)
             if is_best := improvement.improved(measures[monitor]):
                 best.keep()
-            num_images = min(num_batches * batch_size, len(data.train))
             yield EpochResult(
                 epoch=epoch,
                 train_loss=float(torch.stack(losses).mean()),
@@ -144,6 +115,7 @@ def train(
                 samples_per_second=num_images / seconds,
                 seconds=seconds,
                 is_best=is_best,
+                gradient_flow=flow,
             )
             if patience is not None and improvement.epochs_since >= patience:
                 return
@@ -151,26 +123,16 @@ def train(
         best.restore()
 
 
-@torch.inference_mode()
-def evaluate(model: nn.Module, data: LabeledImages, precision: AbstractContextManager[object]) -> tuple[float, float]:
-    """Measures a model in evaluation mode.
+def epoch_batches(data: ImageData, batch_size: int, seed: int) -> Iterator[tuple[Tensor, ...]]:
+    """Yields, epoch after epoch without end, the rows of its batches: every image once, in a new order.
 
     Args:
-        model: From images to logits.
-        data: What to measure it on.
-        precision: Context for forward passes.
-
-    Returns:
-        Mean cross-entropy in nats, and the share of images classified correctly.
+        data: The training images.
+        batch_size: Images a batch; the last one may be smaller, see `batches_per_epoch`.
+        seed: Of the orders.
     """
-    model.eval()
-    chunk = max(1, VALUES_PER_CHUNK // data.images[0].numel())
-    losses, hits = [], []
-    for start in range(0, len(data), chunk):
-        images, labels = data.slice(start, start + chunk)
-        with precision:
-            logits = model(images)
-        logits = logits.float()
-        losses.append(functional.cross_entropy(logits, labels, reduction="sum"))
-        hits.append((logits.argmax(1) == labels).sum())
-    return float(torch.stack(losses).sum()) / len(data), int(torch.stack(hits).sum()) / len(data)
+    order = torch.Generator().manual_seed(seed)
+    num_batches = batches_per_epoch(len(data.train), batch_size)
+    while True:
+        rows = torch.randperm(len(data.train), generator=order).to(data.train.labels.device)
+        yield torch.split(rows, batch_size)[:num_batches]

@@ -236,8 +236,8 @@ def test_mistakes_on_the_command_line(setting: str, expected: str) -> None:
 def test_every_space_that_comes_with_dnntune_is_sound(file: Path) -> None:
     loaded = load_space(str(file))
     assert loaded.name == file.stem
-    assert loaded.space.parameters()
-    assert loaded.study.baselines
+    # A file with nothing to search is a configuration; a study starts from known good practice.
+    assert bool(loaded.space.parameters()) == bool(loaded.study.baselines)
 
 
 @pytest.mark.parametrize("file", SPACES, ids=lambda file: file.stem)

@@ -9,6 +9,7 @@ from pipeline.data.image_data import ImageData
 from pipeline.records import EpochEnded, TrialEnded, TrialResult, TrialStarted
 from pipeline.study.objective import run_trial
 from pipeline.study.trials import CONFIG, best_trial, count_outcomes, num_counted, outcome_of, result_of
+from pipeline.study_config import StudyConfig
 
 Make = Callable[..., TrialConfig]
 
@@ -22,7 +23,7 @@ def run(study: optuna.Study, small_data: ImageData, recorder) -> Callable[..., T
         run_trial(
             study,
             sample=sample,
-            metric="valid_accuracy",
+            settings=StudyConfig(),
             load=lambda config: small_data,
             emit=recorder.events.append,
             stopping=stopping,

@@ -192,7 +192,7 @@ def test_parameters_are_short_enough_and_named_by_path() -> None:
 
 def test_a_list_of_widths_is_in_the_name() -> None:
     config = TrialConfig.model_validate({"data": {"name": "digits"}, "model": {"width": [30, 20]}}).plain()
-    assert run_name(7, config) == "t007 relu 30-20 adamw"
+    assert run_name(7, config, {}) == "t007 relu 30-20 adamw"
 
 
 @pytest.mark.parametrize("uri", ["sqlite:////proc/nothing/mlflow.db", "http://127.0.0.1:1"])

@@ -1,0 +1,32 @@
+"""The command line: words, and nothing else. What a command needs is imported when it runs, so that help is instant."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from pipeline import __version__
+from pipeline.cli import configurations, evidence, studies
+from pipeline.cli.options import app
+from pipeline.errors import DnntuneError
+
+__all__ = ["app", "configurations", "evidence", "main", "studies"]
+
+
+@app.callback(invoke_without_command=True)
+def version(show: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False) -> None:
+    """Tune image classifiers with Optuna and PyTorch; every trial in MLflow."""
+    if show:
+        typer.echo(f"dnntune {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Runs the command line; a user's mistake ends it with a message and a code, without a traceback."""
+    try:
+        app()
+    except DnntuneError as error:
+        typer.echo(f"dnntune: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,192 @@
+"""Commands that say why a network trains or does not: diagnose, lr-find, ablate, importance."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.options import (
+    DataOption,
+    DeviceOption,
+    ExperimentOption,
+    FigureOption,
+    JsonOption,
+    SetOption,
+    SpaceArgument,
+    StorageOption,
+    StudyArgument,
+    StudyNameOption,
+    ThreadsOption,
+    TrackingOption,
+    WorkersOption,
+    WorkspaceOption,
+    app,
+)
+from pipeline.places import Places
+
+NoiseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--random-images", metavar="CxHxW", help="Random images of this shape (10 classes) in place of the data."
+    ),
+]
+
+
+@app.command()
+def diagnose(
+    config: SpaceArgument,
+    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps.")] = 300,
+    random_images: NoiseOption = None,
+    overrides: SetOption = [],  # noqa: B006 - typer copies it
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    data_dir: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say whether gradients vanish or explode, and what helps."""
+    from pipeline.overrides import Override
+    from pipeline.space_file import load_configuration
+
+    trial = load_configuration(config, [Override.parse(option) for option in overrides])
+    from pipeline.console import wide_console
+    from pipeline.results.diagnosis import diagnose, diagnosis_lines, diagnosis_table
+    from pipeline.results.inputs import load_images
+
+    data = load_images(trial, random_images, data_dir=data_dir, device=device, threads=threads)
+    found = diagnose(trial, data, num_steps=steps, show=lambda line: typer.echo(line, err=True))
+    wide_console(err=as_json).print(diagnosis_table(found))
+    for line in diagnosis_lines(found):
+        typer.echo(line, err=as_json)
+    if as_json:
+        typer.echo(json.dumps(found.to_json()))
+
+
+@app.command(name="lr-find")
+def lr_find(
+    config: SpaceArgument,
+    low: Annotated[float, typer.Option(help="The first learning rate.")] = 1e-6,
+    high: Annotated[float, typer.Option(help="The last one.")] = 10.0,
+    steps: Annotated[int, typer.Option(min=20, help="Optimizer steps from the first to the last.")] = 500,
+    figure: FigureOption = None,
+    random_images: NoiseOption = None,
+    overrides: SetOption = [],  # noqa: B006 - typer copies it
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    data_dir: DataOption = None,
+    workspace: WorkspaceOption = Path("runs"),
+    as_json: JsonOption = False,
+) -> None:
+    """Find learning rates worth searching by a range test."""
+    from pipeline.console import figure_path
+    from pipeline.errors import DnntuneError
+    from pipeline.overrides import Override
+    from pipeline.space_file import load_configuration
+
+    if not 0.0 < low < high:
+        raise DnntuneError(f"--low must lie above 0 and below --high; got {low:g} and {high:g}")
+    path = figure_path(figure, workspace, "lr-find")
+    trial = load_configuration(config, [Override.parse(option) for option in overrides])
+    from pipeline.figures.canvas import save
+    from pipeline.figures.curves import draw_range_test
+    from pipeline.results.inputs import load_images
+    from pipeline.results.rate_range import curve_lines, suggest, suggestion_lines
+    from pipeline.training.excerpt import range_test
+
+    data = load_images(trial, random_images, data_dir=data_dir, device=device, threads=threads)
+    rates, losses = range_test(trial, data, low=low, high=high, num_steps=steps)
+    found = suggest(rates, losses)
+    save(draw_range_test(rates, losses, (found.low, found.high), f"range test, {trial.optimizer.kind}"), path)
+    for line in [*curve_lines(rates, losses, found), *suggestion_lines(found), f"figure: {path}"]:
+        typer.echo(line, err=as_json)
+    if as_json:
+        typer.echo(json.dumps({"low": found.low, "high": found.high, "constant": found.constant, "figure": str(path)}))
+
+
+@app.command()
+def ablate(
+    config: SpaceArgument,
+    seeds: Annotated[int, typer.Option(min=2, help="Trainings of each configuration, with as many seeds.")] = 5,
+    study: StudyNameOption = None,
+    workers: WorkersOption = 1,
+    threads: ThreadsOption = None,
+    device: DeviceOption = "auto",
+    figure: FigureOption = None,
+    overrides: SetOption = [],  # noqa: B006 - typer copies it
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = Path("runs"),
+    storage: StorageOption = None,
+    tracking_uri: TrackingOption = None,
+    experiment: ExperimentOption = "dnntune",
+    data_dir: DataOption = None,
+) -> None:
+    """Switch each technique off, alone, over seeds."""
+    from pipeline.console import figure_path, wide_console
+    from pipeline.overrides import Override
+    from pipeline.progress import StudyProgress
+    from pipeline.results.ablation import ablation_table
+    from pipeline.space_file import configuration_name, load_configuration
+
+    trial = load_configuration(config, [Override.parse(option) for option in overrides])
+    name = study or f"ablation-{configuration_name(config)}"
+    path = figure_path(figure, workspace, name)
+    from pipeline.results.ablation_study import run_ablation
+
+    places = Places(workspace, storage, tracking_uri, experiment, data_dir)
+    progress = StudyProgress("valid_accuracy")
+    try:
+        found = run_ablation(
+            trial,
+            name=name,
+            num_seeds=seeds,
+            places=places,
+            workers=workers,
+            threads=threads,
+            device=device,
+            watcher=progress,
+            figure=path,
+        )
+    finally:
+        progress.close()
+    wide_console(err=as_json).print(ablation_table(name, found.rows))
+    typer.echo(f"figure: {path}", err=as_json)
+    if found.summary.num_left:
+        typer.echo(f"{found.summary.num_left} trainings are left: the same command goes on with them", err=True)
+    if found.summary.tracking_error is not None:
+        typer.echo(f"warning: logging to MLflow stopped: {found.summary.tracking_error}", err=True)
+    if as_json:
+        typer.echo(json.dumps(found.to_json()))
+    if found.summary.interrupted:
+        raise typer.Exit(130)
+
+
+@app.command()
+def importance(
+    study: StudyArgument,
+    figure: FigureOption = None,
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = Path("runs"),
+    storage: StorageOption = None,
+    tracking_uri: TrackingOption = None,
+    experiment: ExperimentOption = "dnntune",
+) -> None:
+    """Show which parameters of a study mattered."""
+    import dataclasses
+
+    from pipeline.console import figure_path, wide_console
+    from pipeline.figures.canvas import save
+    from pipeline.figures.curves import draw_importances
+    from pipeline.results.importance import ENOUGH_TRIALS, importance_table, importances
+    from pipeline.study.studies import open_study
+
+    path = figure_path(figure, workspace, f"importance-{study}")
+    found = importances(open_study(Places(workspace, storage, tracking_uri, experiment), study))
+    num_trials = max(row.trials for row in found)
+    wide_console(err=as_json).print(importance_table(study, found))
+    if num_trials < ENOUGH_TRIALS:
+        typer.echo(f"{num_trials} complete trials make rough importances: {ENOUGH_TRIALS} would be enough", err=True)
+    rows = [(row.parameter, row.ped_anova, row.fanova) for row in found]
+    save(draw_importances(rows, f"{study}: {num_trials} complete trials"), path)
+    typer.echo(f"figure: {path}", err=as_json)
+    if as_json:
+        typer.echo(json.dumps([dataclasses.asdict(row) for row in found]))

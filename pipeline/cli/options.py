@@ -1,0 +1,40 @@
+"""The application, and the options that several commands have."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+SpaceArgument = Annotated[
+    str, typer.Argument(metavar="SPACE", help="A search-space file, a name in search_spaces/, or - (standard input).")
+]
+StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="A study's name.")]
+SetOption = Annotated[
+    list[str], typer.Option("--set", metavar="PATH=VALUE", help="Override a setting, the value in YAML; repeatable.")
+]
+WorkspaceOption = Annotated[Path, typer.Option(help="Folder for everything that a run makes.")]
+StorageOption = Annotated[
+    str | None, typer.Option(metavar="URL", help="Optuna storage; default: SQLite in the workspace.")
+]
+TrackingOption = Annotated[
+    str | None, typer.Option(metavar="URI", help="MLflow tracking store; default: SQLite in the workspace.")
+]
+ExperimentOption = Annotated[str, typer.Option(help="MLflow experiment.")]
+DataOption = Annotated[
+    str | None, typer.Option(metavar="DIR", help="Folder to look for data sets in first; then $DNNTUNE_DATA.")
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of each process; default: the cores, shared.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="End standard output with one line of JSON.")]
+StudyNameOption = Annotated[str | None, typer.Option("--study", help="The study's name; default: the file's.")]
+WorkersOption = Annotated[int, typer.Option(min=1, help="Worker processes.")]
+FigureOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Where the figure goes (.png, .svg, .pdf); default: the workspace.")
+]

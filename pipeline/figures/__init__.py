@@ -1,0 +1,1 @@
+"""Figures: matplotlib, and only here. Each function draws one from plain values."""

@@ -1,0 +1,51 @@
+"""95 % intervals: of a proportion, of a mean over seeds, of one more run."""
+
+import math
+import statistics
+from collections.abc import Sequence
+
+# Standard normal quantile of a 95 % interval.
+Z95 = 1.959964
+
+Interval = tuple[float, float]
+
+
+def wilson_interval(share: float, count: int) -> Interval:
+    """Returns the 95 % confidence interval of a proportion: Wilson, 1927.
+
+    Args:
+        share: The observed proportion.
+        count: Number of observations.
+    """
+    center = share + Z95**2 / (2 * count)
+    spread = Z95 * math.sqrt(share * (1 - share) / count + Z95**2 / (4 * count**2))
+    scale = 1 + Z95**2 / count
+    return (center - spread) / scale, (center + spread) / scale
+
+
+def mean_interval(values: Sequence[float]) -> Interval | None:
+    """Returns the 95 % confidence interval of a mean: Student, 1908; None for fewer than two values.
+
+    Of differences paired by seed, it is the interval of the mean difference.
+
+    Args:
+        values: One for each seed, taken as normally distributed.
+    """
+    return _interval(values, 1.0 / len(values)) if len(values) > 1 else None
+
+
+def prediction_interval(values: Sequence[float]) -> Interval | None:
+    """Returns the interval in which one more run of the same setting lies with 95 %; None for fewer than two values.
+
+    Args:
+        values: One for each seed, taken as normally distributed.
+    """
+    return _interval(values, 1.0 + 1.0 / len(values)) if len(values) > 1 else None
+
+
+def _interval(values: Sequence[float], variances: float) -> Interval:
+    from scipy.stats import t
+
+    spread = float(t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) * math.sqrt(variances)
+    mean = statistics.fmean(values)
+    return mean - spread, mean + spread
