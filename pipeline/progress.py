@@ -112,6 +112,8 @@ class StudyProgress:
                 value += " (best so far)"
         name = running.name if running else f"t{event.number:03d}"
         reason = f": {result.reason}" if result.reason else ""
+        if result.outcome == "complete" and result.verdict is not None and result.verdict.word != "healthy":
+            reason += f", gradients {result.verdict.word}"
         count = f"[{state.counted:>{len(str(state.total))}}/{state.total}]"
         self._print(f"{count} {name}: {result.outcome}{value}{reason} ({result.seconds:.1f} s)")
 

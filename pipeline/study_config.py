@@ -155,7 +155,7 @@ class StudyConfig(Block):
     """How configurations are drawn."""
     pruner: PrunerConfig = Median()
     """Which trials end early."""
-    gradient_flow_steps: PositiveInt | None = 100
+    gradient_flow_steps: PositiveInt | None = 50
     """Optimizer steps from one measurement of gradient flow to the next; null: no measurement and no verdict."""
     baselines: Baselines = ()
     """Configurations that run first, each a mapping of parameter names to values; what it leaves out is drawn."""

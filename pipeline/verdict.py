@@ -20,16 +20,13 @@ DEAD = 0.5
 
 
 def first_to_last(layers: Sequence[LayerFlow]) -> float:
-    """Returns the gradient at the first hidden layer over that at the last one: 1 with a single one.
+    """Returns the gradient at the first hidden layer over that at the last one: 1 with a single one, 0 without any.
 
     Args:
         layers: All layers, the output at the end.
     """
     hidden = hidden_layers(layers)
-    last = hidden[-1].gradient
-    if last > 0.0:
-        return hidden[0].gradient / last
-    return 1.0 if len(hidden) == 1 else 0.0
+    return hidden[0].gradient / hidden[-1].gradient if hidden[-1].gradient > 0.0 else 0.0
 
 
 def hidden_layers(layers: Sequence[LayerFlow]) -> Sequence[LayerFlow]:
@@ -61,6 +58,8 @@ def _judge_flow(layers: Sequence[LayerFlow]) -> Verdict:
     hidden, ratio = hidden_layers(layers), first_to_last(layers)
     amount = f"{ratio:.2g}" if 0.01 <= ratio < 100.0 else f"{ratio:.1e}"
     where = f"the gradient at layer 1 is {amount} of that at layer {len(hidden)}"
+    if len(hidden) == 1:
+        where = "the only hidden layer gets gradient" if ratio > 0.0 else "the only hidden layer gets no gradient"
     if ratio > EXPLODING:
         return Verdict("exploding", where)
     deadest = max(hidden, key=lambda layer: layer.dead or 0.0)
@@ -70,4 +69,4 @@ def _judge_flow(layers: Sequence[LayerFlow]) -> Verdict:
         return Verdict("vanishing", f"{where}{below}")
     if deadest.dead is not None and deadest.dead > DEAD:
         return Verdict("dead", f"{deadest.dead:.0%} of layer {deadest.layer}'s units are positive for no image")
-    return Verdict("healthy", where if len(hidden) > 1 else "the only hidden layer gets gradient")
+    return Verdict("healthy", where)

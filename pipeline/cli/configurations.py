@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.options import (
+    ConfigArgument,
     DataOption,
     DeviceOption,
     JsonOption,
@@ -39,7 +40,7 @@ def check(
 
 @app.command()
 def train(
-    config: SpaceArgument,
+    config: ConfigArgument,
     overrides: SetOption = [],  # noqa: B006 - typer copies it
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,

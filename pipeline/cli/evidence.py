@@ -7,13 +7,13 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.options import (
+    ConfigArgument,
     DataOption,
     DeviceOption,
     ExperimentOption,
     FigureOption,
     JsonOption,
     SetOption,
-    SpaceArgument,
     StorageOption,
     StudyArgument,
     StudyNameOption,
@@ -35,7 +35,7 @@ NoiseOption = Annotated[
 
 @app.command()
 def diagnose(
-    config: SpaceArgument,
+    config: ConfigArgument,
     steps: Annotated[int, typer.Option(min=1, help="Optimizer steps.")] = 300,
     random_images: NoiseOption = None,
     overrides: SetOption = [],  # noqa: B006 - typer copies it
@@ -64,7 +64,7 @@ def diagnose(
 
 @app.command(name="lr-find")
 def lr_find(
-    config: SpaceArgument,
+    config: ConfigArgument,
     low: Annotated[float, typer.Option(help="The first learning rate.")] = 1e-6,
     high: Annotated[float, typer.Option(help="The last one.")] = 10.0,
     steps: Annotated[int, typer.Option(min=20, help="Optimizer steps from the first to the last.")] = 500,
@@ -105,7 +105,7 @@ def lr_find(
 
 @app.command()
 def ablate(
-    config: SpaceArgument,
+    config: ConfigArgument,
     seeds: Annotated[int, typer.Option(min=2, help="Trainings of each configuration, with as many seeds.")] = 5,
     study: StudyNameOption = None,
     workers: WorkersOption = 1,

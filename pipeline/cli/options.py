@@ -15,6 +15,12 @@ app = typer.Typer(
 SpaceArgument = Annotated[
     str, typer.Argument(metavar="SPACE", help="A search-space file, a name in search_spaces/, or - (standard input).")
 ]
+ConfigArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="CONFIG", help="A file with nothing left to search, a name in search_spaces/, or - (stdin)."
+    ),
+]
 StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="A study's name.")]
 SetOption = Annotated[
     list[str], typer.Option("--set", metavar="PATH=VALUE", help="Override a setting, the value in YAML; repeatable.")

@@ -9,7 +9,7 @@ from pipeline.config import TrialConfig
 from pipeline.errors import DnntuneError
 from pipeline.models.initialization import resolve
 from pipeline.records import TrialResult
-from pipeline.results.intervals import Interval, mean_interval
+from pipeline.results.intervals import SHARE, Interval, mean_interval
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -126,7 +126,7 @@ def _row(case: str, by_seed: Mapping[int, TrialResult], full: Mapping[int, float
         case=case,
         values=values,
         mean=statistics.fmean(values.values()) if values else None,
-        interval=mean_interval(list(values.values())),
+        interval=mean_interval(list(values.values()), SHARE),
         differences=differences,
         difference=statistics.fmean(differences.values()) if differences else None,
         difference_interval=mean_interval(list(differences.values())),

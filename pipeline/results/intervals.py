@@ -8,6 +8,9 @@ from collections.abc import Sequence
 Z95 = 1.959964
 
 Interval = tuple[float, float]
+UNBOUNDED: Interval = (-math.inf, math.inf)
+# Of a proportion, such as accuracy.
+SHARE: Interval = (0.0, 1.0)
 
 
 def wilson_interval(share: float, count: int) -> Interval:
@@ -23,29 +26,31 @@ def wilson_interval(share: float, count: int) -> Interval:
     return (center - spread) / scale, (center + spread) / scale
 
 
-def mean_interval(values: Sequence[float]) -> Interval | None:
+def mean_interval(values: Sequence[float], bounds: Interval = UNBOUNDED) -> Interval | None:
     """Returns the 95 % confidence interval of a mean: Student, 1908; None for fewer than two values.
 
     Of differences paired by seed, it is the interval of the mean difference.
 
     Args:
         values: One for each seed, taken as normally distributed.
+        bounds: What the values cannot leave; the interval is cut there.
     """
-    return _interval(values, 1.0 / len(values)) if len(values) > 1 else None
+    return _interval(values, 1.0 / len(values), bounds) if len(values) > 1 else None
 
 
-def prediction_interval(values: Sequence[float]) -> Interval | None:
+def prediction_interval(values: Sequence[float], bounds: Interval = UNBOUNDED) -> Interval | None:
     """Returns the interval in which one more run of the same setting lies with 95 %; None for fewer than two values.
 
     Args:
         values: One for each seed, taken as normally distributed.
+        bounds: What the values cannot leave; the interval is cut there.
     """
-    return _interval(values, 1.0 + 1.0 / len(values)) if len(values) > 1 else None
+    return _interval(values, 1.0 + 1.0 / len(values), bounds) if len(values) > 1 else None
 
 
-def _interval(values: Sequence[float], variances: float) -> Interval:
+def _interval(values: Sequence[float], variances: float, bounds: Interval) -> Interval:
     from scipy.stats import t
 
     spread = float(t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) * math.sqrt(variances)
     mean = statistics.fmean(values)
-    return mean - spread, mean + spread
+    return max(mean - spread, bounds[0]), min(mean + spread, bounds[1])

@@ -101,7 +101,8 @@ class _Layer:
 
     def listen(self, preactivations: Tensor) -> None:
         """Waits for the gradient with respect to the pre-activations, before anything may change them in place."""
-        self.preactivations = preactivations
+        # Not the tensor itself: it holds the hook, which holds this layer, and no collector sees through that circle.
+        self.preactivations = preactivations.detach()
 
         def keep(gradient: Tensor) -> None:
             self.gradient = torch.linalg.vector_norm(gradient.float())
@@ -153,7 +154,8 @@ class Watch:
 
     def _activation_ends(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if self.open is not None:
-            self.open.activations, self.open.kind = output.detach(), type(module)
+            self.open.activations = output.detach()
+            self.open.kind = next(kind for kind in ACTIVATIONS if isinstance(module, kind))
             self.open = None
 
     def before_update(self) -> None:
@@ -170,20 +172,22 @@ class Watch:
         for index, (layer, weight, gradient) in enumerate(zip(self.layers, self.weights, self.gradients, strict=True)):
             values = layer.preactivations.detach() if layer.activations is None else layer.activations
             values = values.float()
-            update = torch.linalg.vector_norm(layer.weight - weight) / torch.linalg.vector_norm(weight)
+            size = torch.linalg.vector_norm(weight)
+            change = torch.linalg.vector_norm(layer.weight - weight)
+            update = torch.where(size > 0, change / size, 0.0)  # a layer that was initialized with zeros has no ratio
             deviation, mean = torch.std_mean(values, correction=0)
             saturated = (
                 SATURATED[layer.kind](values).float().mean() if layer.kind in SATURATED else torch.zeros_like(mean)
             )
             rows += [gradient, layer.gradient, update, mean, deviation, saturated]
             if issubclass(layer.kind, DYING):
-                self._note_alive(index, values)
+                self._note_alive(index, values, -1 if layer.weight.ndim == 2 else 1)
         self.flow.names = [layer.name for layer in self.layers]
         self.flow.kinds = [layer.kind for layer in self.layers]
         self.flow.steps.append(torch.stack(rows).view(-1, 6))
 
-    def _note_alive(self, index: int, values: Tensor) -> None:
-        units = 1 if values.ndim in (2, 4) else values.ndim - 1  # (batch, units), images, or (batch, tokens, units)
+    def _note_alive(self, index: int, values: Tensor, units: int) -> None:
+        """Notes which units were positive; they are the last axis after a linear layer, and the channels else."""
         positive = (values > 0).transpose(0, units).flatten(1).any(1)
         known = self.flow.alive.get(index)
         self.flow.alive[index] = positive if known is None else known | positive
