@@ -66,6 +66,15 @@ class Dropout(Block):
     1 - rate at test time (the lecture's weight scaling). Equal in expectation; alpha dropout has its own."""
 
 
+# What suits each activation, as the lecture's table has it; He's for all that are not here.
+SUITED_INITIALIZATION = {"tanh": "glorot", "sigmoid": "glorot", "selu": "lecun"}
+
+
+def resolve_initialization(name: str, activation: str) -> str:
+    """Returns an initialization's name, ``auto`` replaced by the one that suits the activation."""
+    return SUITED_INITIALIZATION.get(activation, "he") if name == "auto" else name
+
+
 class MlpConfig(Block):
     """A multilayer perceptron: linear, batch normalization, activation, dropout in each hidden layer; linear output."""
 
@@ -108,6 +117,11 @@ class MlpConfig(Block):
     def widths(self) -> tuple[int, ...]:
         """Units of each hidden layer, first to last."""
         return (self.width,) * self.hidden_layers if isinstance(self.width, int) else self.width
+
+    @property
+    def resolved_initialization(self) -> str:
+        """The initialization, never auto."""
+        return resolve_initialization(self.initialization, self.activation)
 
     @property
     def drops(self) -> bool:

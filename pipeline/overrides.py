@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Self
 
+from pipeline.config import TrialConfig
 from pipeline.errors import Problem, SpaceError
 from pipeline.yaml_text import Located, parse
 
@@ -41,7 +42,17 @@ def apply_override(tree: Located, override: Override, touched: set[str]) -> Loca
     if names[0] not in ("study", "space"):
         names.insert(0, "space")
     touched.add(".".join(names[1:]))
+    if names[0] == "space" and len(names) > 2 and (kind := _default_kind(tree, names[1])) is not None:
+        tree = _put(tree, [*names[:2], "kind"], Located(kind, override.origin), override.origin)
     return _put(tree, names, value, override.origin)
+
+
+def _default_kind(tree: Located, block: str) -> str | None:
+    """Returns the kind that a block has by default, where the file leaves the block out."""
+    space = tree.value.get("space", Located({}, "")).value
+    if block not in TrialConfig.model_fields or (isinstance(space, dict) and block in space):
+        return None
+    return getattr(TrialConfig.model_fields[block].default, "kind", None)
 
 
 def _put(node: Located, names: list[str], value: Located, origin: str) -> Located:

@@ -5,8 +5,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-# What suits each activation, as the lecture's table has it; He's for all that are not here.
-SUITED = {"tanh": "glorot", "sigmoid": "glorot", "selu": "lecun"}
+from pipeline.config import resolve_initialization
 
 
 def _he(layer: nn.Linear, negative_slope: float, gain: float | None) -> None:
@@ -38,11 +37,6 @@ INITIALIZATIONS: dict[str, Callable[[nn.Linear, float, float | None], None]] = {
 }
 
 
-def resolve(name: str, activation: str) -> str:
-    """Returns the key of `INITIALIZATIONS` that a name stands for: ``auto`` is the one that suits the activation."""
-    return SUITED.get(activation, "he") if name == "auto" else name
-
-
 def initialize(
     layer: nn.Linear, name: str, *, activation: str, negative_slope: float = 0.0, gain: float | None = None
 ) -> None:
@@ -51,11 +45,11 @@ def initialize(
     Args:
         layer: The layer.
         name: A key of `INITIALIZATIONS`, or ``auto`` for the one that suits the activation.
-        activation: The activation that follows the layer; anything not in `SUITED` gets He's.
+        activation: The activation that follows the layer; anything not in `SUITED_INITIALIZATION` gets He's.
         negative_slope: The slope of a leaky ReLU that follows, 0 for anything else.
         gain: Standard deviation of the weights times sqrt(fan_in) (Glorot: sqrt(fan_avg)); None for the
             initialization's own. PyTorch's has none.
     """
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
-    INITIALIZATIONS[resolve(name, activation)](layer, negative_slope, gain)
+    INITIALIZATIONS[resolve_initialization(name, activation)](layer, negative_slope, gain)

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import TrialConfig
-from pipeline.errors import DnntuneError
-from pipeline.models.initialization import resolve
 from pipeline.records import TrialResult
 from pipeline.results.intervals import SHARE, Interval, mean_interval
 
@@ -31,7 +29,7 @@ TECHNIQUES: dict[str, Callable[[TrialConfig], Settings | None]] = {
     "activation: sigmoid": lambda c: _activation(c, "sigmoid"),
     "activation: relu": lambda c: _activation(c, "relu"),
     "initialization: torch": lambda c: _unless(
-        resolve(c.model.initialization, c.model.activation) == "torch",
+        c.model.resolved_initialization == "torch",
         {"model.initialization": "torch", "model.initialization_gain": None},
     ),
 }
@@ -67,17 +65,11 @@ class Row:
 
 
 def ablations(config: TrialConfig) -> dict[str, TrialConfig]:
-    """Returns the full configuration and, by name, each with one technique switched off.
-
-    Raises:
-        DnntuneError: There is no technique to switch off.
-    """
+    """Returns the full configuration and, by name, each with one technique switched off."""
     cases = {FULL: config}
     for name, switch_off in TECHNIQUES.items():
         if (settings := switch_off(config)) is not None:
             cases[name] = config.replaced(settings)
-    if len(cases) == 1:
-        raise DnntuneError("the configuration uses no technique that could be switched off")
     return cases
 
 
@@ -87,7 +79,7 @@ def rows(results: Mapping[str, Mapping[int, TrialResult]]) -> list[Row]:
     Args:
         results: By name, then by seed.
     """
-    full = {seed: result.value for seed, result in results.get(FULL, {}).items() if result.value is not None}
+    full = _values(results.get(FULL, {}))
     found = [_row(case, by_seed, full) for case, by_seed in results.items()]
     return sorted(found, key=lambda row: (row.case != FULL, row.difference if row.difference is not None else -1.0))
 
@@ -119,8 +111,7 @@ def ablation_csv(found: Sequence[Row]) -> str:
 
 
 def _row(case: str, by_seed: Mapping[int, TrialResult], full: Mapping[int, float]) -> Row:
-    kept = {seed: result for seed, result in by_seed.items() if result.outcome == "complete"}
-    values = {seed: result.value for seed, result in sorted(kept.items()) if result.value is not None}
+    values = _values(by_seed)
     differences = {seed: value - full[seed] for seed, value in values.items() if seed in full}
     return Row(
         case=case,
@@ -134,6 +125,11 @@ def _row(case: str, by_seed: Mapping[int, TrialResult], full: Mapping[int, float
         epochs=statistics.fmean(result.epochs for result in by_seed.values()),
         diverged=sum(result.outcome == "diverged" for result in by_seed.values()),
     )
+
+
+def _values(by_seed: Mapping[int, TrialResult]) -> dict[int, float]:
+    kept = {seed: result for seed, result in sorted(by_seed.items()) if result.outcome == "complete"}
+    return {seed: result.value for seed, result in kept.items() if result.value is not None}
 
 
 def _interval_text(interval: Interval | None, spec: str) -> str:

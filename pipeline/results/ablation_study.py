@@ -55,7 +55,7 @@ def run_ablation(
         figure: File for the figure.
 
     Raises:
-        DnntuneError: There is nothing to switch off, or the study cannot run; see `run_study`.
+        DnntuneError: The study cannot run; see `run_study`.
     """
     check_figure_path(figure)
     cases = Cases(ablations(config), num_seeds)

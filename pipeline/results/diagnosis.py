@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import shlex
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -139,8 +140,8 @@ def settings_text(remedy: Remedy) -> str:
 def _option(path: str, value: Any) -> str:
     if isinstance(value, dict):
         inner = ", ".join(f"{name}: {word(each)}" for name, each in value.items())
-        return f"'{path}={{{inner}}}'"
-    return f"{path}={'null' if value is None else word(value)}"
+        return shlex.quote(f"{path}={{{inner}}}")
+    return shlex.quote(f"{path}={'null' if value is None else word(value)}")
 
 
 def _measure(config: TrialConfig, data: ImageData, num_steps: int) -> tuple[Excerpt, Verdict]:

@@ -57,19 +57,28 @@ def importances(study: "optuna.Study") -> list[Importance]:
             f"importances need {MIN_TRIALS} complete trials; study {study.study_name} has {len(trials)}. Run more with "
             "--trials, or prune fewer"
         )
+    if not any(trial.params for trial in trials):
+        raise StudyError(f"study {study.study_name} searches nothing: there is no parameter to be important")
     counts = {name: sum(name in trial.params for trial in trials) for trial in trials for name in trial.params}
     shared = [name for name, count in counts.items() if count == len(trials)]
 
     def fanova(names: Sequence[str]) -> dict[str, float]:
-        return get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0), params=list(names))
+        try:
+            forest = FanovaImportanceEvaluator(seed=0)
+            return get_param_importances(study, evaluator=forest, params=list(names), normalize=False)
+        except RuntimeError:  # all these trials have one value: there is no variance to explain
+            return {}
+
+    def having(name: str) -> tuple[int, ...]:
+        return tuple(trial.number for trial in trials if name in trial.params)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # too few trials: said in our own words
         ped_anova = get_param_importances(study)
         explained: dict[str, float] = fanova(shared)
-        for condition in dict.fromkeys(_condition(name, counts) for name in counts if name not in shared):
-            hanging = [name for name in counts if name not in shared and _condition(name, counts) == condition]
-            if min(counts[name] for name in hanging) >= MIN_TRIALS:
+        for together in dict.fromkeys(having(name) for name in counts if name not in shared):
+            if len(together) >= MIN_TRIALS:
+                hanging = [name for name in counts if name not in shared and having(name) == together]
                 found = fanova([*shared, *hanging])
                 explained |= {name: found[name] for name in hanging if name in found}
     rows = [

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config import MlpConfig, TrialConfig
-from pipeline.models.initialization import resolve
+from pipeline.config import MlpConfig, TrialConfig, resolve_initialization
 from pipeline.records import VerdictWord
 from pipeline.space import flatten
 
@@ -29,7 +28,7 @@ def network(model: MlpConfig) -> str:
     """Returns a network in words: what decides how gradients pass through it."""
     activation = {"relu": "ReLU", "selu": "SELU", "elu": "ELU"}.get(model.activation, model.activation)
     gain = "" if model.initialization_gain is None else f" (gain {model.initialization_gain:g})"
-    initialization = f"{NAMES[resolve(model.initialization, model.activation)]} initialization{gain}"
+    initialization = f"{NAMES[model.resolved_initialization]} initialization{gain}"
     norm = "" if model.batch_norm == "none" else f", batch normalization {model.batch_norm} it"
     plural = "" if model.hidden_layers == 1 else "s"
     return f"{activation} with {initialization}{norm}, through {model.hidden_layers} hidden layer{plural}"
@@ -97,8 +96,8 @@ SUITED = {"model.initialization": "auto", "model.initialization_gain": None}
 
 
 def _suited_initialization(model: MlpConfig, reason: str) -> Iterator[Remedy]:
-    suited = resolve("auto", model.activation)
-    if resolve(model.initialization, model.activation) != suited or model.initialization_gain is not None:
+    suited = resolve_initialization("auto", model.activation)
+    if model.resolved_initialization != suited or model.initialization_gain is not None:
         yield Remedy(SUITED, f"{NAMES[suited]} initialization suits {model.activation}: {reason}")
 
 

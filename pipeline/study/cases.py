@@ -8,11 +8,9 @@ import optuna
 
 from pipeline.config import TrialConfig
 from pipeline.records import TrialResult
-from pipeline.study.trials import outcome_of, result_of
+from pipeline.study.trials import CASE, SEED, outcome_of, result_of
 from pipeline.study_config import NoPruning, Random, StudyConfig
 
-# A case trial's parameters.
-CASE, SEED = "case", "seed"
 LARGEST_SEED = 2**31 - 1
 
 

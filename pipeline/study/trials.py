@@ -8,6 +8,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.records import COUNTED, Outcome, TrialResult
 
+# The parameters of a study that compares cases, see `pipeline.study.cases`.
+CASE, SEED = "case", "seed"
 # User attributes: the configuration as plain values, and the TrialResult.
 CONFIG, RESULT = "config", "result"
 # Optuna knows three ends; ours are finer.
@@ -55,6 +57,8 @@ def twin_of(study: optuna.Study, config: dict[str, Any]) -> FrozenTrial | None:
 def finish(study: optuna.Study, trial: optuna.Trial, config: dict[str, Any] | None, result: TrialResult) -> None:
     """Records how a trial ended; an interrupted one is put in the queue, to be run again.
 
+    So is a failed one in a study that compares cases: nothing that were drawn in its place could stand for it.
+
     Args:
         study: Its study.
         trial: The trial, running.
@@ -66,7 +70,8 @@ def finish(study: optuna.Study, trial: optuna.Trial, config: dict[str, Any] | No
     trial.set_user_attr(RESULT, result.to_json())
     value = result.value if result.outcome == "complete" else None
     study.tell(trial, value, state=STATES[result.outcome])
-    if result.outcome == "interrupted" and trial.params:
+    again = ("interrupted", "failed") if CASE in trial.params else ("interrupted",)
+    if result.outcome in again and trial.params:
         study.enqueue_trial(trial.params, user_attrs={"again": trial.number})
 
 

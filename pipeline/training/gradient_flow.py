@@ -18,6 +18,8 @@ SATURATED: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
     nn.Sigmoid: lambda values: (values - 0.5).abs() > 0.49,
     nn.Tanh: lambda values: values.abs() > 0.99,
 }
+# What infinity is taken for, so that means, files and databases can hold it.
+HUGE = 1e300
 # Zero for every negative input, and with it the gradient: a unit that is never positive does not learn any more.
 DYING = (nn.ReLU, nn.ReLU6)
 ACTIVATIONS: tuple[type[nn.Module], ...] = (
@@ -32,6 +34,12 @@ ACTIVATIONS: tuple[type[nn.Module], ...] = (
     nn.Hardswish,
     nn.Mish,
 )
+
+
+def norm(values: Tensor) -> Tensor:
+    """Returns the Euclidean norm, 0-dimensional, in float64: gradients that explode have squares beyond float32."""
+    result: Tensor = torch.linalg.vector_norm(values, dtype=torch.float64)
+    return result
 
 
 class GradientFlow:
@@ -63,10 +71,11 @@ class GradientFlow:
     def collect(self) -> tuple[LayerFlow, ...]:
         """Returns the means over the steps measured since the last time, layer by layer, and forgets them.
 
-        Steps with a figure that is not finite are left out; without any other there is nothing to return.
+        Steps with a figure that is no number are left out; without any other there is nothing to return. Infinite ones
+        count as `HUGE`.
         """
-        figures = torch.stack(self.steps).cpu() if self.steps else torch.empty(0, 0, 6)
-        figures = figures[figures.isfinite().flatten(1).all(1)]
+        figures = torch.stack(self.steps).cpu() if self.steps else torch.empty(0, 0, 6, dtype=torch.float64)
+        figures = figures[~figures.isnan().flatten(1).any(1)].clamp(-HUGE, HUGE)
         alive = {index: units.cpu() for index, units in self.alive.items()}
         self.steps, self.alive = [], {}
         if len(figures) == 0:
@@ -97,7 +106,7 @@ class _Layer:
         self.name, self.weight, self.preactivations = name, weight, output
         self.activations: Tensor | None = None
         self.kind: type[nn.Module] = nn.Identity
-        self.gradient = torch.zeros((), device=output.device)
+        self.gradient = torch.zeros((), dtype=torch.float64, device=output.device)
 
     def listen(self, preactivations: Tensor) -> None:
         """Waits for the gradient with respect to the pre-activations, before anything may change them in place."""
@@ -105,7 +114,7 @@ class _Layer:
         self.preactivations = preactivations.detach()
 
         def keep(gradient: Tensor) -> None:
-            self.gradient = torch.linalg.vector_norm(gradient.float())
+            self.gradient = norm(gradient)
 
         if preactivations.requires_grad:
             preactivations.register_hook(keep)  # type: ignore[no-untyped-call]
@@ -163,7 +172,7 @@ class Watch:
         for layer in self.layers:
             assert layer.weight.grad is not None
             self.weights.append(layer.weight.detach().clone())
-            self.gradients.append(torch.linalg.vector_norm(layer.weight.grad))
+            self.gradients.append(norm(layer.weight.grad))
 
     @torch.no_grad()
     def after_update(self) -> None:
@@ -171,14 +180,13 @@ class Watch:
         rows = []
         for index, (layer, weight, gradient) in enumerate(zip(self.layers, self.weights, self.gradients, strict=True)):
             values = layer.preactivations.detach() if layer.activations is None else layer.activations
-            values = values.float()
-            size = torch.linalg.vector_norm(weight)
-            change = torch.linalg.vector_norm(layer.weight - weight)
+            size, change = norm(weight), norm(layer.weight - weight)
             update = torch.where(size > 0, change / size, 0.0)  # a layer that was initialized with zeros has no ratio
-            deviation, mean = torch.std_mean(values, correction=0)
-            saturated = (
-                SATURATED[layer.kind](values).float().mean() if layer.kind in SATURATED else torch.zeros_like(mean)
-            )
+            mean = values.mean(dtype=torch.float64)
+            deviation = (norm(values).square() / values.numel() - mean.square()).clamp_min(0.0).sqrt()
+            saturated = torch.zeros_like(mean)
+            if layer.kind in SATURATED:
+                saturated = SATURATED[layer.kind](values).mean(dtype=torch.float64)
             rows += [gradient, layer.gradient, update, mean, deviation, saturated]
             if issubclass(layer.kind, DYING):
                 self._note_alive(index, values, -1 if layer.weight.ndim == 2 else 1)
