@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from pipeline.config import TrialConfig
 from pipeline.errors import Problem, SpaceError
 from pipeline.overrides import Override, apply_override
@@ -85,7 +87,11 @@ def read_space(tree: Located, name: str, overrides: Sequence[Override] = ()) -> 
     if problems:
         raise SpaceError(problems)
     plain = assemble(study_fields, lambda parameter: None)  # a study has no parameters
-    study = StudyConfig.model_validate({**plain, "baselines": baselines})
+    try:
+        study = StudyConfig.model_validate({**plain, "baselines": baselines})
+    except ValidationError as error:
+        reasons = [str(each["ctx"]["error"]) for each in error.errors()]
+        raise SpaceError([Problem("study", reason, study_node.origin) for reason in reasons]) from None
     return SpaceFile(study.name or name, study, space, notices)
 
 

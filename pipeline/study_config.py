@@ -3,9 +3,9 @@
 The table rows that turn `SamplerConfig` and `PrunerConfig` into Optuna's objects are in `pipeline.study`.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from pipeline.training_config import Block, Monitor, tuple_from_list
 
@@ -63,6 +63,11 @@ class Grid(Block):
     kind: Literal["grid"] = "grid"
     points: Annotated[int, Field(ge=2)] = 3
     """Values taken from a range of floats (or of more integers than this), evenly on its scale, ends included."""
+
+
+NEEDS_MEASUREMENTS = (
+    "pruner.by_verdict: a verdict needs measurements, and gradient_flow_steps is null. Set it, or drop by_verdict"
+)
 
 
 class AnyPruner(Block):
@@ -165,10 +170,11 @@ class StudyConfig(Block):
         """The way in which the metric improves."""
         return direction(self.metric)
 
-    @property
-    def prunes_by_verdict(self) -> bool:
-        """Whether a trial that is hopeless by the verdict on its first epoch is ended there."""
-        return self.pruner.by_verdict
+    @model_validator(mode="after")
+    def _verdicts_need_measurements(self) -> Self:
+        if self.pruner.by_verdict and self.gradient_flow_steps is None:
+            raise ValueError(NEEDS_MEASUREMENTS)
+        return self
 
 
 def direction(metric: Monitor) -> Direction:

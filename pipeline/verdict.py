@@ -6,7 +6,7 @@ over that of the last one. In a healthy network it is near 1, whatever the batch
 
 from collections.abc import Sequence
 
-from pipeline.records import LayerFlow, Verdict
+from pipeline.records import LayerFlow, Verdict, VerdictWord
 
 # One learning rate serves all layers. Where the first layer's gradient is a thousandth of the last one's, SGD moves it
 # a thousand times slower: in the time in which the last layer learns, it stays as it was initialized. Networks that
@@ -17,6 +17,9 @@ EXPLODING = 1e3
 # More than half of a layer's units pass no gradient for any image: the layer has less than half of its width, and these
 # units do not come back by themselves. That is not chance: a healthy ReLU unit is positive for about half the images.
 DEAD = 0.5
+
+# Verdicts by which a pruner may end a trial in its first epoch.
+HOPELESS: tuple[VerdictWord, ...] = ("vanishing", "exploding", "dead")
 
 
 def first_to_last(layers: Sequence[LayerFlow]) -> float:

@@ -42,5 +42,5 @@ def draw_gradient_flow(epochs: Mapping[int, Sequence[LayerFlow]], title: str, ve
     axes.set(xlabel="epoch", ylabel="layer")
     said = "" if verdict is None else f"\n{verdict.word}: {verdict.text}"
     axes.set_title(f"{title}{said}", fontsize=9, loc="left", wrap=True)
-    figure.colorbar(image, label="gradient at the pre-activations, log10 of its norm")
+    figure.colorbar(image, label="log10 of the gradient's norm")
     return figure

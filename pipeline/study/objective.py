@@ -26,13 +26,9 @@ from pipeline.study.trials import finish, result_of, twin_of
 from pipeline.study_config import StudyConfig
 from pipeline.training import start
 from pipeline.training.loop import DivergedError
-from pipeline.verdict import judge
+from pipeline.verdict import HOPELESS, judge
 
 Sample = Callable[[optuna.Trial], TrialConfig]
-
-
-# Verdicts by which a trial may be ended in its first epoch.
-HOPELESS = ("vanishing", "exploding", "dead")
 
 
 class _InterruptedError(Exception):
@@ -105,7 +101,7 @@ def run_trial(
                 trial.report(getattr(epoch, metric), epoch.epoch)
                 if stopping():
                     raise _InterruptedError
-                if epoch.epoch == 1 and settings.prunes_by_verdict:
+                if epoch.epoch == 1 and settings.pruner.by_verdict:
                     _end_if_hopeless(judge(flow))
                 if trial.should_prune():
                     raise optuna.TrialPruned

@@ -114,7 +114,7 @@ def test_gradient_flow_is_layers_by_epochs() -> None:
     assert y_labels(figure) == ["1", "2", "output"]
     assert x_labels(figure) == ["1", "3"]
     assert axes.get_title(loc="left") == "t001 relu 2x100 sgd\nhealthy: all is well"
-    assert bar.get_ylabel() == "gradient at the pre-activations, log10 of its norm"
+    assert bar.get_ylabel() == "log10 of the gradient's norm"
     (image,) = axes.get_images()
     values = image.get_array()
     assert values is not None

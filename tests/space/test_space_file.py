@@ -249,6 +249,13 @@ def test_a_configuration_is_a_space_with_nothing_to_search(file: Path) -> None:
         assert next(again.space.corners([])) == config
 
 
+def test_a_verdict_needs_measurements() -> None:
+    text = "study: {gradient_flow_steps: null, pruner: {kind: none, by_verdict: true}}\nspace: {data: {name: digits}}"
+    with pytest.raises(SpaceError, match="a verdict needs measurements, and gradient_flow_steps is null") as caught:
+        read(text)
+    assert [problem.path for problem in caught.value.problems] == ["study"]
+
+
 def test_a_file_with_something_to_search_is_no_configuration(tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(FULL)
     with pytest.raises(SpaceError, match=r"has 7 parameters: model\.activation, model\.width") as caught:

@@ -83,7 +83,7 @@ def test_a_trial_gets_its_case_with_its_seed(
 def test_its_trials_are_neither_pruned_nor_sampled(cases: Callable[[int], Cases]) -> None:
     settings = cases(3).settings(timeout=5.0)
     assert (settings.trials, settings.timeout) == (9, 5.0)
-    assert (settings.pruner.kind, settings.sampler.kind, settings.prunes_by_verdict) == ("none", "random", False)
+    assert (settings.pruner.kind, settings.sampler.kind, settings.pruner.by_verdict) == ("none", "random", False)
 
 
 def test_workers_can_be_sent_the_cases(cases: Callable[[int], Cases]) -> None:

@@ -109,7 +109,7 @@ def test_a_healthy_trial_is_not_ended_by_verdict(run: Run, config: Make) -> None
 
 
 def test_without_measurement_there_is_no_verdict(run: Run, config: Make, recorder) -> None:  # type: ignore[no-untyped-def]
-    settings = StudyConfig(gradient_flow_steps=None, pruner=NoPruning(by_verdict=True))
+    settings = StudyConfig(gradient_flow_steps=None, pruner=NoPruning())
     result = run(config(**SIGMOID), settings)
     assert (result.outcome, result.epochs, result.verdict) == ("complete", 4, None)
     assert all(event.result.gradient_flow == () for event in recorder.of(EpochEnded))
@@ -118,8 +118,8 @@ def test_without_measurement_there_is_no_verdict(run: Run, config: Make, recorde
 @pytest.mark.parametrize("kind", ["none", "patient", "median", "percentile", "successive_halving", "hyperband"])
 def test_every_pruner_can_also_go_by_the_verdict(kind: str) -> None:
     adapter: TypeAdapter[PrunerConfig] = TypeAdapter(PrunerConfig)
-    assert StudyConfig(pruner=adapter.validate_python({"kind": kind, "by_verdict": True})).prunes_by_verdict
-    assert not StudyConfig(pruner=adapter.validate_python({"kind": kind})).prunes_by_verdict
+    assert StudyConfig(pruner=adapter.validate_python({"kind": kind, "by_verdict": True})).pruner.by_verdict
+    assert not StudyConfig(pruner=adapter.validate_python({"kind": kind})).pruner.by_verdict
 
 
 def test_an_explosion_that_diverges_is_an_explosion(run: Run, config: Make) -> None:

@@ -1,0 +1,1 @@
+"""Published results on Fashion-MNIST, reproduced: see `benchmarks.reference.__main__`."""

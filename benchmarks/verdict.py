@@ -1,0 +1,93 @@
+"""Does ending a trial by the verdict on its first epoch lose good trials?
+
+Networks are drawn at random from a wide space (1 to 30 layers, all kinds of activations and initializations, gains
+from 0.5 to 4, with and without batch normalization, SGD and AdamW) and trained to the end on 10,000 images of
+Fashion-MNIST. Then it is counted what the rule would have ended, and how good that was at last.
+
+    python -m benchmarks.verdict --trials 120
+"""
+
+import argparse
+import statistics
+from collections import defaultdict
+
+import optuna
+import torch
+
+from pipeline.config import TrialConfig
+from pipeline.data import load_data
+from pipeline.data.image_data import ImageData
+from pipeline.space_file import read_space
+from pipeline.study_config import StudyConfig
+from pipeline.training import start
+from pipeline.training.loop import DivergedError
+from pipeline.verdict import HOPELESS, judge
+from pipeline.yaml_text import parse
+
+SPACE = """
+space:
+  data: {name: fashion_mnist, max_train_images: 10000}
+  model:
+    hidden_layers: {int: [1, 30], log: true}
+    width: {choice: [50, 100]}
+    activation: {choice: [relu, leaky_relu, elu, selu, tanh, sigmoid]}
+    initialization: {choice: [he, glorot, lecun]}
+    initialization_gain: {float: [0.5, 4.0], log: true}
+    batch_norm: {choice: [none, before, after]}
+  optimizer:
+    choice:
+      - {kind: sgd, lr: {float: [1e-3, 0.5], log: true}, momentum: 0.9}
+      - {kind: adamw, lr: {float: [1e-4, 3e-2], log: true}}
+  schedule: {choice: [constant, one_cycle]}
+  batch_size: 64
+  epochs: 12
+  early_stopping: {patience: null}
+"""
+
+
+def run(config: TrialConfig, data: ImageData) -> tuple[str, str, float]:
+    """Returns the verdict on the first epoch, the last one, and the best validation accuracy (0 if it diverged)."""
+    every = StudyConfig().gradient_flow_steps
+    first, last, best = "", "", 0.0
+    try:
+        for epoch in start(config, data, measure_every=every).epochs:
+            verdict = judge(epoch.gradient_flow)
+            assert verdict is not None
+            first, last, best = first or verdict.word, verdict.word, max(best, epoch.valid_accuracy)
+    except DivergedError as error:
+        verdict = judge(error.gradient_flow, str(error))
+        last = verdict.word if verdict is not None else "diverged"
+        return first or f"{last}, diverged at once", last, 0.0
+    return first, last, best
+
+
+def main() -> None:
+    """Runs the benchmark and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=120)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    space = read_space(parse(SPACE, "the space"), "verdict").space
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=options.seed))
+    configs = [space.sample(study.ask()) for _ in range(options.trials)]
+    data = load_data(configs[0].data)
+    outcomes = [run(config, data) for config in configs]
+    by_verdict: dict[str, list[float]] = defaultdict(list)
+    for first, _, best in outcomes:
+        by_verdict[first].append(best)
+    print(f"torch {torch.__version__}, {options.trials} networks; valid_accuracy by the first epoch's verdict:")
+    for verdict, values in sorted(by_verdict.items(), key=lambda item: -max(item[1])):
+        print(f"  {verdict:28} {len(values):4}: best {max(values):.4f}, median {statistics.median(values):.4f}")
+    ranked = sorted(outcomes, key=lambda outcome: -outcome[2])
+    for top in (10, options.trials // 4, options.trials // 2):
+        lost = sum(first in HOPELESS for first, _, _ in ranked[:top])
+        print(f"of the best {top}, by_verdict would have ended {lost}")
+    ended = sum(first in HOPELESS for first, _, _ in outcomes)
+    recovered = sum(first in HOPELESS and last == "healthy" for first, last, _ in outcomes)
+    print(f"it would have ended {ended} of {options.trials}; {recovered} of them are healthy in their last epoch")
+
+
+if __name__ == "__main__":
+    main()
