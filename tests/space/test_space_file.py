@@ -1,17 +1,14 @@
 """Space files: what is read from them, and every mistake with its place, rule, value and remedy."""
 
-from pathlib import Path
-
 import pytest
 
-from pipeline.config import Dropout, TrialConfig
+from pipeline.config import Dropout
 from pipeline.errors import SpaceError
 from pipeline.overrides import Override
-from pipeline.space_file import SpaceFile, configuration_text, load_configuration, load_space, read_space
-from pipeline.training_config import AdamW, Sgd
+from pipeline.space_file import SpaceFile, read_space
+from pipeline.training_config import Sgd
 from pipeline.yaml_text import parse
 
-SPACES = sorted((Path(__file__).parents[2] / "search_spaces").glob("*.yaml"))
 FULL = """
 study:
   trials: 7
@@ -232,23 +229,6 @@ def test_mistakes_on_the_command_line(setting: str, expected: str) -> None:
     assert expected in message
 
 
-@pytest.mark.parametrize("file", SPACES, ids=lambda file: file.stem)
-def test_every_space_that_comes_with_dnntune_is_sound(file: Path) -> None:
-    loaded = load_space(str(file))
-    assert loaded.name == file.stem
-    # A file with nothing to search is a configuration; a study starts from known good practice.
-    assert bool(loaded.space.parameters()) == bool(loaded.study.baselines)
-
-
-@pytest.mark.parametrize("file", SPACES, ids=lambda file: file.stem)
-def test_a_configuration_is_a_space_with_nothing_to_search(file: Path) -> None:
-    for config in load_space(str(file)).space.corners(["model.dropout.kind", "optimizer.kind", "schedule.kind"]):
-        again = read(configuration_text(config))
-        assert again.space.parameters() == []
-        assert again.space.num_configurations() == 1
-        assert next(again.space.corners([])) == config
-
-
 def test_a_verdict_needs_measurements() -> None:
     text = "study: {gradient_flow_steps: null, pruner: {kind: none, by_verdict: true}}\nspace: {data: {name: digits}}"
     with pytest.raises(SpaceError, match="a verdict needs measurements, and gradient_flow_steps is null") as caught:
@@ -256,36 +236,8 @@ def test_a_verdict_needs_measurements() -> None:
     assert [problem.path for problem in caught.value.problems] == ["study"]
 
 
-def test_a_file_with_something_to_search_is_no_configuration(tmp_path: Path) -> None:
-    (tmp_path / "s.yaml").write_text(FULL)
-    with pytest.raises(SpaceError, match=r"has 7 parameters: model\.activation, model\.width") as caught:
-        load_configuration(str(tmp_path / "s.yaml"))
-    assert "Fix them with --set, or search them with dnntune run" in str(caught.value)
-
-
-def test_a_space_is_found_by_its_bare_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert load_space("digits_mlp").name == "digits_mlp"
-    (tmp_path / "search_spaces").mkdir()
-    (tmp_path / "search_spaces" / "digits_mlp.yaml").write_text(FULL)
-    assert load_space("digits_mlp").study.trials == 7
-    with pytest.raises(SpaceError, match=r"no such file\. Did you mean digits_mlp"):
-        load_space("digit_mlp")
-
-
 def test_more_dropout_than_layers_means_all_of_them() -> None:
     inner = "model: {hidden_layers: 2, dropout: {kind: dropout, last_layers: 3}}"
     config = next(read(space_of(inner)).space.corners([]))
     assert isinstance(config.model.dropout, Dropout)
     assert config.model.dropout.last_layers == 3
-
-
-def test_configurations_are_compared_and_frozen() -> None:
-    config = TrialConfig.model_validate({"data": {"name": "digits"}, "optimizer": {"kind": "adamw", "lr": 0.1}})
-    assert config.optimizer == AdamW(lr=0.1)
-    with pytest.raises(ValueError, match="frozen"):
-        config.epochs = 3  # type: ignore[misc]
-    with pytest.raises(ValueError, match=r"early_stopping\.patience"):
-        TrialConfig.model_validate(
-            {"data": {"name": "digits"}, "schedule": {"kind": "performance"}, "early_stopping": {"patience": 2}}
-        )
