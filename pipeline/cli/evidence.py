@@ -148,8 +148,10 @@ def ablate(
         )
     finally:
         progress.close()
-    wide_console(err=as_json).print(ablation_table(name, found.rows))
-    typer.echo(f"figure: {path}", err=as_json)
+    if found.rows:
+        wide_console(err=as_json).print(ablation_table(name, found.rows))
+    if found.figure is not None:
+        typer.echo(f"figure: {found.figure}", err=as_json)
     if found.summary.num_left:
         typer.echo(f"{found.summary.num_left} trainings are left: the same command goes on with them", err=True)
     if found.summary.tracking_error is not None:
@@ -167,8 +169,6 @@ def importance(
     as_json: JsonOption = False,
     workspace: WorkspaceOption = Path("runs"),
     storage: StorageOption = None,
-    tracking_uri: TrackingOption = None,
-    experiment: ExperimentOption = "dnntune",
 ) -> None:
     """Show which parameters of a study mattered."""
     import dataclasses
@@ -180,7 +180,7 @@ def importance(
     from pipeline.study.studies import open_study
 
     path = figure_path(figure, workspace, f"importance-{study}")
-    found = importances(open_study(Places(workspace, storage, tracking_uri, experiment), study))
+    found = importances(open_study(Places(workspace, storage), study))
     num_trials = max(row.trials for row in found)
     wide_console(err=as_json).print(importance_table(study, found))
     if num_trials < ENOUGH_TRIALS:

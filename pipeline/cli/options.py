@@ -39,7 +39,7 @@ DataOption = Annotated[
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of each process; default: the cores, shared.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="End standard output with one line of JSON.")]
-StudyNameOption = Annotated[str | None, typer.Option("--study", help="The study's name; default: the file's.")]
+StudyNameOption = Annotated[str | None, typer.Option("--study", help="The study's name; default: from the file's.")]
 WorkersOption = Annotated[int, typer.Option(min=1, help="Worker processes.")]
 FigureOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Where the figure goes (.png, .svg, .pdf); default: the workspace.")

@@ -15,8 +15,10 @@ from pipeline.cli.options import (
     SpaceArgument,
     StorageOption,
     StudyArgument,
+    StudyNameOption,
     ThreadsOption,
     TrackingOption,
+    WorkersOption,
     WorkspaceOption,
     app,
 )
@@ -30,8 +32,8 @@ def run(
     trials: Annotated[int | None, typer.Option(help="The study's trials in all, over all runs.")] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds after which this run ends.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the sampler.")] = None,
-    study: Annotated[str | None, typer.Option(help="The study's name; default: the file's.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
+    study: StudyNameOption = None,
+    workers: WorkersOption = 1,
     threads: ThreadsOption = None,
     device: DeviceOption = "auto",
     overrides: SetOption = [],  # noqa: B006 - typer copies it

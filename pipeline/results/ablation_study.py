@@ -19,14 +19,22 @@ from pipeline.study.summary import StudySummary
 
 @dataclass(frozen=True)
 class Ablation:
-    """What an ablation found, so far as it has run."""
+    """What an ablation found, so far as it has run.
+
+    Attributes:
+        rows: The full configuration and what was switched off; empty if nothing has ended.
+        summary: How its study stands.
+        figure: The figure's file; None if there was nothing to draw.
+    """
 
     rows: list[Row]
     summary: StudySummary
+    figure: Path | None
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values for another program."""
-        return {"rows": [dataclasses.asdict(row) for row in self.rows], **self.summary.to_json()}
+        figure = None if self.figure is None else str(self.figure)
+        return {"rows": [dataclasses.asdict(row) for row in self.rows], "figure": figure, **self.summary.to_json()}
 
 
 def run_ablation(
@@ -69,6 +77,8 @@ def run_ablation(
         device=device,
         watcher=watcher,
     )
+    if not any(summary.trials.values()):
+        return Ablation([], summary, None)
     study = open_study(places, name)
     found = rows(results_by_case(study))
     shown = [row for row in found if row.case != FULL and row.differences]
@@ -83,4 +93,4 @@ def run_ablation(
         save(drawing, figure)
         if summary.tracking_error is None:
             attach_to_study(study, places, {"ablation.png": png(drawing), "ablation.csv": ablation_csv(found).encode()})
-    return Ablation(found, summary)
+    return Ablation(found, summary, figure if shown else None)

@@ -19,8 +19,8 @@ from pipeline.verdict import hidden_layers, judge
 if TYPE_CHECKING:
     from rich.table import Table
 
-# Of so many steps one is measured.
-MEASURED_SHARE = 10
+# Steps that are measured, spread evenly over those that are taken.
+NUM_MEASURED = 10
 # A weight changes by a thousandth in a usual step. Where all layers change by a tenth, each step throws away what the
 # last ones found; where they change by a millionth, nothing happens in a training of usual length.
 FAST, SLOW = 0.1, 1e-6
@@ -145,7 +145,7 @@ def _option(path: str, value: Any) -> str:
 
 
 def _measure(config: TrialConfig, data: ImageData, num_steps: int) -> tuple[Excerpt, Verdict]:
-    every = max(1, num_steps // MEASURED_SHARE)
+    every = max(1, num_steps // NUM_MEASURED)
     excerpt = first_steps(config, data, num_steps=num_steps, measure_every=every)
     verdict = judge(excerpt.layers, excerpt.diverged)
     assert verdict is not None

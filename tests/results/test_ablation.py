@@ -1,15 +1,20 @@
 """What is switched off, and what the rows say of it."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from pipeline.config import TrialConfig
-from pipeline.records import TrialResult
+from pipeline.places import Places
+from pipeline.progress import StudyProgress
+from pipeline.records import Outcome, TrialResult
+from pipeline.results import ablation_study
 from pipeline.results.ablation import FULL, TECHNIQUES, Row, ablation_csv, ablation_table, ablations, rows
 from pipeline.space import flatten
+from pipeline.study.summary import StudySummary
 
 EVERYTHING: dict[str, Any] = {
     "data": {"name": "digits"},
@@ -216,3 +221,24 @@ def test_the_table_says_what_was_found() -> None:
     for part in ("0.7000", "-0.1500", "-0.7853 to +0.4853", "2.0", "4.0"):
         assert part in clip
     assert " to " not in norm
+
+
+def test_an_ablation_that_was_stopped_before_it_began_has_no_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    none: dict[Outcome, int] = {"complete": 0, "pruned": 0, "diverged": 0, "failed": 0, "interrupted": 0}
+    summary = StudySummary("a", "", "", none, 9, None, 0.1, True, None)
+    monkeypatch.setattr(ablation_study, "run_study", lambda *arguments, **named: summary)
+    found = ablation_study.run_ablation(
+        TrialConfig.model_validate(NOTHING),
+        name="a",
+        num_seeds=2,
+        places=Places(tmp_path),
+        workers=1,
+        threads=1,
+        device="cpu",
+        watcher=StudyProgress("valid_accuracy"),
+        figure=tmp_path / "a.png",
+    )
+    assert (found.rows, found.figure, found.to_json()["interrupted"]) == ([], None, True)
+    assert not (tmp_path / "a.png").exists()

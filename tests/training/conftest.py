@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline import training_config as configs
 from pipeline.config import DataConfig, MlpConfig, TrialConfig
 from pipeline.data.image_data import ImageData, statistics, to_device
 from pipeline.data.images import Images
@@ -60,3 +61,9 @@ def configure() -> Callable[..., TrialConfig]:
         return TrialConfig(**{**usual, "model": network, **settings})
 
     return configure
+
+
+@pytest.fixture
+def standstill() -> dict[str, Any]:
+    """Steps too small to change a weight: what is measured in training is then what the first weights give."""
+    return {"optimizer": configs.Sgd(lr=1e-30, momentum=0.0), "model": {"batch_norm": "none"}}
