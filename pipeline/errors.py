@@ -45,6 +45,10 @@ class DeviceError(DnntuneError):
     """The device or precision asked for does not exist on this machine."""
 
 
+class ModelError(DnntuneError):
+    """A network cannot be built as asked: no such timm model, weights that do not fit, or stages that cannot be cut."""
+
+
 class StudyError(DnntuneError):
     """A study does not exist, is in use, does not fit what is asked of it, or keeps failing."""
 

