@@ -14,12 +14,13 @@ import time
 
 import torch
 
-from pipeline.config import DataConfig, EarlyStopping, MlpConfig, TrialConfig
+from pipeline.config import DataConfig, EarlyStopping, TrialConfig
 from pipeline.data import load_data
 from pipeline.data.image_data import ImageData
+from pipeline.model_config import MlpConfig
 from pipeline.study_config import StudyConfig
 from pipeline.training import start
-from pipeline.training.loop import epoch_batches
+from pipeline.training.batches import epoch_batches
 from pipeline.training_config import AdamW, ClipNorm, Constant
 
 EVERY = StudyConfig().gradient_flow_steps or 0
@@ -56,7 +57,7 @@ def ratio_by_steps(trial: TrialConfig, data: ImageData, num_steps: int = 800) ->
     training = start(trial, data, measure_every=2)
     training.model.train()
     times: list[float] = []
-    batches = itertools.chain.from_iterable(epoch_batches(data, trial.batch_size, seed=0))
+    batches = itertools.chain.from_iterable(epoch_batches(data.train, trial.batch_size, seed=0))
     for rows in itertools.islice(batches, num_steps):
         started = time.perf_counter()
         training.step(rows)

@@ -29,10 +29,11 @@ from torch.utils.data import DataLoader
 from torchvision import datasets
 from torchvision.transforms import v2
 
-from pipeline.config import DataConfig, EarlyStopping, MlpConfig, TrialConfig
+from pipeline.config import DataConfig, EarlyStopping, TrialConfig
 from pipeline.data import load_data
 from pipeline.data.idx import DEBIAN_FASHION_MNIST
 from pipeline.data.image_data import ImageData, LabeledImages
+from pipeline.model_config import MlpConfig
 from pipeline.training import start
 from pipeline.training_config import AdamW, ClipNorm, Constant
 

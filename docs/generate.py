@@ -12,8 +12,8 @@ from pipeline.training_config import Block
 TARGET = Path(__file__).with_name("configuration.md")
 HEAD = """# Configuration reference
 
-Every setting of a search-space file, made from the configuration classes (`pipeline/config.py`, `training_config.py`,
-`study_config.py`) by `make docs`. In the block `space`, each value can be searched: write `{int: [low, high]}`,
+Every setting of a search-space file, made from the configuration classes (`pipeline/config.py`, `pipeline/*_config.py`)
+by `make docs`. In the block `space`, each value can be searched: write `{int: [low, high]}`,
 `{float: [low, high]}` or `{choice: [...]}` in its place (see [search_spaces/README.md](../search_spaces/README.md)).
 """
 

@@ -1,7 +1,7 @@
 """The configuration of one trial: every knob, its unit, its range, and what its default means.
 
-A search space has the shape of this configuration, so a new knob is one field here, or in
-`pipeline.training_config` if it belongs to a kind of optimizer, schedule or clipping. Neither imports torch or Optuna:
+A search space has the shape of this configuration, so a new knob is one field here, or in `pipeline.model_config`,
+`pipeline.training_config` or `pipeline.transfer_config` if it belongs to a block. None of them imports torch or Optuna:
 checking a file is instant. Rules that span several fields are in `pipeline.rules`.
 """
 
@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationInfo, model_validator
 
+from pipeline.model_config import BackboneConfig, MlpConfig, ModelConfig
 from pipeline.training_config import (
     AdamW,
     Block,
@@ -21,10 +22,14 @@ from pipeline.training_config import (
     OptimizerConfig,
     Probability,
     ScheduleConfig,
-    tuple_from_list,
 )
-
-Widths = Annotated[tuple[PositiveInt, ...], tuple_from_list, Field(min_length=1)]
+from pipeline.transfer_config import (
+    AugmentConfig,
+    FeatureCacheConfig,
+    NoAugmentation,
+    NoTransfer,
+    TransferConfig,
+)
 
 
 class DataConfig(Block):
@@ -43,99 +48,6 @@ class DataConfig(Block):
     """Train on at most this many images, the same share of every class; null: all. Validation is not reduced."""
 
 
-class NoDropout(Block):
-    kind: Literal["none"] = "none"
-
-
-class Dropout(Block):
-    """Srivastava et al., JMLR 2014."""
-
-    kind: Literal["dropout"] = "dropout"
-    rate: Probability = 0.2
-    """Probability with which a hidden unit is dropped; 0.1 to 0.5 is usual."""
-    last_layers: PositiveInt = 1
-    """Dropout acts after this many of the last hidden layers; more than there are means all of them. Never the
-    output."""
-    input_rate: Probability = 0.0
-    """Probability with which an input value is dropped."""
-    variant: Literal["auto", "standard", "alpha"] = "auto"
-    """alpha: alpha dropout (Klambauer et al., NeurIPS 2017), which keeps SELU's mean and variance, for SELU only.
-    auto: alpha with SELU, standard with any other activation."""
-    scaling: Literal["train", "test"] = "train"
-    """train: what is kept is divided by 1 - rate in training (inverted dropout); test: everything is multiplied by
-    1 - rate at test time (the lecture's weight scaling). Equal in expectation; alpha dropout has its own."""
-
-
-# What suits each activation, as the lecture's table has it; He's for all that are not here.
-SUITED_INITIALIZATION = {"tanh": "glorot", "sigmoid": "glorot", "selu": "lecun"}
-
-
-def resolve_initialization(name: str, activation: str) -> str:
-    """Returns an initialization's name, ``auto`` replaced by the one that suits the activation."""
-    return SUITED_INITIALIZATION.get(activation, "he") if name == "auto" else name
-
-
-class MlpConfig(Block):
-    """A multilayer perceptron: linear, batch normalization, activation, dropout in each hidden layer; linear output."""
-
-    kind: Literal["mlp"] = "mlp"
-    hidden_layers: PositiveInt = 3
-    """Number of hidden layers."""
-    width: PositiveInt | Widths = 100
-    """Units in every hidden layer, or a list with the units of each (hidden_layers then follows from it)."""
-    activation: Literal["relu", "leaky_relu", "elu", "selu", "tanh", "sigmoid", "prelu", "gelu", "silu"] = "relu"
-    """Activation of the hidden layers."""
-    negative_slope: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.01
-    """leaky_relu: the slope for negative inputs; prelu: the slope it starts from."""
-    elu_alpha: PositiveFloat = 1.0
-    """elu: minus the value it approaches for large negative inputs."""
-    initialization: Literal["auto", "he", "glorot", "lecun", "torch"] = "auto"
-    """Weights of the hidden layers: he N(0, 2/fan_in), glorot N(0, 1/fan_avg), lecun N(0, 1/fan_in), torch: PyTorch's
-    default. auto: glorot for tanh and sigmoid, lecun for selu, he for the others. Biases start at zero."""
-    initialization_gain: PositiveFloat | None = None
-    """Standard deviation of the hidden layers' initial weights times sqrt(fan_in) (glorot: sqrt(fan_avg)); null: the
-    initialization's own (he: sqrt 2 for ReLU; glorot, lecun: 1)."""
-    batch_norm: Literal["none", "before", "after"] = "before"
-    """Batch normalization of each hidden layer, before or after its activation (Ioffe and Szegedy, ICML 2015)."""
-    input_batch_norm: bool = False
-    """Batch normalization of the input."""
-    batch_norm_alpha: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
-    """Weight of the newest batch in the moving statistics, alpha of eq. (19): PyTorch's momentum, 1 - Keras's."""
-    batch_norm_epsilon: PositiveFloat = 1e-5
-    """Added to the variance before the square root."""
-    dropout: NoDropout | Dropout = NoDropout()
-    """Dropout of hidden units and inputs; none by default."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _hidden_layers_follow_from_a_list(cls, fields: Any) -> Any:
-        if isinstance(fields, dict) and isinstance(widths := fields.get("width"), list | tuple):
-            fields = {"hidden_layers": len(widths), **fields}
-        return fields
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """Units of each hidden layer, first to last."""
-        return (self.width,) * self.hidden_layers if isinstance(self.width, int) else self.width
-
-    @property
-    def resolved_initialization(self) -> str:
-        """The initialization, never auto."""
-        return resolve_initialization(self.initialization, self.activation)
-
-    @property
-    def drops(self) -> bool:
-        """Whether any unit or input may be dropped."""
-        return isinstance(self.dropout, Dropout) and max(self.dropout.rate, self.dropout.input_rate) > 0.0
-
-    @property
-    def uses_alpha_dropout(self) -> bool:
-        """Whether it drops units, by alpha dropout."""
-        if isinstance(self.dropout, NoDropout):
-            return False
-        return self.dropout.variant == "alpha" or (self.dropout.variant == "auto" and self.activation == "selu")
-
-
 class EarlyStopping(Block):
     """Training ends when the measure has stopped improving; the best epoch's weights always come back."""
 
@@ -152,8 +64,13 @@ class TrialConfig(Block):
 
     data: DataConfig
     """The images."""
-    model: MlpConfig = MlpConfig()
-    """The network."""
+    model: ModelConfig = MlpConfig()
+    """The network. A block without a kind is a perceptron."""
+    transfer: TransferConfig = NoTransfer()
+    """Which layers learn when. Left out, `frozen` for a backbone with pretrained weights, and `none` for any other
+    network. A block without a kind is `unfreeze`."""
+    augment: AugmentConfig = NoAugmentation()
+    """Random changes of the training images, drawn anew in every epoch. A block without a kind is `custom`."""
     optimizer: OptimizerConfig = AdamW(lr=2e-3)
     """How the weights are updated."""
     schedule: ScheduleConfig = OneCycle()
@@ -162,16 +79,33 @@ class TrialConfig(Block):
     """What bounds the gradient."""
     max_norm: PositiveFloat | None = None
     """After each step, every unit's incoming weights are scaled back to at most this Euclidean norm; null: not."""
+    label_smoothing: Probability = 0.0
+    """Share of each label that is spread evenly over all classes in training: Szegedy et al., CVPR 2016."""
+    ema_decay: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    """What is validated, kept and returned is an exponential moving average of the weights over the steps, with this
+    decay (0.99 averages about 100 steps; the first steps are averaged evenly); null: the weights themselves."""
     batch_size: PositiveInt = 128
     """Images per optimizer step."""
+    accumulation: PositiveInt = 1
+    """Parts into which a batch is split on its way through the network, so that less memory is needed; their gradients
+    are added up. Batch normalization then sees the parts."""
     epochs: PositiveInt = 20
     """Passes over the training images, at most."""
     early_stopping: EarlyStopping = EarlyStopping()
     """When to stop before that."""
+    feature_cache: FeatureCacheConfig = FeatureCacheConfig()
+    """Whether and how the output of frozen layers is kept."""
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
     """float32; tf32: matrix products in TensorFloat-32 (NVIDIA GPUs); bfloat16: automatic mixed precision."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the initial weights, the batches' order and dropout."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _transfer_follows_from_the_weights(cls, fields: Any) -> Any:
+        if isinstance(fields, dict) and "transfer" not in fields and _is_pretrained(fields.get("model")):
+            return {**fields, "transfer": {"kind": "frozen"}}
+        return fields
 
     def plain(self) -> dict[str, Any]:
         """Returns all settings as plain values that YAML and JSON can hold, the kind of a block first."""
@@ -205,6 +139,12 @@ class TrialConfig(Block):
         if broken := broken_rules(self):
             raise ValueError("; ".join(f"{path}: {message}" for path, message in broken))
         return self
+
+
+def _is_pretrained(model: Any) -> bool:
+    if isinstance(model, BackboneConfig):
+        return model.pretrained is not False
+    return isinstance(model, dict) and model.get("kind") == "backbone" and model.get("pretrained", True) is not False
 
 
 def _kind_first(value: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from pipeline.phase_results import images_text
 from pipeline.places import Places
 from pipeline.records import EpochResult
 
@@ -61,6 +62,8 @@ def print_leaderboard(study: str, places: Places, *, top: int, err: bool) -> Non
 def outlook(summary: "StudySummary", workspace: Path, space: str) -> Iterator[str]:
     """Says how long a study took, and what can be done next."""
     where = "" if workspace == Path("runs") else f" --workspace {workspace}"
+    if summary.backbone_images or summary.cached_images:
+        yield images_text(summary.backbone_images, summary.cached_images)
     yield f"{summary.seconds:.0f} s. What you can do next:"
     if summary.num_left:
         yield f"  dnntune run {space}{where}    # go on: {summary.num_left} trials are left"
@@ -75,13 +78,16 @@ def epoch_line(epoch: EpochResult) -> str:
     train = f"{epoch.epoch:5d}  {epoch.train_loss:10.4f}  {epoch.train_accuracy:9.4f}"
     valid = f"  {epoch.valid_loss:10.4f}  {epoch.valid_accuracy:9.4f}"
     steps = f"  {epoch.lr:8.2e}  {epoch.gradient_norm:9.3g}  {epoch.clipped:7.0%}  {epoch.samples_per_second:8,.0f}"
-    return train + valid + steps + ("  best" if epoch.is_best else "")
+    return train + valid + steps + ("  best" if epoch.is_best else "") + (f"  {epoch.phase}" if epoch.phase else "")
 
 
 def figure_lines(figures: dict[str, Any]) -> Iterator[str]:
     """Writes what `train_and_test` has found."""
     valid = f"best epoch {figures['best_epoch']}: validation accuracy {figures['best_valid_accuracy']:.4f}"
     yield f"{valid}, {figures['num_parameters']:,} parameters, {figures['seconds']:.1f} s"
+    if "phases" in figures:
+        yield figures["phases"]
+        yield images_text(figures["backbone_images"], figures["cached_images"])
     if figures["test_accuracy"] is None:
         yield "the data have no test part"
     else:

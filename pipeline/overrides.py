@@ -5,6 +5,7 @@ from typing import Any, Self
 
 from pipeline.config import TrialConfig
 from pipeline.errors import Problem, SpaceError
+from pipeline.schema import implied_kind
 from pipeline.yaml_text import Located, parse
 
 
@@ -48,11 +49,11 @@ def apply_override(tree: Located, override: Override, touched: set[str]) -> Loca
 
 
 def _default_kind(tree: Located, block: str) -> str | None:
-    """Returns the kind that a block has by default, where the file leaves the block out."""
+    """Returns the kind that a block has where the file leaves it out: what its settings imply, or the default."""
     space = tree.value.get("space", Located({}, "")).value
     if block not in TrialConfig.model_fields or (isinstance(space, dict) and block in space):
         return None
-    return getattr(TrialConfig.model_fields[block].default, "kind", None)
+    return implied_kind(TrialConfig, block) or getattr(TrialConfig.model_fields[block].default, "kind", None)
 
 
 def _put(node: Located, names: list[str], value: Located, origin: str) -> Located:

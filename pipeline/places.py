@@ -37,6 +37,11 @@ class Places:
         """Folder for MLflow's artifacts; None leaves them to the tracking server."""
         return None if self.tracking_uri else self.workspace.resolve() / "mlartifacts"
 
+    @property
+    def feature_cache(self) -> Path:
+        """Folder for what frozen layers give, shared by all studies of the workspace."""
+        return self.workspace.resolve() / "cache" / "features"
+
     def lock(self, study: str) -> Path:
         """The file that is locked while a process runs the study."""
         return self.workspace.resolve() / "locks" / f"{study}.lock"

@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.records import COUNTED, DataSummary, EpochEnded, Event, TrialEnded, TrialStarted
+from pipeline.records import COUNTED, DataSummary, EpochEnded, Event, Notice, TrialEnded, TrialStarted
 from pipeline.tracking.naming import run_name
 
 
@@ -77,6 +77,8 @@ class StudyProgress:
 
     def event(self, event: Event) -> None:
         """Something happened."""
+        if isinstance(event, Notice):
+            self._print(event.text)
         state = self.state
         if state is None:
             return

@@ -15,7 +15,7 @@ VerdictWord = Literal["healthy", "vanishing", "exploding", "dead", "diverged"]
 COUNTED: tuple[Outcome, ...] = ("complete", "pruned", "diverged")
 
 # Of an epoch's fields, those that are no measure.
-NOT_CURVES = ("epoch", "is_best", "gradient_flow")
+NOT_CURVES = ("epoch", "is_best", "gradient_flow", "phase", "backbone_images", "cached_images")
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,9 @@ class EpochResult:
         seconds: Time of the training part.
         is_best: Whether the monitored measure is the best so far.
         gradient_flow: The layers, input first; empty if no step of the epoch was measured.
+        phase: What learned, where a backbone is trained in phases; empty for a perceptron.
+        backbone_images: Images that passed through the backbone, or for the cache through its frozen layers.
+        cached_images: Images that did not have to pass through its frozen layers: the cache had what they give.
     """
 
     epoch: int
@@ -83,6 +86,9 @@ class EpochResult:
     seconds: float
     is_best: bool
     gradient_flow: tuple[LayerFlow, ...] = ()
+    phase: str = ""
+    backbone_images: int = 0
+    cached_images: int = 0
 
     def measures(self) -> dict[str, float]:
         """Returns all that can be drawn as a curve over epochs, by name."""
@@ -110,13 +116,16 @@ class TrialResult:
         best_epoch: The epoch whose weights came back, from 1.
         best_valid_accuracy: Validation accuracy at that epoch.
         best_valid_loss: Validation loss at that epoch, in nats.
-        num_parameters: Trainable parameters.
+        num_parameters: Parameters of the network, frozen ones included.
         samples_per_second: Median over the epochs, training alone.
         seconds: Wall-clock time of the whole trial.
         reason: Why it ended as it did, where that needs saying.
         traceback: Where it failed.
         same_as: Number of the earlier trial with the same configuration whose result was taken over.
         verdict: What gradient flow says of the network; None if nothing was measured.
+        phases: What each phase reached, in words; None for a perceptron.
+        backbone_images: Images that passed through the backbone; None for a perceptron.
+        cached_images: Images that the cache spared its frozen layers; None for a perceptron.
     """
 
     outcome: Outcome
@@ -132,6 +141,9 @@ class TrialResult:
     traceback: str | None = None
     same_as: int | None = None
     verdict: Verdict | None = None
+    phases: str | None = None
+    backbone_images: int | None = None
+    cached_images: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values for a storage."""
@@ -195,10 +207,17 @@ class TrialEnded:
 
 
 @dataclass(frozen=True)
+class Notice:
+    """A worker has something to say to the user, in a line."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class WorkerFailed:
     """A worker cannot go on, because of something that only the user can mend."""
 
     message: str
 
 
-Event = WorkerReady | TrialWanted | TrialStarted | EpochEnded | TrialEnded | WorkerFailed
+Event = WorkerReady | TrialWanted | TrialStarted | EpochEnded | TrialEnded | Notice | WorkerFailed

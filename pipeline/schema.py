@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from pipeline.training_config import Block
+from pipeline.training_config import Block, ImpliedKind
 
 
 @functools.cache
@@ -20,6 +20,12 @@ def kinds_of(annotation: Any) -> Mapping[str, type[Block]]:
             (name,) = get_args(member.model_fields["kind"].annotation)
             kinds[name] = member
     return kinds
+
+
+def implied_kind(block: type[Block], field: str) -> str | None:
+    """Returns the kind that a field's block has where it names none, if it may leave it out."""
+    marks = (mark.kind for mark in block.model_fields[field].metadata if isinstance(mark, ImpliedKind))
+    return next(marks, None)
 
 
 def block_of(annotation: Any) -> type[Block] | None:

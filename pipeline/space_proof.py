@@ -5,12 +5,18 @@ from typing import Any
 
 from pipeline.config import DataConfig, TrialConfig
 from pipeline.errors import Problem
+from pipeline.model_config import BackboneConfig
 from pipeline.rules import RELEVANCES, RULES
 from pipeline.schema import did_you_mean, shown
 from pipeline.space import Parameter, SearchSpace, without_kinds
+from pipeline.transfer_config import Frozen
 from pipeline.yaml_text import Located
 
-_DEFAULTS = TrialConfig(data=DataConfig(name="digits"))
+# Between them they have every setting that a rule of relevance is about.
+_DEFAULTS = (
+    TrialConfig(data=DataConfig(name="digits")),
+    TrialConfig(data=DataConfig(name="digits"), model=BackboneConfig(name="resnet18"), transfer=Frozen()),
+)
 
 
 def check_baselines(
@@ -69,10 +75,12 @@ def broken_rules_of(space: SearchSpace, origins: dict[str, str], fallback: str) 
                 many = "" if not space.parameters() else "the space can draw a configuration that breaks a rule: "
                 yield Problem(rule.paths[0], many + message, origins.get(path, fallback))
                 break
-    for relevance in RELEVANCES:
+    # What states every setting is a record of a trial: it keeps what only other trials of its space have used.
+    is_record = not space.parameters() and TrialConfig.model_fields.keys() <= space.source.keys()
+    for relevance in () if is_record else RELEVANCES:
         if relevance.path not in origins:
             continue
-        default = _at(_DEFAULTS, relevance.path)
+        default = next((value for each in _DEFAULTS if (value := _at(each, relevance.path)) is not None), None)
         configs = list(space.corners((relevance.path, *relevance.depends_on)))
         if any(_at(config, relevance.path) != default for config in configs) and not any(map(relevance.used, configs)):
             message = f"has no effect here: {relevance.remedy}, or leave it out"

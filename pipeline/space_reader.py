@@ -5,12 +5,22 @@ the field's own constraints, each end of a range included.
 """
 
 import math
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
 from pipeline.distributions import Choice, Distribution, FloatRange, IntRange, word
 from pipeline.errors import Problem
-from pipeline.schema import annotation_of, block_of, did_you_mean, kinds_of, misfit, paths_ending_in, shown
+from pipeline.schema import (
+    annotation_of,
+    block_of,
+    did_you_mean,
+    implied_kind,
+    kinds_of,
+    misfit,
+    paths_ending_in,
+    shown,
+)
 from pipeline.space import BlockChoice, Fields, Fixed, Node, Parameter
 from pipeline.training_config import Block
 from pipeline.yaml_text import Located
@@ -38,7 +48,13 @@ class SpaceReader:
         return Fixed(None)
 
     def block(
-        self, node: Located, block: type[Block], path: str = "", prefix: str = "", when: Condition = None
+        self,
+        node: Located,
+        block: type[Block],
+        path: str = "",
+        prefix: str = "",
+        when: Condition = None,
+        kinds: Mapping[str, type[Block]] | None = None,
     ) -> Node:
         """Reads a mapping of settings.
 
@@ -48,13 +64,14 @@ class SpaceReader:
             path: Its place in the configuration, ending in a dot, or empty.
             prefix: The same with kinds, as parameters are named.
             when: The choice that all in it hangs on.
+            kinds: The kinds that could stand in its place, for hints.
         """
         if not isinstance(node.value, dict):
             return self.refuse(node, path.rstrip("."), f"must be a mapping of settings; got {shown(node.plain())}")
         fields: dict[str, Node] = {}
         for name, value in node.value.items():
             if name not in block.model_fields:
-                self.refuse(value, path + name, f"unknown setting{self._hint(name, block)}")
+                self.refuse(value, path + name, f"unknown setting{self._hint(name, block, path, kinds or {})}")
                 continue
             self.origins[path + name] = value.origin
             fields[name] = self._field(value, block, name, path + name, prefix + name, when)
@@ -63,7 +80,11 @@ class SpaceReader:
                 self.refuse(node, path + name, f"is missing: a space needs {path}{name}")
         return Fields(fields)
 
-    def _hint(self, name: str, block: type[Block]) -> str:
+    def _hint(self, name: str, block: type[Block], path: str, kinds: Mapping[str, type[Block]]) -> str:
+        if having := [kind for kind, other in kinds.items() if name in other.model_fields]:
+            below = [place for place in paths_ending_in(name, block) if place != name]
+            also = f"; there is {path}{below[0]}" if below else ""
+            return f" of this kind. It belongs to kind: {' or '.join(having)}{also}"
         if near := did_you_mean(name, block.model_fields):
             return near
         elsewhere = paths_ending_in(name, self.root)
@@ -75,7 +96,7 @@ class SpaceReader:
         if kinds := kinds_of(annotation):
             if isinstance(node.value, dict) and "choice" in node.value:
                 return self._block_choice(node, kinds, path, name, when)
-            return self._kind(node, kinds, path, name + ".", when)
+            return self._kind(node, kinds, path, name + ".", when, implied_kind(block, field))
         if (plain := block_of(annotation)) is not None:
             return self.block(node, plain, path + ".", name + ".", when)
         if isinstance(node.value, dict):
@@ -87,7 +108,9 @@ class SpaceReader:
             return self.refuse(node, path, reason)
         return Fixed(tuple(value) if isinstance(value, list) else value)
 
-    def _kind(self, node: Located, kinds: Any, path: str, prefix: str, when: Condition) -> Node:
+    def _kind(
+        self, node: Located, kinds: Any, path: str, prefix: str, when: Condition, implied: str | None = None
+    ) -> Node:
         if isinstance(node.value, str):  # a bare word stands for the block of that kind with its defaults
             node = Located({"kind": node}, node.origin)
         if not isinstance(node.value, dict):
@@ -95,15 +118,17 @@ class SpaceReader:
                 node, path, f"must be a block with a kind ({', '.join(kinds)}); got {shown(node.plain())}"
             )
         kind = node.value.get("kind")
-        if kind is None and len(kinds) > 1:
+        if kind is None and implied is None:
             return self.refuse(node, path, f"a block needs a kind: one of {', '.join(kinds)}")
-        name = next(iter(kinds)) if kind is None else kind.plain()
+        name = implied if kind is None else kind.plain()
+        if kind is None:
+            self.origins[f"{path}.kind"] = node.origin
         if name not in kinds:
             hint = did_you_mean(name, kinds)
             return self.refuse(
                 kind or node, f"{path}.kind", f"must be one of {', '.join(kinds)}; got {shown(name)}{hint}"
             )
-        return self.block(node, kinds[name], path + ".", prefix, when)
+        return self.block(node, kinds[name], path + ".", prefix, when, kinds)
 
     def _block_choice(self, node: Located, kinds: Any, path: str, name: str, when: Condition) -> Node:
         options = self._options(node, path)

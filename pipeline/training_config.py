@@ -1,8 +1,19 @@
 """Settings of the training: optimizers, schedules and clipping, a class for each kind, and what all blocks share."""
 
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+)
+from pydantic_core import CoreSchema, core_schema
 
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -24,6 +35,19 @@ class Block(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+
+@dataclass(frozen=True)
+class ImpliedKind:
+    """Marks a field whose block may leave out its kind, and which kind that means."""
+
+    kind: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self._say_it, handler(source))
+
+    def _say_it(self, value: Any) -> Any:
+        return {"kind": self.kind, **value} if isinstance(value, dict) else value
 
 
 class OptimizerBlock(Block):

@@ -1,7 +1,8 @@
 """Commands about a file: check, train."""
 
 import json
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,8 +14,12 @@ from pipeline.cli.options import (
     SetOption,
     SpaceArgument,
     ThreadsOption,
+    WorkspaceOption,
     app,
 )
+
+if TYPE_CHECKING:
+    from pipeline.records import EpochResult
 
 
 @app.command()
@@ -45,6 +50,7 @@ def train(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     data_dir: DataOption = None,
+    workspace: WorkspaceOption = Path("runs"),
     mc_samples: Annotated[
         int | None, typer.Option("--mc-samples", min=1, help="Passes of Monte Carlo dropout at the evaluation.")
     ] = None,
@@ -56,17 +62,25 @@ def train(
 
     trial = load_configuration(config, [Override.parse(option) for option in overrides])
     from pipeline.console import EPOCH_HEAD, echo, epoch_line, figure_lines
+    from pipeline.data.feature_cache import FeatureCache
+    from pipeline.places import Places
     from pipeline.results.train_report import train_and_test
 
     say = echo(err=as_json)
-    say(EPOCH_HEAD)
+
+    def show(epoch: "EpochResult") -> None:
+        if epoch.epoch == 1:  # not before: what is wrong with the data or the network is said by then
+            say(EPOCH_HEAD)
+        say(epoch_line(epoch))
+
     figures = train_and_test(
         trial,
         data_dir=data_dir,
         device=device,
         threads=threads,
         mc_samples=mc_samples,
-        show=lambda epoch: say(epoch_line(epoch)),
+        cache=FeatureCache(Places(workspace).feature_cache, say=say),
+        show=show,
     )
     for line in figure_lines(figures):
         say(line)

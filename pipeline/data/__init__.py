@@ -3,7 +3,9 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from pipeline.config import DataConfig
 from pipeline.data.arrays import read_arrays
@@ -41,10 +43,14 @@ def load_data(config: DataConfig, *, data_dir: str | None = None, device: torch.
     Raises:
         DataError: A file is missing, truncated or damaged, or the data cannot be used; names the file.
     """
-    train, valid = _train_and_valid(config, data_dir)
+    train, valid, (train_rows, valid_rows) = _train_and_valid(config, data_dir)
     mean, scale = statistics(train)
     device = device or torch.device("cpu")
-    return ImageData(to_device(train, mean, scale, device), to_device(valid, mean, scale, device), train.class_names)
+    return ImageData(
+        to_device(train, mean, scale, device, train_rows),
+        to_device(valid, mean, scale, device, valid_rows),
+        train.class_names,
+    )
 
 
 def load_test(
@@ -63,7 +69,8 @@ def load_test(
     return to_device(test, data.train.mean, data.train.scale, device or torch.device("cpu"))
 
 
-def _train_and_valid(config: DataConfig, data_dir: str | None) -> tuple[Images, Images]:
+def _train_and_valid(config: DataConfig, data_dir: str | None) -> tuple[Images, Images, list[Tensor]]:
+    """Returns both parts, and where their images stand among all that are used, in the order of the source."""
     train = _read(config, "train", data_dir)
     assert train is not None
     valid = _read(config, "valid", data_dir)
@@ -74,7 +81,10 @@ def _train_and_valid(config: DataConfig, data_dir: str | None) -> tuple[Images, 
             raise DataError(f"{train.origin}: a class needs 2 images to be split; class {scarce} has {min(rows)}")
         train_rows, valid_rows = stratified_split(train.labels, config.valid_fraction, config.split_seed)
         train, valid = train.take(train_rows), train.take(valid_rows)
-    elif valid.pixels.shape[1:] != train.pixels.shape[1:]:
+    else:
+        train_rows = np.arange(len(train.labels))
+        valid_rows = np.arange(len(valid.labels)) + len(train.labels)
+    if valid.pixels.shape[1:] != train.pixels.shape[1:]:
         raise DataError(f"{valid.origin}: images must be {train.pixels.shape[1:]}; got {valid.pixels.shape[1:]}")
     if config.max_train_images is not None and config.max_train_images < len(train.labels):
         if config.max_train_images < train.num_classes:
@@ -82,8 +92,10 @@ def _train_and_valid(config: DataConfig, data_dir: str | None) -> tuple[Images, 
                 f"data.max_train_images must leave an image of each of {train.num_classes} classes; "
                 f"got {config.max_train_images}"
             )
-        train = train.take(stratified_subset(train.labels, config.max_train_images, config.split_seed))
-    return train, valid
+        chosen = stratified_subset(train.labels, config.max_train_images, config.split_seed)
+        train, train_rows = train.take(chosen), train_rows[chosen]
+    used = np.sort(np.concatenate([train_rows, valid_rows]))
+    return train, valid, [torch.from_numpy(np.searchsorted(used, rows)) for rows in (train_rows, valid_rows)]
 
 
 def _read(config: DataConfig, part: Part, data_dir: str | None) -> Images | None:

@@ -1,12 +1,42 @@
-"""A data set on the training device: bytes held once, batches indexed out of them and standardized there."""
+"""A data set on the training device: bytes held once, batches indexed out of them and prepared there."""
 
+import functools
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from pipeline.data.images import Images
+
+Change = Callable[[Tensor], Tensor]
+
+# Values evaluated at once: few enough for a processor's cache, enough to keep a GPU busy.
+VALUES_PER_CHUNK = {"cpu": 2**21, "cuda": 2**25}
+
+
+class Examples(Protocol):
+    """What a network is trained or measured on: images, or features that frozen layers gave for them."""
+
+    @property
+    def labels(self) -> Tensor:
+        """(examples,), int64, on the training device."""
+
+    @property
+    def chunk_size(self) -> int:
+        """How many examples to evaluate at once."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, rows: Tensor, change: Change | None = None) -> tuple[Tensor, Tensor]:
+        """Returns a network's input (batch, ...) and labels (batch,) at the given rows; ``change`` augments images."""
+
+    def slice(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Returns inputs and labels from one row up to another."""
 
 
 @dataclass(frozen=True)
@@ -16,29 +46,56 @@ class LabeledImages:
     Attributes:
         images: (images, channels, height, width); uint8, or float32 where the source has no bytes.
         labels: (images,), int64.
-        mean: Mean of the training images by channel, (1, channels, 1, 1), in the images' own unit.
-        scale: 1 / standard deviation of the training images by channel, (1, channels, 1, 1).
+        mean: What is subtracted, by channel, (1, channels, 1, 1), in the images' own unit: the training images' mean.
+            Three values make three channels of a gray image's one.
+        scale: What it is multiplied with then, likewise: 1 / standard deviation.
+        image_size: Height and width in pixels that images are brought to; None leaves them as they are.
+        rows: (images,), int64, each image's place among all of `ImageData`, in the order of the source; None where the
+            images come from none.
     """
 
     images: Tensor
     labels: Tensor
     mean: Tensor
     scale: Tensor
+    image_size: int | None = None
+    rows: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the standardized images (batch, channels, height, width) and labels (batch,) at the given rows."""
-        return self._standardized(self.images.index_select(0, rows)), self.labels.index_select(0, rows)
+    @property
+    def chunk_size(self) -> int:
+        values = max(self.images[0].numel(), self.mean.numel() * (self.image_size or 0) ** 2)
+        return max(1, VALUES_PER_CHUNK[self.labels.device.type] // values)
+
+    def batch(self, rows: Tensor, change: Change | None = None) -> tuple[Tensor, Tensor]:
+        """Returns prepared images (batch, channels, height, width) and labels (batch,) at the given rows.
+
+        Args:
+            rows: (batch,).
+            change: Augments images, as the data set holds them.
+        """
+        images = self.images.index_select(0, rows)
+        return self.prepare(images if change is None else change(images)), self.labels.index_select(0, rows)
 
     def slice(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """Returns the standardized images and labels from one row up to another."""
-        return self._standardized(self.images[start:stop]), self.labels[start:stop]
+        """Returns prepared images and labels from one row up to another."""
+        return self.prepare(self.images[start:stop]), self.labels[start:stop]
 
-    def _standardized(self, images: Tensor) -> Tensor:
-        # A slice of float32 images is the data set itself: without the copy, it would be standardized in place.
-        return images.to(torch.float32, copy=True).sub_(self.mean).mul_(self.scale)
+    def prepare(self, images: Tensor) -> Tensor:
+        """Returns standardized images of the right size (batch, channels, height, width), float32."""
+        if self.mean.shape[1] == images.shape[1]:
+            # A slice of float32 images is the data set itself: without the copy, it would be standardized in place.
+            prepared = images.to(torch.float32, copy=True).sub_(self.mean).mul_(self.scale)
+        else:
+            prepared = images.to(torch.float32).sub(self.mean).mul_(self.scale)
+        if self.image_size is None:
+            return prepared
+        if prepared.shape[2:] != (size := (self.image_size, self.image_size)):
+            prepared = functional.interpolate(prepared, size=size, mode="bilinear", antialias=True)
+        # Convolutions are about twice as fast on it.
+        return prepared.contiguous(memory_format=torch.channels_last)
 
 
 @dataclass(frozen=True)
@@ -57,13 +114,29 @@ class ImageData:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(channels, height, width)."""
+        """(channels, height, width), as the data set holds them."""
         channels, height, width = self.train.images.shape[1:]
         return channels, height, width
 
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of all images, in the order of the source: however they are split, it is the same."""
+        assert self.train.rows is not None
+        assert self.valid.rows is not None
+        parts = (self.train, self.valid)
+        order = torch.cat([part.rows for part in parts if part.rows is not None]).argsort().cpu()
+        digest = hashlib.sha256(repr((tuple(self.train.images.shape[1:]), str(self.train.images.dtype))).encode())
+        for rows in torch.split(order, 1024):
+            chunk = torch.empty((len(rows), *self.train.images.shape[1:]), dtype=self.train.images.dtype)
+            for part, begin in zip(parts, (0, len(self.train)), strict=True):
+                here = (rows >= begin) & (rows < begin + len(part))
+                chunk[here] = part.images[(rows[here] - begin).to(part.images.device)].cpu()
+            digest.update(chunk.numpy().data)
+        return digest.hexdigest()
 
 
 def statistics(images: Images) -> tuple[Tensor, Tensor]:
@@ -87,7 +160,9 @@ def statistics(images: Images) -> tuple[Tensor, Tensor]:
     return torch.tensor(means).view(shape), torch.tensor(scales).view(shape)
 
 
-def to_device(images: Images, mean: Tensor, scale: Tensor, device: torch.device) -> LabeledImages:
+def to_device(
+    images: Images, mean: Tensor, scale: Tensor, device: torch.device, rows: Tensor | None = None
+) -> LabeledImages:
     """Puts a part of a data set on a device."""
     pixels = images.pixels if images.pixels.flags.writeable else images.pixels.copy()
     return LabeledImages(
@@ -95,4 +170,5 @@ def to_device(images: Images, mean: Tensor, scale: Tensor, device: torch.device)
         torch.from_numpy(images.labels).to(device),
         mean.to(device),
         scale.to(device),
+        rows=None if rows is None else rows.to(device),
     )

@@ -4,12 +4,12 @@ import math
 
 from torch import nn
 
-from pipeline.config import Dropout, MlpConfig
-from pipeline.models.mlp import Mlp
+from pipeline.model_config import MlpConfig
+from pipeline.models.layers import build_layers
 
 
-def build_model(config: MlpConfig, *, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
-    """Builds a freshly initialized network; PyTorch's global generator decides the weights.
+def build_mlp(config: MlpConfig, *, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
+    """Builds a freshly initialized perceptron; PyTorch's global generator decides the weights.
 
     Args:
         config: The network's description.
@@ -19,28 +19,9 @@ def build_model(config: MlpConfig, *, image_shape: tuple[int, int, int], num_cla
     Returns:
         A module from standardized images (batch, channels, height, width) to logits (batch, classes).
     """
-    dropout = config.dropout if isinstance(config.dropout, Dropout) else None
-    return Mlp(
-        math.prod(image_shape),
-        num_classes,
-        widths=config.widths,
-        activation=config.activation,
-        negative_slope=config.negative_slope,
-        elu_alpha=config.elu_alpha,
-        initialization=config.initialization,
-        initialization_gain=config.initialization_gain,
-        batch_norm=config.batch_norm,
-        input_batch_norm=config.input_batch_norm,
-        batch_norm_alpha=config.batch_norm_alpha,
-        batch_norm_epsilon=config.batch_norm_epsilon,
-        dropout_rate=dropout.rate if dropout else 0.0,
-        dropout_layers=dropout.last_layers if dropout else 0,
-        input_dropout_rate=dropout.input_rate if dropout else 0.0,
-        alpha_dropout=config.uses_alpha_dropout,
-        test_scaled_dropout=dropout is not None and dropout.scaling == "test",
-    )
+    return build_layers(config, num_inputs=math.prod(image_shape), num_classes=num_classes)
 
 
 def num_parameters(model: nn.Module) -> int:
-    """Returns the number of trainable parameters."""
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    """Returns the number of parameters, frozen ones included."""
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import TrialConfig
+from pipeline.model_config import MlpConfig, layers_path, top_layers
 from pipeline.records import TrialResult
 from pipeline.results.intervals import SHARE, Interval, mean_interval
 
@@ -16,21 +17,28 @@ FULL = "full"
 Settings = dict[str, Any]
 # From what a row is called to the settings that switch the technique off; None where the configuration has it not.
 TECHNIQUES: dict[str, Callable[[TrialConfig], Settings | None]] = {
+    "pretrained: false": lambda c: _unless(
+        isinstance(c.model, MlpConfig) or c.model.pretrained is False,
+        {"model.pretrained": False, "transfer": {"kind": "none"}},
+    ),
+    "transfer: frozen": lambda c: _unless(c.transfer.kind in ("none", "frozen"), {"transfer": {"kind": "frozen"}}),
+    "augment: none": lambda c: _unless(c.augment.kind == "none", {"augment": {"kind": "none"}}),
+    "label_smoothing: 0": lambda c: _unless(c.label_smoothing == 0.0, {"label_smoothing": 0.0}),
+    "ema_decay: none": lambda c: _unless(c.ema_decay is None, {"ema_decay": None}),
     "schedule: constant": lambda c: _unless(c.schedule.kind == "constant", {"schedule": {"kind": "constant"}}),
     "clip: none": lambda c: _unless(c.clip.kind == "none", {"clip": {"kind": "none"}}),
     "batch_norm: none": lambda c: _unless(
-        c.model.batch_norm == "none" and not c.model.input_batch_norm,
-        {"model.batch_norm": "none", "model.input_batch_norm": False},
+        not top_layers(c.model).uses_batch_norm, _of_layers(c, batch_norm="none", input_batch_norm=False)
     ),
-    "dropout: none": lambda c: _unless(c.model.dropout.kind == "none", {"model.dropout": {"kind": "none"}}),
+    "dropout: none": lambda c: _unless(not c.model.drops, _of_layers(c, dropout={"kind": "none"})),
     "early_stopping: none": lambda c: _unless(c.early_stopping.patience is None, {"early_stopping.patience": None}),
     "max_norm: none": lambda c: _unless(c.max_norm is None, {"max_norm": None}),
     "weight_decay: 0": lambda c: _unless(c.optimizer.weight_decay == 0.0, {"optimizer.weight_decay": 0.0}),
     "activation: sigmoid": lambda c: _activation(c, "sigmoid"),
     "activation: relu": lambda c: _activation(c, "relu"),
     "initialization: torch": lambda c: _unless(
-        c.model.resolved_initialization == "torch",
-        {"model.initialization": "torch", "model.initialization_gain": None},
+        top_layers(c.model).resolved_initialization == "torch" or top_layers(c.model).hidden_layers == 0,
+        _of_layers(c, initialization="torch", initialization_gain=None),
     ),
 }
 
@@ -140,10 +148,16 @@ def _unless(off: bool, settings: Settings) -> Settings | None:
     return None if off else settings
 
 
+def _of_layers(config: TrialConfig, **settings: Any) -> Settings:
+    """Returns settings of the fully connected layers under their paths."""
+    return {f"{layers_path(config.model)}.{name}": value for name, value in settings.items()}
+
+
 def _activation(config: TrialConfig, name: str) -> Settings | None:
-    if config.model.activation == name:
+    layers = top_layers(config.model)
+    if layers.activation == name or layers.hidden_layers == 0:
         return None
-    settings: Settings = {"model.activation": name}
-    if config.model.uses_alpha_dropout:
-        settings["model.dropout.variant"] = "standard"  # alpha dropout is for SELU only
+    settings = _of_layers(config, activation=name)
+    if layers.uses_alpha_dropout:  # which is for SELU only
+        settings |= {f"{layers_path(config.model)}.dropout.variant": "standard"}
     return settings

@@ -7,6 +7,7 @@ from pipeline.data import load_data
 from pipeline.data.image_data import ImageData
 from pipeline.data.noise import noise
 from pipeline.training.device import choose_device
+from pipeline.training.images import data_wanted
 
 
 def load_images(
@@ -29,4 +30,4 @@ def load_images(
     place = choose_device(device)
     if random_images is not None:
         return noise(random_images, place)
-    return load_data(config.data, data_dir=data_dir, device=place)
+    return load_data(data_wanted(config), data_dir=data_dir, device=place)

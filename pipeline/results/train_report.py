@@ -10,14 +10,17 @@ import torch
 
 from pipeline.config import TrialConfig
 from pipeline.data import load_data, load_test
+from pipeline.data.feature_cache import FeatureCache
 from pipeline.errors import DnntuneError
 from pipeline.models import num_parameters
+from pipeline.phase_results import backbone_figures
 from pipeline.records import EpochResult
 from pipeline.results.intervals import wilson_interval
 from pipeline.study_config import StudyConfig
 from pipeline.training import start
 from pipeline.training.device import choose_device
 from pipeline.training.evaluation import assess, predict, predict_by_monte_carlo
+from pipeline.training.images import data_wanted
 from pipeline.training.loop import DivergedError
 from pipeline.verdict import judge
 
@@ -29,6 +32,7 @@ def train_and_test(
     device: str = "auto",
     threads: int | None = None,
     mc_samples: int | None = None,
+    cache: FeatureCache | None = None,
     show: Callable[[EpochResult], None] = lambda epoch: None,
 ) -> dict[str, Any]:
     """Trains a configuration, and measures the best epoch's model on the test part once.
@@ -39,13 +43,15 @@ def train_and_test(
         device: auto, cpu, cuda or cuda:N.
         threads: Threads to compute with; None for PyTorch's choice.
         mc_samples: Passes of Monte Carlo dropout, measured beside the plain evaluation; None for none.
+        cache: Where the output of frozen layers is kept; None to compute it in every epoch.
         show: Is given every epoch.
 
     Returns:
         best_valid_accuracy, best_valid_loss, best_epoch, epochs, test_accuracy, test_accuracy_interval and test_loss
         (None where the data have no test part), samples_per_second (median over the epochs, training alone),
         num_parameters, seconds; verdict (word and text, on gradient flow); assessment: the part it is of (test, or
-        valid where the data have no test part), plain, and monte_carlo (None without), each as `Assessment`.
+        valid where the data have no test part), plain, and monte_carlo (None without), each as `Assessment`; of a
+        backbone phases, backbone_images and cached_images, as in `TrialResult`.
 
     Raises:
         DnntuneError: The data or the device cannot be used, the training diverges, or Monte Carlo dropout is asked of a
@@ -59,8 +65,9 @@ def train_and_test(
     if threads is not None:
         torch.set_num_threads(threads)
     place = choose_device(device)
-    data = load_data(config.data, data_dir=data_dir, device=place)
-    training = start(config, data, measure_every=StudyConfig().gradient_flow_steps)
+    wanted = data_wanted(config)
+    data = load_data(wanted, data_dir=data_dir, device=place)
+    training = start(config, data, measure_every=StudyConfig().gradient_flow_steps, cache=cache)
     epochs: list[EpochResult] = []
     try:
         for epoch in training.epochs:
@@ -73,8 +80,8 @@ def train_and_test(
         remedy = "Lower optimizer.lr, or clip the gradient (clip: norm); dnntune diagnose tries what helps"
         raise DnntuneError(f"training diverged: {error}.{cause} {remedy}") from None
     best = next(epoch for epoch in reversed(epochs) if epoch.is_best)
-    test = load_test(config.data, data, data_dir=data_dir, device=place)
-    measured = data.valid if test is None else test
+    test = load_test(wanted, data, data_dir=data_dir, device=place)
+    measured = training.prepared(data.valid if test is None else test)
     plain = assess(predict(training.model, measured, training.precision), measured.labels)
     monte_carlo = None
     if mc_samples is not None:
@@ -96,6 +103,7 @@ def train_and_test(
         "samples_per_second": statistics.median(epoch.samples_per_second for epoch in epochs),
         "num_parameters": num_parameters(training.model),
         "seconds": time.monotonic() - started,
+        **backbone_figures(epochs, config.early_stopping.monitor),
         "verdict": None if verdict is None else dataclasses.asdict(verdict),
         "assessment": {
             "part": "valid" if test is None else "test",

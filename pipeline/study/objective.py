@@ -8,8 +8,10 @@ from collections.abc import Callable
 import optuna
 
 from pipeline.config import TrialConfig
+from pipeline.data.feature_cache import FeatureCache
 from pipeline.data.image_data import ImageData
 from pipeline.models import num_parameters
+from pipeline.phase_results import backbone_figures
 from pipeline.records import (
     EpochEnded,
     EpochResult,
@@ -24,14 +26,14 @@ from pipeline.records import (
 from pipeline.study.task import SupervisorGoneError
 from pipeline.study.trials import finish, result_of, twin_of
 from pipeline.study_config import StudyConfig
-from pipeline.training import start
+from pipeline.training import Training, start
 from pipeline.training.loop import DivergedError
 from pipeline.verdict import HOPELESS, judge
 
 Sample = Callable[[optuna.Trial], TrialConfig]
 
 
-class _InterruptedError(Exception):
+class StoppedError(Exception):
     """The study is being stopped."""
 
 
@@ -47,6 +49,7 @@ def run_trial(
     load: Callable[[TrialConfig], ImageData],
     emit: Callable[[Event], None],
     stopping: Callable[[], bool],
+    cache: FeatureCache | None = None,
 ) -> None:
     """Runs the study's next trial and records how it ended, whatever happens in it.
 
@@ -57,6 +60,7 @@ def run_trial(
         load: Returns a configuration's data.
         emit: Is told what happens.
         stopping: Whether the trial should give up; asked after every epoch.
+        cache: Where the output of frozen layers is kept; None for nowhere.
     """
     trial = study.ask()
     started = time.time()
@@ -64,7 +68,7 @@ def run_trial(
     metric = settings.metric
     epochs: list[EpochResult] = []
     flow: tuple[LayerFlow, ...] = ()
-    num_weights: int | None = None
+    training: Training | None = None
 
     def ended(
         outcome: Outcome, reason: str | None = None, trace: str | None = None, verdict: Verdict | None = None
@@ -77,12 +81,13 @@ def run_trial(
             best_epoch=None if best is None else best.epoch,
             best_valid_accuracy=None if best is None else best.valid_accuracy,
             best_valid_loss=None if best is None else best.valid_loss,
-            num_parameters=num_weights,
+            num_parameters=None if training is None else num_parameters(training.model),
             samples_per_second=statistics.median(e.samples_per_second for e in epochs) if epochs else None,
             seconds=time.time() - started,
             reason=reason,
             traceback=trace,
             verdict=verdict or judge(flow),
+            **backbone_figures(epochs, metric),
         )
 
     try:
@@ -92,15 +97,14 @@ def run_trial(
         if (twin := twin_of(study, plain)) is not None:
             result = _taken_over(twin)
         else:
-            training = start(config, load(config), measure_every=settings.gradient_flow_steps)
-            num_weights = num_parameters(training.model)
+            training = start(config, load(config), measure_every=settings.gradient_flow_steps, cache=cache)
             for epoch in training.epochs:
                 epochs.append(epoch)
                 flow = epoch.gradient_flow or flow
                 emit(EpochEnded(trial.number, epoch))
                 trial.report(getattr(epoch, metric), epoch.epoch)
                 if stopping():
-                    raise _InterruptedError
+                    raise StoppedError
                 if epoch.epoch == 1 and settings.pruner.by_verdict:
                     _end_if_hopeless(judge(flow))
                 if trial.should_prune():
@@ -112,7 +116,7 @@ def run_trial(
         result = ended("pruned", f"after epoch 1 by its verdict: {error}")
     except DivergedError as error:
         result = ended("diverged", str(error), verdict=judge(error.gradient_flow or flow, str(error)))
-    except (_InterruptedError, KeyboardInterrupt):
+    except (StoppedError, KeyboardInterrupt):
         result = ended("interrupted", f"after epoch {len(epochs)}")
     except SupervisorGoneError:
         result = ended("interrupted", "its supervisor is gone")

@@ -1,13 +1,14 @@
 """One call of `run_study`: the study, its log and those who watch, from the first look to the last."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import optuna
 
 from pipeline.config import TrialConfig
 from pipeline.distributions import FloatRange, IntRange
+from pipeline.model_config import BackboneConfig, HeadConfig
 from pipeline.places import Places
 from pipeline.records import DataSummary, Event, Outcome
 from pipeline.space import SearchSpace, without_kinds
@@ -17,7 +18,7 @@ from pipeline.study.studies import Searched, create_or_resume, end_stale_trials,
 from pipeline.study.summary import StudySummary, best_of, config_text
 from pipeline.study.supervisor import Budget
 from pipeline.study.task import Task
-from pipeline.study.trials import CONFIG, count_outcomes, num_counted
+from pipeline.study.trials import CONFIG, count_outcomes, images_through_backbone, num_counted
 from pipeline.study_config import StudyConfig
 from pipeline.tracking.attach import attach
 from pipeline.tracking.store import open_client
@@ -100,7 +101,10 @@ class Session:
             study_name=self.name,
             study=self.settings,
             sample=self.sample,
-            example=_example(self.space, self.sample),
+            example=(example := _example(self.space, self.sample)),
+            backbones=_backbones(self.space, example),
+            most_unfrozen=_most_unfrozen(self.space, example),
+            cache_dir=self.places.feature_cache,
             data_dir=self.places.data_dir,
             device=device,
             threads=threads,
@@ -143,6 +147,9 @@ class Session:
         best = best_of(self.study)
         figures = {f"trials_{name}": float(count) for name, count in count_outcomes(trials).items()}
         figures["seconds"] = time.monotonic() - self.started
+        backbone_images, cached_images = images_through_backbone(trials)
+        if backbone_images or cached_images:
+            figures |= {"backbone_images": float(backbone_images), "cached_images": float(cached_images)}
         if best is not None:
             figures[f"best_{self.settings.metric}"] = best.value
         self.tracking_error = self.log.end(
@@ -159,6 +166,7 @@ class Session:
         """Returns how the study stands."""
         assert self.study is not None or self.num_left() > 0
         trials = [] if self.study is None else self.study.get_trials(deepcopy=False)
+        backbone_images, cached_images = images_through_backbone(trials)
         return StudySummary(
             study=self.name,
             storage=self.places.storage_url,
@@ -169,6 +177,8 @@ class Session:
             seconds=time.monotonic() - self.started,
             interrupted=self.interrupted,
             tracking_error=self.tracking_error,
+            backbone_images=backbone_images,
+            cached_images=cached_images,
         )
 
 
@@ -177,6 +187,26 @@ def _example(space: SearchSpace | None, sample: Callable[[optuna.Trial], TrialCo
     if space is not None:
         return max(space.corners(["epochs"]), key=lambda config: config.epochs)
     return sample(optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask())
+
+
+def _corners(space: SearchSpace | None, example: TrialConfig, paths: Sequence[str]) -> Iterator[TrialConfig]:
+    """Returns configurations with all that a space admits at some places; of a function, what it has drawn."""
+    return iter([example]) if space is None else space.corners(paths)
+
+
+def _backbones(space: SearchSpace | None, example: TrialConfig) -> tuple[BackboneConfig, ...]:
+    """Returns the different backbones that a study may draw, their heads set aside."""
+    places = ("kind", "name", "pretrained", "drop_top_stages", "drop_path", "image_size")
+    models = (config.model for config in _corners(space, example, [f"model.{place}" for place in places]))
+    bare = (model.model_copy(update={"head": HeadConfig()}) for model in models if isinstance(model, BackboneConfig))
+    return tuple(dict.fromkeys(bare))
+
+
+def _most_unfrozen(space: SearchSpace | None, example: TrialConfig) -> int:
+    """Returns the most top stages that a study may train, where it says a number."""
+    configs = _corners(space, example, ("transfer.kind", "transfer.unfreeze_top_stages"))
+    numbers = [getattr(config.transfer, "unfreeze_top_stages", 0) for config in configs]
+    return max((number for number in numbers if number != "all"), default=0)
 
 
 def _log_scaled(space: SearchSpace | None) -> frozenset[str]:

@@ -35,6 +35,8 @@ class StudySummary:
         seconds: Wall-clock time of the call.
         interrupted: Whether the user ended it before its end.
         tracking_error: What stopped the logging to MLflow, if anything did.
+        backbone_images: Images that passed through the trials' backbones; 0 for perceptrons.
+        cached_images: Images that the feature cache spared their frozen layers.
     """
 
     study: str
@@ -46,6 +48,8 @@ class StudySummary:
     seconds: float
     interrupted: bool
     tracking_error: str | None
+    backbone_images: int
+    cached_images: int
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values for another program."""

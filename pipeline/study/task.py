@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from pipeline.config import TrialConfig
+from pipeline.model_config import BackboneConfig
 from pipeline.records import Event
 from pipeline.study_config import StudyConfig
 
@@ -19,6 +21,9 @@ class Task:
         study: Its settings.
         sample: From an Optuna trial to a configuration.
         example: Any configuration that it can return.
+        backbones: The backbones that it can name, to be had before the first trial.
+        most_unfrozen: The most top stages that it can train.
+        cache_dir: Where the output of frozen layers is kept.
         data_dir: Where data sets are looked for first.
         device: auto, cpu, cuda or cuda:N.
         threads: Threads that the worker computes with.
@@ -30,6 +35,9 @@ class Task:
     study: StudyConfig
     sample: Callable[..., TrialConfig]
     example: TrialConfig
+    backbones: tuple[BackboneConfig, ...]
+    most_unfrozen: int
+    cache_dir: Path
     data_dir: str | None
     device: str
     threads: int

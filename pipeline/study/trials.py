@@ -41,6 +41,15 @@ def count_outcomes(trials: Sequence[FrozenTrial]) -> dict[Outcome, int]:
     return {outcome: outcomes.count(outcome) for outcome in STATES}
 
 
+def images_through_backbone(trials: Sequence[FrozenTrial]) -> tuple[int, int]:
+    """Returns how many images passed through the trials' backbones, and how many the feature cache spared them.
+
+    A trial that took over another one's result had none of its own.
+    """
+    results = [result for trial in trials if (result := result_of(trial)) is not None and result.same_as is None]
+    return sum(result.backbone_images or 0 for result in results), sum(result.cached_images or 0 for result in results)
+
+
 def num_counted(trials: Sequence[FrozenTrial]) -> int:
     """Returns how many of a study's trials are used up."""
     return sum(outcome_of(trial) in COUNTED for trial in trials)

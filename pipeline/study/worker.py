@@ -8,15 +8,17 @@ import torch._dynamo  # every optimizer imports it at its first step; better now
 
 from pipeline.config import DataConfig, TrialConfig
 from pipeline.data import load_data
+from pipeline.data.feature_cache import FeatureCache
 from pipeline.data.image_data import ImageData
 from pipeline.errors import DnntuneError
-from pipeline.records import DataSummary, WorkerFailed, WorkerReady
-from pipeline.study.objective import run_trial
+from pipeline.records import DataSummary, Notice, WorkerFailed, WorkerReady
+from pipeline.study.objective import StoppedError, run_trial
 from pipeline.study.pruners import build_pruner
 from pipeline.study.samplers import build_sampler
 from pipeline.study.storage import RecentTrials, open_storage, quiet_optuna
 from pipeline.study.task import Channel, Task
 from pipeline.training.device import choose_device, use_precision
+from pipeline.training.images import data_wanted, prepared
 
 
 def work(task: Task, channel: Channel) -> None:
@@ -29,15 +31,28 @@ def work(task: Task, channel: Channel) -> None:
     loaded: dict[DataConfig, ImageData] = {}
 
     def load(config: TrialConfig) -> ImageData:
-        if config.data not in loaded:
+        wanted = data_wanted(config)
+        if wanted not in loaded:
             loaded.clear()  # one data set at a time: they can be large
-            loaded[config.data] = load_data(config.data, data_dir=task.data_dir, device=device)
-        return loaded[config.data]
+            loaded[wanted] = load_data(wanted, data_dir=task.data_dir, device=device)
+        return loaded[wanted]
+
+    def give_up_if_stopping() -> None:
+        if channel.stopping():
+            raise StoppedError
+
+    cache = FeatureCache(task.cache_dir, say=lambda text: channel.emit(Notice(text)), tick=give_up_if_stopping)
 
     try:
         device = choose_device(task.device)
         use_precision(task.example.precision, device)
+        if task.backbones:
+            from pipeline.models.backbone import check_backbones  # loads timm, which perceptrons do without
+
+            check_backbones(task.backbones, task.most_unfrozen)
         data = load(task.example)
+        for model in task.backbones:
+            prepared(model, data.train)
     except DnntuneError as error:
         channel.emit(WorkerFailed(str(error)))
         return
@@ -72,4 +87,5 @@ def work(task: Task, channel: Channel) -> None:
             load=load,
             emit=channel.emit,
             stopping=channel.stopping,
+            cache=cache,
         )

@@ -24,10 +24,17 @@ def run_name(number: int, config: Mapping[str, Any], params: Mapping[str, Any]) 
     """
     if "case" in params:
         return f"t{number:03d} {params['case']} seed {config['seed']}"
-    model = config["model"]
+    return f"t{number:03d} {_network_name(config)} {config['optimizer']['kind']}"
+
+
+def _network_name(config: Mapping[str, Any]) -> str:
+    model, transfer = config["model"], config["transfer"]
+    if model["kind"] == "backbone":
+        what = {"none": "all", "unfreeze": f"top {transfer.get('unfreeze_top_stages')}"}
+        return f"{model['name'].removeprefix('tf_')} {what.get(transfer['kind'], transfer['kind'])}"
     width = model["width"]
     shape = f"{model['hidden_layers']}x{width}" if isinstance(width, int) else "-".join(map(str, width))
-    return f"t{number:03d} {model['activation']} {shape} {config['optimizer']['kind']}"
+    return f"{model['activation']} {shape}"
 
 
 def params_of(config: Mapping[str, Any], log_scaled: frozenset[str]) -> dict[str, str]:
@@ -58,7 +65,10 @@ def curves_of(epoch: EpochResult) -> dict[str, float]:
 
 def metrics_of(result: TrialResult) -> dict[str, float]:
     """Returns a trial's final figures, those that it has."""
-    names = ("best_valid_accuracy", "best_valid_loss", "best_epoch", "epochs", "num_parameters", "samples_per_second")
+    names = (
+        *("best_valid_accuracy", "best_valid_loss", "best_epoch", "epochs", "num_parameters", "samples_per_second"),
+        *("backbone_images", "cached_images"),
+    )
     figures = {name: getattr(result, name) for name in names} | {
         "seconds": round(result.seconds, 2),
         "objective": result.value,
@@ -73,6 +83,8 @@ def tags_of(result: TrialResult) -> dict[str, str]:
         tags["reason"] = result.reason[:MAX_REASON_LENGTH]
     if result.verdict is not None:
         tags |= {"verdict": result.verdict.word, "gradient_flow": result.verdict.text}
+    if result.phases is not None:
+        tags["phases"] = result.phases[:MAX_VALUE_LENGTH]
     if result.same_as is not None:
         tags["same_as"] = str(result.same_as)
     return tags

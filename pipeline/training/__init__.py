@@ -8,18 +8,18 @@ import torch
 from torch import nn
 
 from pipeline.config import TrialConfig
+from pipeline.data.feature_cache import FeatureCache
 from pipeline.data.image_data import ImageData, LabeledImages
-from pipeline.models import build_model
 from pipeline.records import EpochResult
-from pipeline.training.clipping import build_clip
 from pipeline.training.device import use_precision
+from pipeline.training.early_stopping import BestWeights
 from pipeline.training.evaluation import evaluate
-from pipeline.training.flat import FlatParameters
-from pipeline.training.gradient_flow import GradientFlow
-from pipeline.training.loop import batches_per_epoch, train
-from pipeline.training.optimizers import build_optimizer
-from pipeline.training.schedules import Schedule, build_schedule
+from pipeline.training.images import prepared, prepared_data
+from pipeline.training.loop import train
+from pipeline.training.phases import Phase, PhaseBuilder
+from pipeline.training.schedules import Schedule
 from pipeline.training.step import TrainingStep
+from pipeline.training.transfer import plan
 
 
 @dataclass(frozen=True)
@@ -27,74 +27,79 @@ class Training:
     """A training that is about to run.
 
     Attributes:
-        step: Takes steps, and holds the model: it has the best epoch's weights once ``epochs`` has ended or is closed.
-        schedule: Sets the rates before each step.
+        config: What is trained.
+        phase: The first phase, of several where layers learn one after the other.
+        best: The best weights so far.
         epochs: Trains while it is iterated; see `pipeline.training.loop.train`.
     """
 
-    step: TrainingStep
-    schedule: Schedule
+    config: TrialConfig
+    phase: Phase
+    best: BestWeights
     epochs: Iterator[EpochResult]
 
     @property
+    def step(self) -> TrainingStep:
+        """Takes the first phase's steps."""
+        return self.phase.step
+
+    @property
+    def schedule(self) -> Schedule:
+        """Sets the rates before each of them."""
+        return self.phase.schedule
+
+    @property
     def model(self) -> nn.Module:
-        """The model."""
-        return self.step.model
+        """The network; it has the best epoch's weights once ``epochs`` has ended or is closed."""
+        return self.best.network_of_best or self.phase.network
 
     @property
     def precision(self) -> AbstractContextManager[object]:
         """Context for forward passes."""
         return self.step.precision
 
+    def prepared(self, images: LabeledImages) -> LabeledImages:
+        """Returns images as the network takes them; see `pipeline.training.images.prepared`."""
+        return prepared(self.config.model, images)
+
     def evaluate(self, images: LabeledImages) -> tuple[float, float]:
         """Returns loss and accuracy on some images; see `pipeline.training.evaluation.evaluate`."""
-        return evaluate(self.model, images, self.precision)
+        return evaluate(self.model, self.prepared(images), self.precision)
 
 
-def start(config: TrialConfig, data: ImageData, *, measure_every: int | None = None) -> Training:
+def start(
+    config: TrialConfig, data: ImageData, *, measure_every: int | None = None, cache: FeatureCache | None = None
+) -> Training:
     """Builds the model, optimizer and schedule of a configuration.
 
     PyTorch's global generator is seeded: two trainings in one process must run one after the other.
 
     Args:
         config: What to train.
-        data: Training and validation images.
+        data: Training and validation images, as `load_data` returns them.
         measure_every: Optimizer steps from one measurement of gradient flow to the next; None for none.
+        cache: Where the output of frozen layers is kept; None to compute it in every epoch.
 
     Raises:
         DeviceError: The precision does not exist on the data's device.
+        ModelError: The network cannot be built.
+        DataError: The images do not suit it, or the cache cannot be read or written.
     """
-    device = data.train.labels.device
-    precision = use_precision(config.precision, device)
+    precision = use_precision(config.precision, data.train.labels.device)
     torch.manual_seed(config.seed)
-    model = build_model(config.model, image_shape=data.image_shape, num_classes=data.num_classes).to(device)
-    parameters = FlatParameters(model)
-    optimizer = build_optimizer(config.optimizer, parameters)
-    schedule = build_schedule(
-        config.schedule,
-        optimizer,
-        steps_per_epoch=batches_per_epoch(len(data.train), config.batch_size),
-        epochs=config.epochs,
+    builder = PhaseBuilder(
+        config, prepared_data(config.model, data), precision, measure_every, cache, lambda: data.fingerprint
     )
-    step = TrainingStep(
-        model,
-        data.train,
-        parameters=parameters,
-        optimizer=optimizer,
-        clip=build_clip(config.clip, parameters),
-        max_norm=config.max_norm,
-        precision=precision,
-        flow=None if measure_every is None else GradientFlow(model, measure_every),
-    )
+    phases, best = plan(builder), BestWeights()
+    first = next(phases)
     epochs = train(
-        step,
-        data,
-        schedule=schedule,
+        phases,
+        first,
+        best,
         batch_size=config.batch_size,
-        epochs=config.epochs,
         monitor=config.early_stopping.monitor,
         patience=config.early_stopping.patience,
         min_delta=config.early_stopping.min_delta,
         seed=config.seed,
     )
-    return Training(step, schedule, epochs)
+    return Training(config, first, best, epochs)

@@ -1,6 +1,9 @@
 """Early stopping, and the memory of the best epoch (Prechelt, 1998)."""
 
+import torch
 from torch import Tensor, nn
+
+from pipeline.models.state import changing_state
 
 
 class Improvement:
@@ -28,21 +31,39 @@ class Improvement:
 
 
 class BestWeights:
-    """A copy of a module's weights and buffers at its best epoch, on the same device."""
+    """A copy of a network's weights and buffers at the best epoch, on the same device.
 
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
+    A training may go through phases in which more of the network learns, and on to another network. Only what may have
+    changed is copied: layers that have been frozen so far are as they were.
+    """
+
+    def __init__(self) -> None:
+        self.network: nn.Module | None = None  # that of the present phase
+        self.changing: dict[str, Tensor] = {}  # what learns in it, by name
+        self.network_of_best: nn.Module | None = None
         self.copy: dict[str, Tensor] = {}
 
-    def keep(self) -> None:
-        """Copies the module's present state."""
-        state = self.model.state_dict()
-        if not self.copy:
-            self.copy = {name: tensor.clone() for name, tensor in state.items()}
-        for name, tensor in state.items():
-            self.copy[name].copy_(tensor)
+    def follow(self, network: nn.Module) -> None:
+        """Begins a phase in which the network's trainable layers change."""
+        self.network = network
+        self.changing = changing_state(network)
+        if network is self.network_of_best:  # what begins to learn now was the same at the best epoch
+            for name, tensor in self.changing.items():
+                if name not in self.copy:
+                    self.copy[name] = tensor.detach().clone()
 
+    def keep(self) -> None:
+        """Copies the network's present state."""
+        if self.network is not self.network_of_best:
+            self.network_of_best = self.network
+            self.copy = {name: torch.empty_like(tensor) for name, tensor in self.changing.items()}
+        for name, tensor in self.changing.items():
+            self.copy[name].copy_(tensor.detach())
+
+    @torch.no_grad()
     def restore(self) -> None:
-        """Puts the kept state back; without one the module stays as it is."""
-        if self.copy:
-            self.model.load_state_dict(self.copy)
+        """Puts the kept state back into its network; without one all stays as it is."""
+        if self.network_of_best is not None:
+            state = self.network_of_best.state_dict(keep_vars=True)
+            for name, tensor in self.copy.items():
+                state[name].copy_(tensor)

@@ -9,11 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.data.image_data import LabeledImages
+from pipeline.data.image_data import Examples
 from pipeline.models.dropout import has_dropout, only_dropout_trains
 
-# Values evaluated at once: few enough for a processor's cache, enough to keep a GPU busy.
-VALUES_PER_CHUNK = 2**21
 CALIBRATION_BINS = 15
 
 
@@ -35,7 +33,7 @@ class Assessment:
 
 
 @torch.inference_mode()
-def evaluate(model: nn.Module, data: LabeledImages, precision: AbstractContextManager[object]) -> tuple[float, float]:
+def evaluate(model: nn.Module, data: Examples, precision: AbstractContextManager[object]) -> tuple[float, float]:
     """Measures a model in evaluation mode.
 
     Args:
@@ -55,7 +53,7 @@ def evaluate(model: nn.Module, data: LabeledImages, precision: AbstractContextMa
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, data: LabeledImages, precision: AbstractContextManager[object]) -> Tensor:
+def predict(model: nn.Module, data: Examples, precision: AbstractContextManager[object]) -> Tensor:
     """Returns the logarithms of the predicted probabilities, (images, classes), of a model in evaluation mode."""
     model.eval()
     return torch.cat([functional.log_softmax(logits, 1) for logits, _ in _logits(model, data, precision)])
@@ -63,7 +61,7 @@ def predict(model: nn.Module, data: LabeledImages, precision: AbstractContextMan
 
 @torch.inference_mode()
 def predict_by_monte_carlo(
-    model: nn.Module, data: LabeledImages, precision: AbstractContextManager[object], *, samples: int, seed: int
+    model: nn.Module, data: Examples, precision: AbstractContextManager[object], *, samples: int, seed: int
 ) -> Tensor:
     """Returns the logarithms of probabilities averaged over dropout masks: Gal and Ghahramani, ICML 2016.
 
@@ -132,7 +130,7 @@ def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = CALIBRA
 
 
 def _logits(
-    model: nn.Module, data: LabeledImages, precision: AbstractContextManager[object]
+    model: nn.Module, data: Examples, precision: AbstractContextManager[object]
 ) -> Iterator[tuple[Tensor, Tensor]]:
     for start, stop in _chunks(data):
         images, labels = data.slice(start, stop)
@@ -141,6 +139,5 @@ def _logits(
         yield logits.float(), labels
 
 
-def _chunks(data: LabeledImages) -> Iterator[tuple[int, int]]:
-    size = max(1, VALUES_PER_CHUNK // data.images[0].numel())
-    return ((start, start + size) for start in range(0, len(data), size))
+def _chunks(data: Examples) -> Iterator[tuple[int, int]]:
+    return ((start, start + data.chunk_size) for start in range(0, len(data), data.chunk_size))

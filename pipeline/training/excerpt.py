@@ -8,7 +8,7 @@ from pipeline.config import TrialConfig
 from pipeline.data.image_data import ImageData
 from pipeline.records import LayerFlow
 from pipeline.training import start
-from pipeline.training.loop import epoch_batches
+from pipeline.training.batches import epoch_batches
 
 # The range test ends where the smoothed loss is this many times its smallest so far.
 BLOWN_UP = 4.0
@@ -42,7 +42,7 @@ def first_steps(config: TrialConfig, data: ImageData, *, num_steps: int, measure
     training = start(config, data, measure_every=measure_every)
     training.model.train()
     losses: list[float] = []
-    batches = itertools.chain.from_iterable(epoch_batches(data, config.batch_size, config.seed))
+    batches = itertools.chain.from_iterable(epoch_batches(data.train, config.batch_size, config.seed))
     for number, rows in enumerate(itertools.islice(batches, num_steps)):
         training.schedule.set_rates(number)
         loss = float(training.step(rows).loss)
@@ -76,7 +76,7 @@ def range_test(
     rates: list[float] = []
     smoothed: list[float] = []
     average = 0.0
-    batches = itertools.chain.from_iterable(epoch_batches(data, config.batch_size, config.seed))
+    batches = itertools.chain.from_iterable(epoch_batches(data.train, config.batch_size, config.seed))
     for number, rows in enumerate(itertools.islice(batches, num_steps)):
         rate = low * (high / low) ** (number / max(num_steps - 1, 1))
         for group in training.step.optimizer.param_groups:

@@ -54,7 +54,12 @@ class GradientFlow:
     """
 
     def __init__(self, model: nn.Module, every: int) -> None:
-        self.weighted = [(name, module) for name, module in model.named_modules() if isinstance(module, WEIGHTED)]
+        # Of a network that begins at a cut, the layers below have lost their weights.
+        self.weighted = [
+            (name, module)
+            for name, module in model.named_modules()
+            if isinstance(module, WEIGHTED) and isinstance(module.weight, Tensor)
+        ]
         self.activations = [module for module in model.modules() if isinstance(module, ACTIVATIONS)]
         self.every, self.num_steps = every, 0
         self.steps: list[Tensor] = []  # (layers, 6) each: the first figures of `LayerFlow`, in its order

@@ -5,18 +5,20 @@ Whoever drives it decides what to report, when to prune and when to stop: closin
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from pipeline.data.image_data import ImageData
 from pipeline.records import EpochResult, LayerFlow
 from pipeline.study_config import direction
+from pipeline.training.batches import epoch_batches
 from pipeline.training.early_stopping import BestWeights, Improvement
 from pipeline.training.evaluation import evaluate
-from pipeline.training.schedules import Schedule
-from pipeline.training.step import StepResult, TrainingStep
+from pipeline.training.phases import Phase
+from pipeline.training.step import StepResult
+from pipeline.training.transfer import Plan
 from pipeline.training_config import Monitor
 
 
@@ -35,22 +37,12 @@ class DivergedError(Exception):
         super().__init__(f"the {what} is not finite, in epoch {epoch}")
 
 
-def batches_per_epoch(num_images: int, batch_size: int) -> int:
-    """Returns the batches in an epoch: the last may be smaller, but a single leftover image is left out.
-
-    Batch normalization cannot train on one image; another one is left out in each epoch.
-    """
-    full, rest = divmod(num_images, batch_size)
-    return full + (rest > 1 or full == 0)
-
-
 def train(
-    step: TrainingStep,
-    data: ImageData,
+    plan: Plan,
+    first: Phase,
+    best: BestWeights,
     *,
-    schedule: Schedule,
     batch_size: int,
-    epochs: int,
     monitor: Monitor,
     patience: int | None,
     min_delta: float,
@@ -58,81 +50,116 @@ def train(
 ) -> Iterator[EpochResult]:
     """Trains a model; yields after each epoch; at the end the best epoch's weights and buffers are back in place.
 
+    The best epoch is the best of all phases. A phase begins with the best weights so far, and with all its patience;
+    without improvement it ends early, and the next one begins.
+
     The same seed gives the same numbers, bit for bit, on the same machine with one thread.
 
     Args:
-        step: Takes steps, and holds the model.
-        data: Training and validation images.
-        schedule: Sets the optimizer's rates before every step.
-        batch_size: Images a step.
-        epochs: Epochs at most.
+        plan: The phases after the first one.
+        first: The first phase.
+        best: Keeps the best weights.
+        batch_size: Examples a step.
         monitor: The measure that decides which epoch is best, and when to stop.
-        patience: Epochs without improvement after which training ends; None for never.
+        patience: Epochs without improvement after which a phase ends; None for never.
         min_delta: An improvement is a change by more than this.
         seed: Of the order of the batches.
 
     Raises:
         DivergedError: A loss is not finite.
     """
-    batches = epoch_batches(data, batch_size, seed)
-    num_batches = batches_per_epoch(len(data.train), batch_size)
-    num_images = min(num_batches * batch_size, len(data.train))
+    batches = epoch_batches(first.step.examples, batch_size, seed)
     improvement = Improvement(maximize=direction(monitor) == "maximize", min_delta=min_delta)
-    best = BestWeights(step.model)
-    num_steps, lr = 0, 0.0
+    phase, epoch, num_steps = first, 0, 0
     try:
-        for epoch in range(1, epochs + 1):
-            started = time.perf_counter()
-            step.model.train()
-            results: list[StepResult] = []
-            for rows in next(batches):
-                lr = schedule.set_rates(num_steps)
-                results.append(step(rows))
-                num_steps += 1
-            losses, hits, norms, clips = zip(*results, strict=True)
-            # The device is waited for here and not at every step.
-            finite = torch.stack(losses).isfinite().tolist()
-            flow = () if step.flow is None else step.flow.collect()
-            seconds = time.perf_counter() - started
-            if not all(finite):
-                raise DivergedError(epoch, num_steps - num_batches + finite.index(False) + 1, flow)
-            valid_loss, valid_accuracy = evaluate(step.model, data.valid, step.precision)
-            if not math.isfinite(valid_loss):
-                raise DivergedError(epoch, None, flow)
-            measures = {"valid_loss": valid_loss, "valid_accuracy": valid_accuracy}
-            schedule.end_epoch(measures)
-            if is_best := improvement.improved(measures[monitor]):
-                best.keep()
-            yield EpochResult(
-                epoch=epoch,
-                train_loss=float(torch.stack(losses).mean()),
-                train_accuracy=int(torch.cat(hits).sum()) / num_images,
-                valid_loss=valid_loss,
-                valid_accuracy=valid_accuracy,
-                lr=lr,
-                gradient_norm=float(torch.stack(norms).mean()),
-                clipped=float(torch.stack(clips).float().mean()),
-                samples_per_second=num_images / seconds,
-                seconds=seconds,
-                is_best=is_best,
-                gradient_flow=flow,
-            )
-            if patience is not None and improvement.epochs_since >= patience:
+        while True:
+            best.follow(phase.network)
+            improvement.epochs_since, has_improved = 0, False
+            for epoch_of_phase in range(phase.epochs):
+                epoch += 1
+                rows = next(batches)
+                passed = _pass_over(phase, rows, epoch, num_steps, epoch_of_phase * len(rows))
+                num_steps += len(rows)
+                with phase.step.averaged():
+                    valid_loss, valid_accuracy = evaluate(phase.step.model, phase.valid, phase.step.precision)
+                    if not math.isfinite(valid_loss):
+                        raise DivergedError(epoch, None, passed.gradient_flow)
+                    measures = {"valid_loss": valid_loss, "valid_accuracy": valid_accuracy}
+                    if is_best := improvement.improved(measures[monitor]):
+                        best.keep()
+                phase.schedule.end_epoch(measures)
+                has_improved |= is_best
+                backbone_images, cached_images = phase.images_through_backbone(is_first_epoch=epoch_of_phase == 0)
+                yield EpochResult(
+                    epoch=epoch,
+                    valid_loss=valid_loss,
+                    valid_accuracy=valid_accuracy,
+                    is_best=is_best,
+                    phase=phase.name,
+                    backbone_images=backbone_images,
+                    cached_images=cached_images,
+                    **vars(passed),
+                )
+                if patience is not None and improvement.epochs_since >= patience:
+                    break
+            best.restore()
+            try:
+                phase = plan.send(has_improved)
+            except StopIteration:
                 return
     finally:
         best.restore()
 
 
-def epoch_batches(data: ImageData, batch_size: int, seed: int) -> Iterator[tuple[Tensor, ...]]:
-    """Yields, epoch after epoch without end, the rows of its batches: every image once, in a new order.
+@dataclass(frozen=True)
+class _Passed:
+    """A pass over the training examples, as `EpochResult` says it."""
+
+    train_loss: float
+    train_accuracy: float
+    lr: float
+    gradient_norm: float
+    clipped: float
+    samples_per_second: float
+    seconds: float
+    gradient_flow: tuple[LayerFlow, ...]
+
+
+def _pass_over(phase: Phase, batches: Sequence[Tensor], epoch: int, steps_before: int, steps_of_phase: int) -> _Passed:
+    """Trains on every example once.
 
     Args:
-        data: The training images.
-        batch_size: Images a batch; the last one may be smaller, see `batches_per_epoch`.
-        seed: Of the orders.
+        phase: The phase.
+        batches: Rows of the batches.
+        epoch: Its number in the training, from 1.
+        steps_before: Optimizer steps of the training so far.
+        steps_of_phase: Optimizer steps of the phase so far.
+
+    Raises:
+        DivergedError: The loss is not finite.
     """
-    order = torch.Generator().manual_seed(seed)
-    num_batches = batches_per_epoch(len(data.train), batch_size)
-    while True:
-        rows = torch.randperm(len(data.train), generator=order).to(data.train.labels.device)
-        yield torch.split(rows, batch_size)[:num_batches]
+    step, lr = phase.step, 0.0
+    num_examples = sum(len(rows) for rows in batches)
+    started = time.perf_counter()
+    step.model.train()
+    results: list[StepResult] = []
+    for number, rows in enumerate(batches):
+        lr = phase.schedule.set_rates(steps_of_phase + number)
+        results.append(step(rows))
+    losses, hits, norms, clips = zip(*results, strict=True)
+    # The device is waited for here and not at every step.
+    finite = torch.stack(losses).isfinite().tolist()
+    flow = () if step.flow is None else step.flow.collect()
+    seconds = time.perf_counter() - started
+    if not all(finite):
+        raise DivergedError(epoch, steps_before + finite.index(False) + 1, flow)
+    return _Passed(
+        train_loss=float(torch.stack(losses).mean()),
+        train_accuracy=int(torch.cat(hits).sum()) / num_examples,
+        lr=lr,
+        gradient_norm=float(torch.stack(norms).mean()),
+        clipped=float(torch.stack(clips).float().mean()),
+        samples_per_second=num_examples / seconds,
+        seconds=seconds,
+        gradient_flow=flow,
+    )

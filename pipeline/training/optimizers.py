@@ -9,13 +9,12 @@ from pipeline import training_config as configs
 from pipeline.training.flat import FlatParameters
 
 
-def parameter_groups(parameters: FlatParameters, weight_decay: float) -> list[dict[str, Any]]:
-    """Returns an optimizer's parameter groups: what decays, and what does not (biases and normalization)."""
-    groups = [
-        {"params": [parameters.decayed], "weight_decay": weight_decay},
-        {"params": [parameters.undecayed], "weight_decay": 0.0},
+def parameter_groups(parameters: FlatParameters, *, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+    """Returns an optimizer's parameter groups, each with its learning rate and weight decay, largest rate first."""
+    return [
+        {"params": [part.values], "lr": lr * part.lr_factor, "weight_decay": weight_decay if part.decays else 0.0}
+        for part in parameters.parts
     ]
-    return [group for group in groups if group["params"] != [None]]
 
 
 def _betas(config: configs.AdamBlock) -> tuple[float, float]:
@@ -33,4 +32,5 @@ OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], Any], torch.optim.Optimize
 
 def build_optimizer(config: configs.OptimizerConfig, parameters: FlatParameters) -> torch.optim.Optimizer:
     """Builds the optimizer that a configuration describes."""
-    return OPTIMIZERS[config.kind](parameter_groups(parameters, config.weight_decay), config)
+    groups = parameter_groups(parameters, lr=config.lr, weight_decay=config.weight_decay)
+    return OPTIMIZERS[config.kind](groups, config)

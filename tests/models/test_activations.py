@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.config import MlpConfig
-from pipeline.models import build_model
+from pipeline.model_config import MlpConfig
+from pipeline.models import build_mlp
 from pipeline.models.activations import ACTIVATIONS, build_activation
 
 VALUES = [
@@ -59,7 +59,7 @@ def test_elu_alpha_is_minus_the_limit() -> None:
 @pytest.mark.parametrize("name", sorted(ACTIVATIONS))
 def test_each_row_trains_in_a_network(name: str) -> None:
     config = MlpConfig(hidden_layers=3, width=20, activation=name)
-    model = build_model(config, image_shape=(3, 5, 5), num_classes=7)
+    model = build_mlp(config, image_shape=(3, 5, 5), num_classes=7)
     logits = model(torch.randn(32, 3, 5, 5))
     nn.functional.cross_entropy(logits, torch.arange(32) % 7).backward()
     assert logits.shape == (32, 7)

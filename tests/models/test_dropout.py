@@ -7,8 +7,9 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from pipeline.config import DataConfig, Dropout, MlpConfig, TrialConfig
-from pipeline.models import build_model
+from pipeline.config import DataConfig, TrialConfig
+from pipeline.model_config import Dropout, MlpConfig
+from pipeline.models import build_mlp
 from pipeline.models.dropout import TestScaledDropout, has_dropout, only_dropout_trains
 
 RATES = [0.1, 0.25, 0.5, 0.8]
@@ -21,7 +22,7 @@ def _outputs(dropout: nn.Module, inputs: Tensor, weight: Tensor) -> Tensor:
 
 
 def _network(**settings: Any) -> nn.Module:
-    return build_model(MlpConfig(hidden_layers=2, width=6, **settings), image_shape=(1, 4, 3), num_classes=3)
+    return build_mlp(MlpConfig(hidden_layers=2, width=6, **settings), image_shape=(1, 4, 3), num_classes=3)
 
 
 def _dropouts(model: nn.Module) -> list[nn.Module]:

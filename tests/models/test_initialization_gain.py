@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.config import MlpConfig
 from pipeline.errors import SpaceError
-from pipeline.models import build_model
+from pipeline.model_config import MlpConfig
+from pipeline.models import build_mlp
 from pipeline.models.initialization import initialize
 from pipeline.overrides import Override
 from pipeline.space_file import SpaceFile, load_configuration, load_space
@@ -84,7 +84,7 @@ def test_the_configurations_gain_is_for_the_hidden_layers_only() -> None:
     def weights(gain: float | None) -> list[Tensor]:
         torch.manual_seed(0)
         config = MlpConfig(hidden_layers=2, width=20, initialization="lecun", initialization_gain=gain)
-        model = build_model(config, image_shape=(1, 5, 5), num_classes=3)
+        model = build_mlp(config, image_shape=(1, 5, 5), num_classes=3)
         return [module.weight.detach() for module in model.modules() if isinstance(module, nn.Linear)]
 
     for plain, scaled, factor in zip(weights(None), weights(3.0), (3.0, 3.0, 1.0), strict=True):

@@ -29,8 +29,17 @@ EVERYTHING: dict[str, Any] = {
     "schedule": {"kind": "cosine", "warmup_epochs": 1.0},
     "clip": {"kind": "norm", "threshold": 2.0},
     "max_norm": 3.0,
+    "augment": {"kind": "light"},
+    "label_smoothing": 0.1,
+    "ema_decay": 0.9,
     "early_stopping": {"patience": 5},
 }
+BACKBONE: dict[str, Any] = {
+    **EVERYTHING,
+    "model": {"kind": "backbone", "name": "resnet18", "head": {**EVERYTHING["model"], "hidden_layers": 1}},
+    "transfer": {"kind": "unfreeze"},
+}
+OF_BACKBONES = ("pretrained: false", "transfer: frozen")
 NOTHING: dict[str, Any] = {
     "data": {"name": "digits"},
     "model": {"activation": "relu", "batch_norm": "none", "initialization": "torch"},
@@ -40,6 +49,11 @@ NOTHING: dict[str, Any] = {
 }
 # What each row must set; nothing outside these paths, or the blocks that they are the kinds of, may change.
 OFF: dict[str, dict[str, Any]] = {
+    "pretrained: false": {"model.pretrained": False, "transfer.kind": "none"},
+    "transfer: frozen": {"transfer.kind": "frozen"},
+    "augment: none": {"augment.kind": "none"},
+    "label_smoothing: 0": {"label_smoothing": 0.0},
+    "ema_decay: none": {"ema_decay": None},
     "schedule: constant": {"schedule.kind": "constant"},
     "clip: none": {"clip.kind": "none"},
     "batch_norm: none": {"model.batch_norm": "none", "model.input_batch_norm": False},
@@ -71,10 +85,24 @@ def row(found: list[Row], case: str) -> Row:
     return next(each for each in found if each.case == case)
 
 
+def full_of(name: str) -> TrialConfig:
+    return make(BACKBONE if name in OF_BACKBONES else EVERYTHING)
+
+
 def test_a_configuration_that_uses_everything_has_every_row() -> None:
     cases = ablations(make(EVERYTHING))
-    assert list(cases) == [FULL, *TECHNIQUES]
+    assert list(cases) == [FULL, *(name for name in TECHNIQUES if name not in OF_BACKBONES)]
     assert cases[FULL] == make(EVERYTHING)
+    assert list(ablations(make(BACKBONE))) == [FULL, *TECHNIQUES]
+
+
+def test_what_is_switched_off_of_a_backbone_is_in_its_head() -> None:
+    full = make(BACKBONE)
+    differences = {name: changed(full, off) for name, off in ablations(full).items()}
+    assert differences["activation: sigmoid"] == {"model.head.activation": "sigmoid"}
+    assert differences["dropout: none"]["model.head.dropout.kind"] == "none"
+    linear = make(BACKBONE, **{"model.head.hidden_layers": 0})
+    assert not {"activation: sigmoid", "initialization: torch"} & ablations(linear).keys()
 
 
 def test_a_plain_configuration_has_its_activation_alone() -> None:
@@ -85,7 +113,7 @@ def test_a_plain_configuration_has_its_activation_alone() -> None:
 
 @pytest.mark.parametrize("name", TECHNIQUES)
 def test_a_row_changes_its_own_settings_alone(name: str) -> None:
-    full = make(EVERYTHING)
+    full = full_of(name)
     off = ablations(full)[name]
     difference = changed(full, off)
     assert OFF[name].items() <= difference.items()
@@ -95,7 +123,7 @@ def test_a_row_changes_its_own_settings_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", TECHNIQUES)
 def test_what_is_off_is_not_switched_off_again(name: str) -> None:
-    off = ablations(make(EVERYTHING))[name]
+    off = ablations(full_of(name))[name]
     assert name not in ablations(off)
 
 
@@ -227,7 +255,7 @@ def test_an_ablation_that_was_stopped_before_it_began_has_no_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     none: dict[Outcome, int] = {"complete": 0, "pruned": 0, "diverged": 0, "failed": 0, "interrupted": 0}
-    summary = StudySummary("a", "", "", none, 9, None, 0.1, True, None)
+    summary = StudySummary("a", "", "", none, 9, None, 0.1, True, None, 0, 0)
     monkeypatch.setattr(ablation_study, "run_study", lambda *arguments, **named: summary)
     found = ablation_study.run_ablation(
         TrialConfig.model_validate(NOTHING),

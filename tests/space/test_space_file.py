@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipeline.config import Dropout
 from pipeline.errors import SpaceError
+from pipeline.model_config import Dropout
 from pipeline.overrides import Override
 from pipeline.space_file import SpaceFile, read_space
 from pipeline.training_config import Sgd

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from pipeline import training_config as configs
-from pipeline.config import DataConfig, MlpConfig, TrialConfig
+from pipeline.config import DataConfig, TrialConfig
 from pipeline.data.image_data import ImageData, statistics, to_device
 from pipeline.data.images import Images
+from pipeline.model_config import MlpConfig
 from pipeline.training_config import AdamW
 
 NAMES = ("none", "left", "right", "both")

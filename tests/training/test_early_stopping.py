@@ -102,7 +102,9 @@ def test_the_best_weights_and_buffers_come_back(
 def test_without_a_best_epoch_the_module_stays_as_it_is() -> None:
     layer = nn.Linear(2, 2)
     before = _state(layer)
-    BestWeights(layer).restore()
+    best = BestWeights()
+    best.follow(layer)
+    best.restore()
     assert all(_equal(before, _state(layer)).values())
 
 

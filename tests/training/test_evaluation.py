@@ -9,10 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.config import Dropout, MlpConfig
-from pipeline.data.image_data import ImageData
-from pipeline.models import build_model
-from pipeline.training import evaluation
+from pipeline.data.image_data import VALUES_PER_CHUNK, ImageData
+from pipeline.model_config import Dropout, MlpConfig
+from pipeline.models import build_mlp
 from pipeline.training.evaluation import assess, calibration_error, evaluate, predict, predict_by_monte_carlo
 
 Build = Callable[..., nn.Module]
@@ -25,7 +24,7 @@ def build(small_data: ImageData) -> Build:
     def build(**settings: Any) -> nn.Module:
         dropout = Dropout(rate=0.4, last_layers=2, input_rate=0.1)
         config = MlpConfig(**{"hidden_layers": 2, "width": 16, "dropout": dropout, **settings})
-        model = build_model(config, image_shape=small_data.image_shape, num_classes=small_data.num_classes)
+        model = build_mlp(config, image_shape=small_data.image_shape, num_classes=small_data.num_classes)
         for module in model.modules():
             if isinstance(module, nn.BatchNorm1d):
                 module.running_mean.normal_()
@@ -117,7 +116,7 @@ def test_a_certain_prediction_has_entropy_0() -> None:
 def test_predictions_are_the_networks_without_dropout(
     images_per_chunk: int, small_data: ImageData, build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluation, "VALUES_PER_CHUNK", images_per_chunk * 25)
+    monkeypatch.setitem(VALUES_PER_CHUNK, "cpu", images_per_chunk * 25)
     model = build(batch_norm="before").train()
     found = predict(model, small_data.valid, nullcontext())
     assert not model.training
@@ -147,7 +146,7 @@ def test_monte_carlo_averages_probabilities(
 
 
 def test_monte_carlo_in_chunks(small_data: ImageData, build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluation, "VALUES_PER_CHUNK", 50 * 25)
+    monkeypatch.setitem(VALUES_PER_CHUNK, "cpu", 50 * 25)
     model = build()
     found = _monte_carlo(model, small_data, samples=4, seed=3)
     images, _ = small_data.valid.slice(0, 120)

@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from pipeline import training_config as configs
-from pipeline.config import Dropout, TrialConfig
+from pipeline.config import TrialConfig
 from pipeline.data.image_data import ImageData, LabeledImages
+from pipeline.model_config import Dropout
 from pipeline.training import start
+from pipeline.training.batches import epoch_batches
 from pipeline.training.excerpt import BLOWN_UP, first_steps, range_test
-from pipeline.training.loop import epoch_batches
 
 Configure = Callable[..., TrialConfig]
 
@@ -30,7 +31,7 @@ def _poisoned(data: ImageData, row: int) -> ImageData:
 def _losses(config: TrialConfig, data: ImageData, rates: list[float]) -> list[float]:
     """The losses of steps with these rates, over the batches of one epoch after the other."""
     training = start(config, data)
-    batches = (rows for epoch in epoch_batches(data, config.batch_size, config.seed) for rows in epoch)
+    batches = (rows for epoch in epoch_batches(data.train, config.batch_size, config.seed) for rows in epoch)
     losses = []
     for rate, rows in zip(rates, batches, strict=False):
         for group in training.step.optimizer.param_groups:
@@ -69,7 +70,7 @@ def test_its_schedule_moves(small_data: ImageData, configure: Configure) -> None
 
 def test_divergence_is_reported_with_its_step(small_data: ImageData, configure: Configure) -> None:
     config = configure(seed=5)
-    row = int(next(epoch_batches(small_data, 32, 5))[2][0])
+    row = int(next(epoch_batches(small_data.train, 32, 5))[2][0])
     excerpt = first_steps(config, _poisoned(small_data, row), num_steps=8, measure_every=1)
     assert excerpt.diverged == "the training loss at step 3 is not finite"
     assert len(excerpt.losses) == 2
@@ -122,7 +123,7 @@ def test_it_stops_where_the_loss_blows_up(small_data: ImageData, configure: Conf
 
 def test_it_stops_where_the_loss_is_not_finite(small_data: ImageData, configure: Configure) -> None:
     config = configure(seed=5)
-    row = int(next(epoch_batches(small_data, 32, 5))[3][0])
+    row = int(next(epoch_batches(small_data.train, 32, 5))[3][0])
     rates, smoothed = range_test(config, _poisoned(small_data, row), low=1e-6, high=1e-5, num_steps=8)
     assert len(rates) == len(smoothed) == 3
     assert all(math.isfinite(value) for value in smoothed)

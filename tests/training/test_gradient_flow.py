@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline import training_config as configs
-from pipeline.config import Dropout, TrialConfig
+from pipeline.config import TrialConfig
 from pipeline.data.image_data import ImageData
+from pipeline.model_config import Dropout
 from pipeline.records import LayerFlow
 from pipeline.training import start
+from pipeline.training.batches import epoch_batches
 from pipeline.training.gradient_flow import GradientFlow
-from pipeline.training.loop import DivergedError, epoch_batches
+from pipeline.training.loop import DivergedError
 
 Configure = Callable[..., TrialConfig]
 ROWS = torch.arange(32)
@@ -71,7 +73,7 @@ def _reference(model: nn.Module, images: Tensor, labels: Tensor) -> list[tuple[f
 def _first_step(config: TrialConfig, data: ImageData) -> tuple[LayerFlow, ...]:
     training = start(config, data, measure_every=1)
     training.schedule.set_rates(0)
-    training.step(next(epoch_batches(data, config.batch_size, config.seed))[0])
+    training.step(next(epoch_batches(data.train, config.batch_size, config.seed))[0])
     return training.step.flow.collect()
 
 

@@ -13,13 +13,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline import training_config as configs
-from pipeline.config import DataConfig, Dropout, TrialConfig
+from pipeline.config import DataConfig, TrialConfig
 from pipeline.data import load_data, load_test
-from pipeline.data.image_data import ImageData, LabeledImages
+from pipeline.data.image_data import VALUES_PER_CHUNK, ImageData, LabeledImages
 from pipeline.errors import DeviceError
-from pipeline.training import evaluation, start
+from pipeline.model_config import Dropout
+from pipeline.training import start
+from pipeline.training.batches import batches_per_epoch
 from pipeline.training.evaluation import evaluate
-from pipeline.training.loop import DivergedError, batches_per_epoch
+from pipeline.training.loop import DivergedError
 from pipeline.training_config import ClippingConfig, OptimizerConfig, ScheduleConfig
 
 Configure = Callable[..., TrialConfig]
@@ -173,7 +175,7 @@ def test_training_measures_agree_with_a_computation_by_hand(
 def test_evaluation_does_not_depend_on_its_chunks(
     images_per_chunk: int, small_data: ImageData, configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluation, "VALUES_PER_CHUNK", images_per_chunk * 25)
+    monkeypatch.setitem(VALUES_PER_CHUNK, "cpu", images_per_chunk * 25)
     model = start(configure(model={"dropout": Dropout(rate=0.5)}), small_data).model
     loss, accuracy = evaluate(model.train(), small_data.valid, nullcontext())
     images, labels = small_data.valid.slice(0, 120)

@@ -40,7 +40,7 @@ def test_table_and_schema_have_the_same_kinds() -> None:
 @pytest.mark.parametrize("activation", ["relu", "prelu"])
 def test_only_matrices_decay(activation: str) -> None:
     model = Mlp(9, 4, widths=[8, 7], activation=activation, batch_norm="after", input_batch_norm=True)
-    decaying, others = parameter_groups(FlatParameters(model), 0.3)
+    decaying, others = parameter_groups(FlatParameters(model), lr=0.1, weight_decay=0.3)
     assert (decaying["weight_decay"], others["weight_decay"]) == (0.3, 0.0)
     matrices = [layer.weight for layer in model.layers if isinstance(layer, nn.Linear)]
     ((matrix_values,), (other_values,)) = decaying["params"], others["params"]
@@ -51,7 +51,7 @@ def test_only_matrices_decay(activation: str) -> None:
 def test_frozen_parameters_and_empty_groups_are_left_out() -> None:
     layer = nn.Linear(3, 2)
     layer.weight.requires_grad_(False)
-    (group,) = parameter_groups(FlatParameters(layer), 0.3)
+    (group,) = parameter_groups(FlatParameters(layer), lr=0.1, weight_decay=0.3)
     assert [parameter.tolist() for parameter in group["params"]] == [layer.bias.tolist()]
     assert group["weight_decay"] == 0.0
 
@@ -125,3 +125,19 @@ def test_first_step(config: OptimizerConfig, moved: float) -> None:
 def test_decay_shrinks_the_weight_and_not_the_bias(config: OptimizerConfig, weight: float) -> None:
     """AdamW's is decoupled; Adam's goes through the gradient, whose size Adam divides out."""
     assert _step(config, gradient=0.0) == pytest.approx((weight, 1.0))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_part_learns_at_its_rate(kind: type[configs.OptimizerBlock]) -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    nn.init.zeros_(model[0].weight)
+    nn.init.zeros_(model[1].weight)
+    parameters = FlatParameters(model, {"0.weight": 0.25, "0.bias": 0.25})
+    optimizer = build_optimizer(kind(lr=0.2, weight_decay=0.5), parameters)
+    groups = [(group["lr"], group["weight_decay"]) for group in optimizer.param_groups]
+    assert groups == [(0.2, 0.5), (0.2, 0.0), (0.05, 0.5), (0.05, 0.0)]  # the head's first: its rate is reported
+    parameters.gradient.fill_(1.0)
+    optimizer.step()
+    moved, head_moved = model[0].weight.detach(), model[1].weight.detach()
+    assert bool((head_moved < 0.0).all())
+    torch.testing.assert_close(moved, 0.25 * head_moved)

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
 from pipeline import training_config as configs
 from pipeline.config import TrialConfig
 from pipeline.data.image_data import ImageData
-from pipeline.training import start
+from pipeline.training import Training, start
 from pipeline.training_config import ClippingConfig
 
 Configure = Callable[..., TrialConfig]
@@ -69,3 +71,74 @@ def test_max_norm_bounds_every_unit(small_data: ImageData, configure: Configure)
 
     assert min(longest()) > 0.8
     assert max(longest(max_norm=0.8)) == pytest.approx(0.8, rel=1e-4)
+
+
+def _gradient(training: Training, rows: Tensor) -> Tensor:
+    training.model.train()
+    training.step(rows)
+    return training.step.parameters.gradient.clone()
+
+
+def test_label_smoothing_is_pytorchs(small_data: ImageData, configure: Configure, standstill: dict[str, Any]) -> None:
+    training = start(configure(**standstill, label_smoothing=0.3), small_data)
+    rows = torch.arange(40)
+    loss = training.step(rows).loss
+    images, labels = small_data.train.batch(rows)
+    with torch.no_grad():
+        logits = training.model.train()(images)
+    expected = functional.cross_entropy(logits, labels, label_smoothing=0.3)
+    torch.testing.assert_close(loss, expected)
+    log_probabilities = logits.log_softmax(1)  # by hand: 0.3 of each label is spread over the four classes
+    by_hand = -(0.7 * log_probabilities.gather(1, labels[:, None]).squeeze(1) + 0.3 * log_probabilities.mean(1)).mean()
+    torch.testing.assert_close(loss, by_hand)
+    _, accuracy = training.evaluate(small_data.valid)
+    plain = start(configure(**standstill), small_data)
+    assert training.evaluate(small_data.valid) == plain.evaluate(small_data.valid)  # measures know no smoothing
+    assert 0.0 <= accuracy <= 1.0
+
+
+@pytest.mark.parametrize(("batch", "sizes"), [(32, [8] * 4), (30, [8, 8, 8, 6]), (25, [8, 8, 9]), (9, [9]), (8, [8])])
+def test_accumulated_gradients_are_those_of_the_whole_batch(
+    batch: int, sizes: list[int], small_data: ImageData, configure: Configure, standstill: dict[str, Any]
+) -> None:
+    whole, parts = (start(configure(**standstill, accumulation=count), small_data) for count in (1, 4))
+    assert (whole.step.part_size, parts.step.part_size) == (None, 8)
+    passed: list[int] = []
+    parts.model.register_forward_hook(lambda module, inputs, output: passed.append(len(output)))
+    rows = torch.randperm(len(small_data.train))[:batch]
+    torch.testing.assert_close(_gradient(parts, rows), _gradient(whole, rows))
+    assert passed == sizes
+    for ours, theirs in zip(parts.step(rows), whole.step(rows), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_a_batch_size_that_cannot_be_divided_is_rounded_up(small_data: ImageData, configure: Configure) -> None:
+    training = start(configure(batch_size=33, accumulation=4), small_data)
+    assert training.step.part_size == 9
+
+
+def test_the_step_augments_and_counts_hits_by_the_labels(
+    small_data: ImageData, configure: Configure, standstill: dict[str, Any]
+) -> None:
+    """With mixup the targets are probabilities; what is classified correctly is said of the images' own labels."""
+    augment = {"kind": "custom", "flip": True, "crop_padding": 0.2, "mixup": 1.0}
+    training = start(TrialConfig.model_validate({**configure(**standstill).plain(), "augment": augment}), small_data)
+    seen: list[Tensor] = []
+    training.model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].clone()))
+    rows, before = torch.arange(64), small_data.train.images.clone()
+    torch.manual_seed(5)
+    result = training.step(rows)
+    torch.manual_seed(5)
+    augmentation = training.step.augmentation
+    assert augmentation is not None
+    images, labels = small_data.train.batch(rows, augmentation.change_images)
+    inputs, targets = augmentation.change_batch(images, labels)
+    with torch.no_grad():
+        logits = training.model.train()(inputs)
+    torch.testing.assert_close(seen[0], inputs)
+    assert not torch.equal(images, small_data.train.batch(rows)[0])
+    torch.testing.assert_close(result.loss, functional.cross_entropy(logits, targets))
+    assert torch.equal(result.hits, logits.argmax(1) == labels)
+    assert torch.equal(small_data.train.images, before)
+    training.evaluate(small_data.valid)
+    torch.testing.assert_close(torch.cat(seen[2:]), small_data.valid.slice(0, 120)[0])  # validation is not augmented

@@ -1,0 +1,110 @@
+"""Transfer learning: which phases a configuration's training goes through.
+
+A plan is a generator of phases. It is sent, after each, whether the phase has improved the best validation measure so
+far; most plans do not care, and the ladder climbs by it.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.model_config import BackboneConfig
+from pipeline.models.stages import num_stages
+from pipeline.training.phases import Phase, PhaseBuilder
+from pipeline.transfer_config import Auto, Frozen, NoTransfer, Unfreeze
+
+if TYPE_CHECKING:
+    from pipeline.models.backbone import Backbone
+
+Plan = Generator[Phase, bool, None]
+
+# The lecture's advice: unfreeze one or two of the top layers.
+MOST_UNFROZEN = 2
+
+
+def plan(builder: PhaseBuilder) -> Plan:
+    """Returns the phases of a training.
+
+    Raises:
+        ModelError: A network cannot be built, or has too few stages.
+    """
+    config = builder.config
+    if isinstance(config.transfer, NoTransfer):
+        yield builder.everything(builder.network(config.model))
+        return
+    assert isinstance(config.model, BackboneConfig)
+    match config.transfer:
+        case Frozen():
+            yield builder.top(builder.backbone(config.model, is_shared=True), 0, name="frozen", epochs=config.epochs)
+        case Unfreeze() as transfer:
+            network = builder.backbone(config.model)
+            if transfer.frozen_epochs > 0:
+                yield builder.top(network, 0, name="frozen", epochs=transfer.frozen_epochs)
+            stages = None if transfer.unfreeze_top_stages == "all" else transfer.unfreeze_top_stages
+            yield builder.top(
+                network,
+                stages,
+                name=f"unfreeze {transfer.unfreeze_top_stages}",
+                epochs=config.epochs - transfer.frozen_epochs,
+                lr_factor=transfer.lr_factor,
+                layer_decay=transfer.layer_decay,
+            )
+        case Auto() as transfer:
+            yield from _ladder(builder, config.model, transfer)
+
+
+@dataclass(frozen=True)
+class _Change:
+    """A network that the ladder begins anew with: its description, and what was done to it, in words."""
+
+    model: BackboneConfig
+    words: str
+
+
+def _ladder(builder: PhaseBuilder, model: BackboneConfig, transfer: Auto) -> Plan:
+    """Climbs the lecture's ladder, rung by rung; see `pipeline.transfer_config.Auto`."""
+    is_little = len(builder.data.train) < transfer.little_data * builder.data.num_classes
+    change: _Change | None = _Change(model, "")
+    epochs_left = builder.config.epochs
+
+    def rung(network: "Backbone", top_stages: int, words: str) -> Phase:
+        nonlocal epochs_left
+        epochs = min(transfer.rung_epochs, epochs_left)
+        epochs_left -= epochs
+        name = f"{words}unfreeze {top_stages}" if top_stages else f"{words}frozen"
+        return builder.top(
+            network,
+            top_stages,
+            name=name,
+            epochs=epochs,
+            lr_factor=transfer.lr_factor,
+            layer_decay=transfer.layer_decay,
+        )
+
+    while change is not None and epochs_left > 0:
+        network = builder.backbone(change.model)
+        has_helped = yield rung(network, 0, change.words)
+        unfreezing_has_helped = False
+        for top_stages in range(1, min(MOST_UNFROZEN, num_stages(network.body)) + 1):
+            if epochs_left == 0:
+                return
+            unfreezing_has_helped = yield rung(network, top_stages, change.words)
+            has_helped |= unfreezing_has_helped
+            if not unfreezing_has_helped:
+                break
+        if top_stages > 1 or unfreezing_has_helped or not has_helped:
+            return
+        change = _next_change(change.model, num_stages(network.body), is_little)
+
+
+def _next_change(model: BackboneConfig, stages: int, is_little: bool) -> _Change | None:
+    """Returns the network to try where unfreezing does not help; None if there is nothing left to drop."""
+    if is_little:
+        if stages == 1:
+            return None
+        dropped = model.drop_top_stages + 1
+        return _Change(model.model_copy(update={"drop_top_stages": dropped}), f"drop {dropped}, ")
+    layers = model.head.hidden_layers + 1
+    widths = {} if isinstance(model.head.width, int) else {"width": (*model.head.width, model.head.width[-1])}
+    head = model.head.model_copy(update={"hidden_layers": layers, **widths})
+    return _Change(model.model_copy(update={"head": head}), f"head of {layers}, ")
