@@ -1,0 +1,44 @@
+"""Writes some of Fashion-MNIST as a folder of images, to try `image_folder_transfer` without any of your own.
+
+python -m benchmarks.image_folder images --per-class 60
+"""
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+from PIL import Image
+
+from pipeline.config import DataConfig
+from pipeline.data import READERS
+from pipeline.data.folders import data_folders
+from pipeline.data.images import Part
+
+PARTS: tuple[Part, ...] = ("train", "test")
+
+
+def write(folder: Path, part: Part, per_class: int) -> None:
+    """Writes the first images of each class as FOLDER/PART/CLASS/ROW.png."""
+    images = READERS["fashion_mnist"](part, DataConfig(name="fashion_mnist"), data_folders(None))
+    assert images is not None
+    written: Counter[int] = Counter()
+    for row, (pixels, label) in enumerate(zip(images.pixels, images.labels.tolist(), strict=True)):
+        if written[label] < per_class:
+            written[label] += 1
+            file = folder / part / images.class_names[label].replace("/", "-") / f"{row:05d}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels[0]).save(file)
+
+
+def main() -> None:
+    """Writes both parts."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--per-class", type=int, default=60)
+    options = parser.parse_args()
+    for part in PARTS:
+        write(options.folder, part, options.per_class)
+
+
+if __name__ == "__main__":
+    main()
