@@ -1,12 +1,12 @@
 # make tune: set up, run the main job on data that ship with a dependency, end with the leaderboard.
-# make test: set up, run every test.
+# make test: set up, run every test but those of timm's rarer families, which make test-slow runs.
 
 VENV := .venv
 BIN := $(VENV)/bin
 # As new as the environment that it stands for.
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install tune test lint format docs clean
+.PHONY: install tune test test-slow lint format docs clean
 
 install: $(INSTALLED)
 
@@ -20,6 +20,9 @@ tune: install
 
 test: install
 	$(BIN)/pytest
+
+test-slow: install
+	$(BIN)/pytest -m slow
 
 lint: install
 	$(BIN)/ruff check .

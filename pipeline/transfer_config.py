@@ -117,7 +117,7 @@ class CustomAugmentation(AugmentationBlock):
 
 class FeatureCacheConfig(Block):
     """What frozen layers give for an image is computed once, kept in the workspace, and used in every epoch of every
-    trial. It changes no result in float32.
+    trial. In float32 that changes results by no more than the rounding of another batch size.
     """
 
     enabled: bool = True
@@ -128,7 +128,7 @@ class FeatureCacheConfig(Block):
     """How features are kept; float16 takes half the space and rounds them."""
     views: PositiveInt | None = None
     """With augmentation: so many augmented views of every image are cached, and each batch is taken from one of them
-    at random. Training then sees these and no others, less than fresh augmentation gives; null: no cache."""
+    at random. Training then sees these and no others, less than fresh augmentation gives; null: no cache then."""
 
 
 TransferConfig = Annotated[NoTransfer | Frozen | Unfreeze | Auto, Field(discriminator="kind"), ImpliedKind("unfreeze")]

@@ -5,8 +5,9 @@ import io
 from rich.console import Console
 
 from pipeline.config import DataConfig, TrialConfig
+from pipeline.model_config import BackboneConfig
 from pipeline.progress import StudyProgress
-from pipeline.records import DataSummary, EpochEnded, EpochResult, Event, TrialEnded, TrialResult, TrialStarted
+from pipeline.records import DataSummary, EpochEnded, EpochResult, Event, Notice, TrialEnded, TrialResult, TrialStarted
 
 CONFIG = TrialConfig(data=DataConfig(name="digits"), epochs=4).plain()
 DATA = DataSummary("digits", 1000, 200, 10, (1, 8, 8), "cpu")
@@ -79,3 +80,27 @@ def test_a_terminal_shows_what_runs() -> None:
     assert "t001 relu 3x100 adamw" in line
     assert "valid_accuracy 0.6500" in line
     assert "left" in text
+
+
+NOTICE = "computing features once for all trials: 1,200 images x 1280 in float32, 5.9 MiB in runs/cache/features"
+
+
+def test_a_backbone_is_named_and_what_a_worker_has_to_say_is_a_line() -> None:
+    config = TrialConfig(data=DataConfig(name="digits"), model=BackboneConfig(name="tf_efficientnet_lite0")).plain()
+    events = [
+        TrialStarted(0, {}, config, 0.0),
+        Notice(NOTICE),
+        TrialEnded(0, TrialResult("complete", 0.7, seconds=2.0, backbone_images=1200, cached_images=4800)),
+    ]
+    lines = watch(*events, terminal=False).splitlines()[2:]
+    assert lines == [NOTICE, "[1/5] t000 efficientnet_lite0 frozen adamw: complete 0.7000 (best so far) (2.0 s)"]
+    assert watch(*events, terminal=True).replace("\n", " ").replace("  ", " ").count("computing features once") == 1
+
+
+def test_a_notice_may_come_before_the_study_begins() -> None:
+    console = Console(file=io.StringIO(), force_terminal=False, width=40)
+    progress = StudyProgress("valid_accuracy", console)
+    progress.event(Notice(NOTICE))
+    progress.close()
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().splitlines()[1:] == [NOTICE]  # whole, however narrow the terminal

@@ -13,11 +13,17 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from pipeline.errors import ModelError
 from pipeline.model_config import BackboneConfig, HeadConfig
 from pipeline.models.cut import split
 from pipeline.models.layers import build_layers
-from pipeline.models.stages import drop_top_stages, num_features, num_stages, set_trainable, stage_of_parameters
+from pipeline.models.stages import (
+    drop_top_stages,
+    num_features,
+    num_stages,
+    prove_stages,
+    set_trainable,
+    stage_of_parameters,
+)
 from pipeline.models.state import frozen_fingerprint, keep_frozen_in_evaluation
 from pipeline.models.weights import InputSpec, create_body, input_spec
 
@@ -183,12 +189,8 @@ def check_backbones(configs: Sequence[BackboneConfig], unfrozen: int) -> None:
     """
     for config in configs:
         network = build_backbone(config, channels=3, num_classes=2, device=torch.device("cpu"))
-        if unfrozen > (stages := num_stages(network.body)):
-            dropped = f" without the {config.drop_top_stages} that are dropped" if config.drop_top_stages else ""
-            raise ModelError(
-                f"transfer.unfreeze_top_stages: {config.name} has {stages} stages{dropped}; got {unfrozen}. "
-                "Lower it, or set all"
-            )
+        if unfrozen > 0:
+            prove_stages(config, num_stages(network.body), unfrozen)
 
 
 @functools.lru_cache(maxsize=2)

@@ -5,11 +5,12 @@ pooled features (batch, features). It has one stage for each entry of its ``feat
 """
 
 import itertools
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
 from pipeline.errors import ModelError
+from pipeline.model_config import BackboneConfig
 
 # What timm raises where a family has not got what it is asked for.
 _REFUSALS = (AssertionError, NotImplementedError, TypeError)
@@ -52,6 +53,20 @@ def stage_of_parameters(body: nn.Module) -> dict[str, int]:
         name: next((stage for stage, end in enumerate(ends) if groups[name] <= end), last)
         for name, _ in body.named_parameters()
     }
+
+
+def prove_stages(config: BackboneConfig, stages: int, unfrozen: int | Literal["all"]) -> None:
+    """Proves that a backbone has as many stages as are to be unfrozen.
+
+    Raises:
+        ModelError: It has fewer.
+    """
+    if unfrozen != "all" and unfrozen > stages:
+        dropped = f" without the {config.drop_top_stages} that are dropped" if config.drop_top_stages else ""
+        raise ModelError(
+            f"transfer.unfreeze_top_stages: {config.name} has {stages} stages{dropped}; got {unfrozen}. "
+            "Lower it, or set all"
+        )
 
 
 def drop_top_stages(body: nn.Module, count: int) -> None:

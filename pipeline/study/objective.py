@@ -135,5 +135,12 @@ def _taken_over(twin: optuna.trial.FrozenTrial) -> TrialResult:
     """Returns the result of an earlier trial with the same configuration, as this trial's."""
     result = result_of(twin)
     assert result is not None
-    fields = {**result.to_json(), "seconds": 0.0, "same_as": twin.number, "reason": f"same as trial {twin.number}"}
+    images = {} if result.phases is None else {"backbone_images": 0, "cached_images": 0}
+    fields = {
+        **result.to_json(),
+        **images,
+        "seconds": 0.0,
+        "same_as": twin.number,
+        "reason": f"same as trial {twin.number}",
+    }
     return TrialResult.from_json(fields)

@@ -40,7 +40,7 @@ def first_steps(config: TrialConfig, data: ImageData, *, num_steps: int, measure
         measure_every: Steps from one measurement to the next.
     """
     training = start(config, data, measure_every=measure_every)
-    training.model.train()
+    training.step.model.train()
     losses: list[float] = []
     batches = itertools.chain.from_iterable(epoch_batches(data.train, config.batch_size, config.seed))
     for number, rows in enumerate(itertools.islice(batches, num_steps)):
@@ -72,15 +72,16 @@ def range_test(
         The rates, and the exponentially smoothed training losses (corrected for their start), in nats.
     """
     training = start(config, data)
-    training.model.train()
+    training.step.model.train()
+    rates_of_groups = training.schedule.rates
     rates: list[float] = []
     smoothed: list[float] = []
     average = 0.0
     batches = itertools.chain.from_iterable(epoch_batches(data.train, config.batch_size, config.seed))
     for number, rows in enumerate(itertools.islice(batches, num_steps)):
         rate = low * (high / low) ** (number / max(num_steps - 1, 1))
-        for group in training.step.optimizer.param_groups:
-            group["lr"] = rate
+        for group, own in zip(training.step.optimizer.param_groups, rates_of_groups, strict=True):
+            group["lr"] = rate * own / config.optimizer.lr  # a backbone's layers may learn at a share of the rate
         loss = float(training.step(rows).loss)
         average = SMOOTHING * average + (1.0 - SMOOTHING) * loss
         value = average / (1.0 - SMOOTHING ** (number + 1))

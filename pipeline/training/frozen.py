@@ -1,7 +1,8 @@
 """What the frozen layers of a network give for a data set, from the cache."""
 
+import hashlib
 import importlib.metadata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -67,53 +68,65 @@ def cached_features(
         "scale": train.scale.flatten().tolist(),
         "versions": {name: importlib.metadata.version(name) for name in VERSIONED},
     }
-
-    def load(key: dict[str, Any], change: Callable[[Tensor], Tensor] | None, seed: int) -> Entry | None:
-        return cache.load(
-            key,
-            shape=(len(data.train) + len(data.valid), *feature_shape),
-            dtype=DTYPES[settings.dtype],
-            limit_bytes=int(settings.limit_gib * 2**30),
-            compute=lambda: _compute(below, data, change, seed, precision),
-        )
-
-    entries = [load(key, None, 0)]
+    assert train.rows is not None
+    assert data.valid.rows is not None
+    everything = _Source([(train, train.rows), (data.valid, data.valid.rows)])
+    sources = [(key, everything)]
     if augmentation is not None:
         assert settings.views is not None
-        change, views = augmentation.change_images, range(settings.views)
-        entries += [load({**key, "augmentation": augmented, "view": view}, change, view) for view in views]
-    found = [entry for entry in entries if entry is not None]
-    if len(found) < len(entries):
-        return None
-    plain, *views_of_train = (_near(entry.features, device) for entry in found)
-
-    def part(images: LabeledImages, views: tuple[Tensor, ...]) -> LabeledFeatures:
-        assert images.rows is not None
-        return LabeledFeatures(views, images.rows.to(plain.device), images.labels)
-
+        places = torch.arange(len(train), device=device)
+        split = hashlib.sha256(train.rows.cpu().numpy().data).hexdigest()
+        for view in range(settings.views):
+            source = _Source([(train, places)], augmentation.change_images, seed=view)
+            sources.append(({**key, "augmentation": augmented, "split": split, "view": view}, source))
+    entries: list[Entry] = []
+    for entry_key, source in sources:
+        entry = cache.load(
+            entry_key,
+            shape=(len(source), *feature_shape),
+            dtype=DTYPES[settings.dtype],
+            limit_bytes=int(settings.limit_gib * 2**30),
+            compute=lambda source=source: source.features(below, precision),  # type: ignore[misc]
+        )
+        if entry is None:
+            return None
+        entries.append(entry)
+    plain, *views = (_near(entry.features, device) for entry in entries)
+    train_rows = places if views else train.rows
     return CachedFeatures(
-        part(data.train, tuple(views_of_train) or (plain,)),
-        part(data.valid, (plain,)),
-        computed=sum(entry.built_rows for entry in found),
+        LabeledFeatures(tuple(views) or (plain,), train_rows.to(plain.device), train.labels),
+        LabeledFeatures((plain,), data.valid.rows.to(plain.device), data.valid.labels),
+        computed=sum(entry.built_rows for entry in entries),
     )
 
 
-def _compute(
-    below: nn.Module,
-    data: ImageData,
-    change: Callable[[Tensor], Tensor] | None,
-    seed: int,
-    precision: AbstractContextManager[object],
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yields rows (n,) and their features (n, ...), chunk by chunk; the same seed gives the same augmented view."""
-    with torch.random.fork_rng(), torch.inference_mode():
-        torch.manual_seed(seed)
-        for part in (data.train, data.valid):
-            assert part.rows is not None
-            for rows in torch.split(torch.arange(len(part), device=part.labels.device), part.chunk_size):
-                images, _ = part.batch(rows, change)
-                with precision:
-                    yield part.rows[rows], below(images)
+@dataclass(frozen=True)
+class _Source:
+    """What an entry of the cache is computed from.
+
+    Attributes:
+        parts: Images, and where in the entry each one's features go, (images,).
+        change: Augments the images; None leaves them as they are.
+        seed: Of that: the same one gives the same view.
+    """
+
+    parts: Sequence[tuple[LabeledImages, Tensor]]
+    change: Callable[[Tensor], Tensor] | None = None
+    seed: int = 0
+
+    def __len__(self) -> int:
+        return sum(len(images) for images, _ in self.parts)
+
+    def features(self, below: nn.Module, precision: AbstractContextManager[object]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields places (n,) and features (n, ...), chunk by chunk."""
+        with torch.random.fork_rng(), torch.inference_mode():
+            torch.manual_seed(self.seed)
+            for images, places in self.parts:
+                for rows in torch.split(torch.arange(len(images), device=places.device), images.chunk_size):
+                    inputs, _ = images.batch(rows, self.change)
+                    with precision:
+                        features = below(inputs)
+                    yield places[rows], features
 
 
 def _near(features: Tensor, device: torch.device) -> Tensor:

@@ -50,8 +50,8 @@ def train(
 ) -> Iterator[EpochResult]:
     """Trains a model; yields after each epoch; at the end the best epoch's weights and buffers are back in place.
 
-    The best epoch is the best of all phases. A phase begins with the best weights so far, and with all its patience;
-    without improvement it ends early, and the next one begins.
+    The best epoch is the best of all phases. A phase begins with its network's best weights, if the best so far are of
+    that network, and with all its patience; without improvement it ends early, and the next one begins.
 
     The same seed gives the same numbers, bit for bit, on the same machine with one thread.
 

@@ -161,7 +161,8 @@ class PhaseBuilder:
 
         train_top_stages(network, top_stages)
         factors = rate_factors(network, lr_factor=lr_factor, layer_decay=layer_decay) if top_stages != 0 else {}
-        trained = None if top_stages is None else self._cached(network, top_stages)
+        is_anything_frozen = not all(parameter.requires_grad for parameter in network.parameters())
+        trained = self._cached(network, top_stages) if top_stages is not None and is_anything_frozen else None
         return self._phase(name, network, trained or self._uncached(network), epochs=epochs, factors=factors)
 
     def _uncached(self, network: nn.Module) -> _Trained:

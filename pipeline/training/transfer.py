@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.model_config import BackboneConfig
-from pipeline.models.stages import num_stages
+from pipeline.models.stages import num_stages, prove_stages
 from pipeline.training.phases import Phase, PhaseBuilder
 from pipeline.transfer_config import Auto, Frozen, NoTransfer, Unfreeze
 
@@ -38,6 +38,7 @@ def plan(builder: PhaseBuilder) -> Plan:
             yield builder.top(builder.backbone(config.model, is_shared=True), 0, name="frozen", epochs=config.epochs)
         case Unfreeze() as transfer:
             network = builder.backbone(config.model)
+            prove_stages(config.model, num_stages(network.body), transfer.unfreeze_top_stages)
             if transfer.frozen_epochs > 0:
                 yield builder.top(network, 0, name="frozen", epochs=transfer.frozen_epochs)
             stages = None if transfer.unfreeze_top_stages == "all" else transfer.unfreeze_top_stages
@@ -83,16 +84,15 @@ def _ladder(builder: PhaseBuilder, model: BackboneConfig, transfer: Auto) -> Pla
 
     while change is not None and epochs_left > 0:
         network = builder.backbone(change.model)
-        has_helped = yield rung(network, 0, change.words)
+        freezing_has_helped = yield rung(network, 0, change.words)
         unfreezing_has_helped = False
         for top_stages in range(1, min(MOST_UNFROZEN, num_stages(network.body)) + 1):
             if epochs_left == 0:
                 return
             unfreezing_has_helped = yield rung(network, top_stages, change.words)
-            has_helped |= unfreezing_has_helped
             if not unfreezing_has_helped:
                 break
-        if top_stages > 1 or unfreezing_has_helped or not has_helped:
+        if top_stages > 1 or unfreezing_has_helped or not freezing_has_helped:
             return
         change = _next_change(change.model, num_stages(network.body), is_little)
 

@@ -119,7 +119,18 @@ UNCUT = ["efficientvim", "tnt"]
 UNDROPPED = ["deit", "efficientformer"]
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+# What `make test` takes of them: networks of every kind. `make test-slow` takes the others.
+USUAL = (
+    *("beit", "byobnet", "convnext", "cspnet", "deit", "densenet", "dpn", "efficientnet", "eva", "fasternet"),
+    *("ghostnet", "levit", "maxxvit", "metaformer", "mobilenetv3", "nfnet", "regnet", "resnet", "swin_transformer"),
+    *("tresnet", "vision_transformer", "xcit"),
+)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=() if name in USUAL else pytest.mark.slow) for name in FAMILIES],
+)
 def family(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

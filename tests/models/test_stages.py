@@ -316,6 +316,24 @@ def test_a_toy_is_cut() -> None:
     assert "Linear" in repr(suffix)
 
 
+class _Transposes(_Toy):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.upper(self.lower(x).transpose(1, 2)).sum(1)
+
+
+def test_features_lie_in_memory_as_in_the_body() -> None:
+    """Another layout may take another kernel, which sums in another order."""
+    body, images = _Transposes(), torch.randn(3, 4, 4)
+    prefix, suffix = cut.split(body, 1, images)
+    seen = []
+    for upper in (body.upper, suffix.body.upper):
+        upper.register_forward_hook(lambda _, inputs, __: seen.append((inputs[0].shape, inputs[0].stride())))
+    features = prefix(images)
+    assert features.is_contiguous()
+    assert torch.equal(suffix(features), body(images))
+    assert seen[0] == seen[1] == ((3, 4, 4), (16, 1, 4))
+
+
 def test_a_module_called_twice_gets_the_features_once() -> None:
     body, images = _CallsTwice(), torch.randn(3, 4)
     prefix, suffix = cut.split(body, 1, images)

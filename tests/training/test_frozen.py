@@ -202,7 +202,8 @@ def test_where_it_is_not_used_it_says_so_and_the_numbers_are_the_same(
 
 def test_views_are_all_that_training_sees(configure: Configure, read: Reader, cache: FeatureCache) -> None:
     config = configure(FROZEN, augment={"crop_padding": 0.3, "flip": True}, feature_cache={"views": 3})
-    assert _images(config, read(), cache) == [(4 * NUM_IMAGES, NUM_IMAGES), (0, NUM_IMAGES)]
+    num_train = len(read().train)
+    assert _images(config, read(), cache) == [(NUM_IMAGES + 3 * num_train, NUM_IMAGES), (0, NUM_IMAGES)]
     assert len(stored_entries(cache.folder)) == 4
     training = start(config, read(), cache=cache)
     train, valid, rows = training.step.examples, training.phase.valid, torch.arange(20)
@@ -212,6 +213,16 @@ def test_views_are_all_that_training_sees(configure: Configure, read: Reader, ca
     seen = [[torch.equal(batch, view) for view in views] for batch in batches]
     assert {row.index(True) for row in seen} == {0, 1, 2}
     assert all(sum(row) == 1 for row in seen)
-    (plain,) = valid.views
-    assert not any(torch.equal(plain, view) for view in train.views)
-    assert _images(config.replaced({"feature_cache.views": 4}), read(), cache)[0] == (NUM_IMAGES, NUM_IMAGES)
+    (plain,), places = valid.views, read().train.rows
+    assert places is not None
+    assert not any(torch.equal(plain[places], view) for view in train.views)
+    assert _images(config.replaced({"feature_cache.views": 4}), read(), cache)[0] == (num_train, NUM_IMAGES)
+    # Another split of the same images has views of its own: what they look like must not hang on who came first.
+    other = config.replaced({"data.split_seed": 1})
+    assert _images(other, read(split_seed=1), cache)[0] == (3 * num_train, NUM_IMAGES)
+
+
+def test_where_nothing_is_frozen_nothing_is_cached(configure: Configure, read: Reader, cache: FeatureCache) -> None:
+    unfreeze = {"kind": "unfreeze", "frozen_epochs": 0, "unfreeze_top_stages": NUM_STAGES}
+    assert _images(configure(unfreeze, epochs=1), read(), cache) == [(NUM_IMAGES, 0)]
+    assert not cache.folder.exists()

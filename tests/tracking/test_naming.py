@@ -1,0 +1,68 @@
+"""What the trials of a backbone are called in MLflow, and what their runs say."""
+
+from typing import Any
+
+import pytest
+
+from pipeline.config import TrialConfig
+from pipeline.records import NOT_CURVES, EpochResult, TrialResult
+from pipeline.tracking.naming import MAX_VALUE_LENGTH, curves_of, metrics_of, params_of, run_name, tags_of
+
+
+def make(model: dict[str, Any] | None = None, **settings: Any) -> dict[str, Any]:
+    backbone = {"kind": "backbone", "name": "resnet18", **(model or {})}
+    return TrialConfig.model_validate({"data": {"name": "digits"}, "model": backbone, **settings}).plain()
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        (make(), "t007 resnet18 frozen adamw"),
+        (make({"name": "tf_efficientnet_lite0"}), "t007 efficientnet_lite0 frozen adamw"),
+        (make({"name": "resnet18.a1_in1k"}, transfer={"unfreeze_top_stages": 2}), "t007 resnet18.a1_in1k top 2 adamw"),
+        (make(transfer={"unfreeze_top_stages": "all"}), "t007 resnet18 top all adamw"),
+        (make(transfer={"kind": "auto"}, optimizer={"kind": "sgd"}), "t007 resnet18 auto sgd"),
+        (make({"pretrained": False}), "t007 resnet18 all adamw"),
+    ],
+)
+def test_a_backbone_is_named_by_its_architecture_and_what_learns(config: dict[str, Any], name: str) -> None:
+    assert run_name(7, config, {}) == name
+    assert run_name(7, config, {"case": "augment: none"}) == "t007 augment: none seed 0"
+
+
+def test_parameters_of_a_backbone_stand_under_their_paths() -> None:
+    config = make({"head": {"width": [30, 20]}}, transfer={"lr_factor": 0.1}, feature_cache={"dtype": "float16"})
+    params = params_of(config, frozenset({"transfer.lr_factor"}))
+    expected = {
+        "model.kind": "backbone",
+        "model.pretrained": "true",
+        "model.head.width": "[30, 20]",
+        "model.head.hidden_layers": "2",
+        "transfer.kind": "unfreeze",
+        "transfer.lr_factor.log10": "-1.000",
+        "feature_cache.dtype": "float16",
+        "augment.kind": "none",
+    }
+    assert expected.items() <= params.items()
+    assert "feature_cache.views" not in params  # unset
+
+
+PHASES = "frozen 0.8470 in 5 epochs; unfreeze 1 0.8660 in 7 epochs"
+
+
+def test_a_trial_says_what_its_phases_brought() -> None:
+    assert tags_of(TrialResult("complete", 0.866, phases=PHASES))["phases"] == PHASES
+    assert len(tags_of(TrialResult("complete", 0.866, phases=PHASES * 200))["phases"]) == MAX_VALUE_LENGTH
+    assert "phases" not in tags_of(TrialResult("complete", 0.8))
+
+
+def test_a_trial_says_how_many_images_passed_and_were_spared() -> None:
+    figures = metrics_of(TrialResult("complete", 0.866, backbone_images=1000, cached_images=0))
+    assert (figures["backbone_images"], figures["cached_images"]) == (1000.0, 0.0)
+    assert not {"backbone_images", "cached_images"} & metrics_of(TrialResult("complete", 0.8)).keys()
+
+
+def test_words_and_counts_are_no_curves() -> None:
+    epoch = EpochResult(1, 0.5, 0.8, 0.4, 0.7, 0.01, 1.5, 0.25, 1000.0, 0.1, True, (), "frozen", 10, 20)
+    assert not set(NOT_CURVES) & curves_of(epoch).keys()
+    assert curves_of(epoch)["valid_accuracy"] == 0.7
