@@ -33,4 +33,5 @@ def phases_text(epochs: Sequence[EpochResult], metric: Monitor) -> str:
 
 def images_text(backbone_images: int, cached_images: int) -> str:
     """Says how many images passed through the backbone, and how many did not have to."""
-    return f"{backbone_images:,} images passed through the backbone in training; the cache spared its frozen layers {cached_images:,}"
+    passed = f"{backbone_images:,} images passed through the backbone in training"
+    return f"{passed}; the cache spared its frozen layers {cached_images:,}"

@@ -62,7 +62,8 @@ def _judge_flow(layers: Sequence[LayerFlow]) -> Verdict:
     amount = f"{ratio:.2g}" if 0.01 <= ratio < 100.0 else f"{ratio:.1e}"
     where = f"the gradient at layer 1 is {amount} of that at layer {len(hidden)}"
     if len(hidden) == 1:
-        where = "the only hidden layer gets gradient" if ratio > 0.0 else "the only hidden layer gets no gradient"
+        which = "hidden layer" if len(layers) > 1 else "layer that learns"
+        where = f"the only {which} gets {'gradient' if ratio > 0.0 else 'no gradient'}"
     if ratio > EXPLODING:
         return Verdict("exploding", where)
     deadest = max(hidden, key=lambda layer: layer.dead or 0.0)

@@ -15,6 +15,7 @@ ALLOWED = {
     "optuna": ("study/", "space.py", "space_file.py", "results/"),
     "mlflow": ("tracking/",),
     "torch": ("data/", "models/", "training/", "study/worker.py", "results/train_report.py", "results/inputs.py"),
+    "timm": ("models/",),
     "matplotlib": ("figures/",),
     "scipy": ("results/intervals.py",),
     "typer": ("cli/", "console.py"),

@@ -39,7 +39,7 @@ def wanted(options: argparse.Namespace) -> dict[Cell, TrialConfig]:
         best = best_mlp(
             size,
             trials=options.mlp_trials,
-            epochs=MLP_EPOCHS_FACTOR * epochs,
+            epochs=round(MLP_EPOCHS_FACTOR * epochs),
             workspace=options.workspace,
             workers=options.processes,
         )

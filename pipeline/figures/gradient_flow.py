@@ -19,19 +19,22 @@ MAX_LABELS = 20
 def draw_gradient_flow(epochs: Mapping[int, Sequence[LayerFlow]], title: str, verdict: Verdict | None) -> "Figure":
     """Draws the gradient with respect to each layer's pre-activations, on a logarithmic scale.
 
+    In some epochs only upper layers may have learned: below them is nothing.
+
     Args:
         epochs: From the number of an epoch in which something was measured to its layers, input first.
         title: The trial's name.
         verdict: What is said of it.
     """
-    layers = next(iter(epochs.values()))
+    layers = max(epochs.values(), key=len)
     largest = max(layer.gradient for epoch in epochs.values() for layer in epoch)
     ceiling = math.log10(largest) if largest > 0.0 else 0.0
     floor = ceiling - DECADES
     columns = [[math.log10(layer.gradient) if layer.gradient > 0.0 else floor for layer in e] for e in epochs.values()]
+    low = max(min(map(min, columns)), floor)
+    columns = [[math.nan] * (len(layers) - len(column)) + column for column in columns]
     figure, axes = new_figure(6.4, min(2.2 + 0.22 * len(layers), 7.0))
     rows = [list(row) for row in zip(*columns, strict=True)]
-    low = max(min(map(min, rows)), floor)
     image = axes.imshow(rows, aspect="auto", cmap="viridis", vmin=min(low, ceiling - 1.0), vmax=ceiling)
     every = math.ceil(len(layers) / MAX_LABELS)
     names = [str(layer.layer) for layer in layers[:-1]] + ["output"]

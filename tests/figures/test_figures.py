@@ -153,6 +153,18 @@ def test_a_single_layer_is_the_output() -> None:
     drawn(figure)
 
 
+def test_where_only_upper_layers_learned_nothing_is_below_them() -> None:
+    figure = draw_gradient_flow({1: flow([1e-2]), 2: flow([1e-4, 1e-3, 1.0])}, "", None)
+    assert y_labels(figure) == ["1", "2", "output"]
+    (image,) = figure.axes[0].get_images()
+    values = image.get_array()
+    assert values is not None
+    assert values.mask.tolist() == [[True, False], [True, False], [False, False]]
+    assert values[2].tolist() == pytest.approx([-2.0, 0.0])
+    assert image.get_clim() == pytest.approx((-4.0, 0.0))
+    drawn(figure)
+
+
 def test_labels_stay_few_where_there_are_many_layers_and_epochs() -> None:
     epochs = {number: flow([10.0 ** (-layer / 10) for layer in range(100)]) for number in range(1, 51)}
     figure = draw_gradient_flow(epochs, "t003 relu 99x100 adamw", None)

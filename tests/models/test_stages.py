@@ -102,6 +102,15 @@ def test_dropped_stages_are_gone(name: str, images: Tensor) -> None:
 
 
 @pytest.mark.parametrize("name", ["resnet18"])
+def test_what_is_left_is_averaged_over_positions(name: str, body: nn.Module) -> None:
+    images, seen = torch.randn(2, 3, 64, 64), []
+    body.eval().layer2.register_forward_hook(lambda *called: seen.append(called[-1].mean((2, 3))))
+    body(images)
+    stages.drop_top_stages(body, 2)
+    torch.testing.assert_close(body(images), seen[0])
+
+
+@pytest.mark.parametrize("name", ["resnet18"])
 @pytest.mark.parametrize("count", [-1, 5, 6])
 def test_one_stage_must_remain(count: int, body: nn.Module) -> None:
     with pytest.raises(ModelError, match=rf"resnet18 has 5 stages.*0 to 4.*got {count}"):
@@ -157,6 +166,17 @@ def test_what_cannot_be_dropped_says_why(pruned: list[str] | None, message: str)
         body.prune_intermediate_layers = lambda *_, **__: [delattr(body, part) for part in pruned]
         body.reset_classifier = lambda *_, **__: None
     with pytest.raises(ModelError, match=f"the top stages of Toy cannot be dropped: .*{message}.*another backbone"):
+        stages.drop_top_stages(body, 1)
+
+
+def test_of_the_lower_stages_nothing_may_go() -> None:
+    body = Toy()
+    body.middle = nn.Sequential(nn.Linear(4, 4))
+    body.feature_info.insert(1, {"module": "middle", "num_chs": 4})
+    body.group_matcher = lambda coarse: {"lower": "lower", "middle": "middle", "upper": "upper|gain"}
+    body.prune_intermediate_layers = lambda *_, **__: (delattr(body, "upper"), delattr(body.lower, "bias"))
+    body.reset_classifier = lambda *_, **__: None
+    with pytest.raises(ModelError, match="timm would remove lower.bias too"):
         stages.drop_top_stages(body, 1)
 
 

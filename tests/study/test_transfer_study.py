@@ -227,7 +227,7 @@ def test_ctrl_c_ends_a_study_whose_cache_is_being_built(space_file: Path, worksp
 def test_the_rungs_of_the_ladder_are_logged(space_file: Path, workspace: Path) -> None:
     settings = ["study.trials=1", "transfer={kind: auto, rung_epochs: 2}", "epochs=5", "data.max_train_images=100"]
     watcher = Watcher()
-    run(space_file, workspace, *settings, watcher=watcher)
+    assert run(space_file, workspace, *settings, watcher=watcher).tracking_error is None
     (result,) = results(workspace)
     epochs = [event.result for event in watcher.events if isinstance(event, EpochEnded)]
     rungs = list(dict.fromkeys(epoch.phase for epoch in epochs))
