@@ -176,7 +176,7 @@ def test_of_the_lower_stages_nothing_may_go() -> None:
     body.group_matcher = lambda coarse: {"lower": "lower", "middle": "middle", "upper": "upper|gain"}
     body.prune_intermediate_layers = lambda *_, **__: (delattr(body, "upper"), delattr(body.lower, "bias"))
     body.reset_classifier = lambda *_, **__: None
-    with pytest.raises(ModelError, match="timm would remove lower.bias too"):
+    with pytest.raises(ModelError, match=r"timm would remove lower\.bias too"):
         stages.drop_top_stages(body, 1)
 
 
