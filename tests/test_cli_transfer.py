@@ -85,7 +85,7 @@ def test_all_trials_and_workers_share_one_entry(transferred: dict[str, Any]) -> 
     assert said.count("computing features once for all trials: 443 images x 1280 in float32") == 1
     assert said.count("computing features") == 1
     assert "computing features" not in transferred["trained said"]
-    assert "efficientnet_lite0 frozen adamw: complete" in said
+    assert "frozen efficientnet_lite0 adamw: complete" in said
 
 
 @needs_weights
@@ -109,7 +109,7 @@ def test_mlflow_has_the_phases_and_the_images(transferred: dict[str, Any]) -> No
     for trial in trials:
         run, result = by_number[trial.number], result_of(trial)
         assert result is not None
-        assert run.info.run_name == f"t{trial.number:03d} efficientnet_lite0 frozen adamw"
+        assert run.info.run_name == f"t{trial.number:03d} frozen efficientnet_lite0 adamw"
         assert run.data.tags["phases"] == result.phases == f"frozen {trial.value:.4f} in 3 epochs"
         assert run.data.metrics["backbone_images"] == result.backbone_images
         assert run.data.metrics["cached_images"] == result.cached_images == 3 * IMAGES

@@ -93,7 +93,7 @@ def test_a_backbone_is_named_and_what_a_worker_has_to_say_is_a_line() -> None:
         TrialEnded(0, TrialResult("complete", 0.7, seconds=2.0, backbone_images=1200, cached_images=4800)),
     ]
     lines = watch(*events, terminal=False).splitlines()[2:]
-    assert lines == [NOTICE, "[1/5] t000 efficientnet_lite0 frozen adamw: complete 0.7000 (best so far) (2.0 s)"]
+    assert lines == [NOTICE, "[1/5] t000 frozen efficientnet_lite0 adamw: complete 0.7000 (best so far) (2.0 s)"]
     assert watch(*events, terminal=True).replace("\n", " ").replace("  ", " ").count("computing features once") == 1
 
 

@@ -31,7 +31,7 @@ def _network_name(config: Mapping[str, Any]) -> str:
     model, transfer = config["model"], config["transfer"]
     if model["kind"] == "backbone":
         what = {"none": "all", "unfreeze": f"top {transfer.get('unfreeze_top_stages')}"}
-        return f"{model['name'].removeprefix('tf_')} {what.get(transfer['kind'], transfer['kind'])}"
+        return f"{what.get(transfer['kind'], transfer['kind'])} {model['name'].removeprefix('tf_')}"
     width = model["width"]
     shape = f"{model['hidden_layers']}x{width}" if isinstance(width, int) else "-".join(map(str, width))
     return f"{model['activation']} {shape}"

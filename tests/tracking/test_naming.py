@@ -17,12 +17,12 @@ def make(model: dict[str, Any] | None = None, **settings: Any) -> dict[str, Any]
 @pytest.mark.parametrize(
     ("config", "name"),
     [
-        (make(), "t007 resnet18 frozen adamw"),
-        (make({"name": "tf_efficientnet_lite0"}), "t007 efficientnet_lite0 frozen adamw"),
-        (make({"name": "resnet18.a1_in1k"}, transfer={"unfreeze_top_stages": 2}), "t007 resnet18.a1_in1k top 2 adamw"),
-        (make(transfer={"unfreeze_top_stages": "all"}), "t007 resnet18 top all adamw"),
-        (make(transfer={"kind": "auto"}, optimizer={"kind": "sgd"}), "t007 resnet18 auto sgd"),
-        (make({"pretrained": False}), "t007 resnet18 all adamw"),
+        (make(), "t007 frozen resnet18 adamw"),
+        (make({"name": "tf_efficientnet_lite0"}), "t007 frozen efficientnet_lite0 adamw"),
+        (make({"name": "resnet18.a1_in1k"}, transfer={"unfreeze_top_stages": 2}), "t007 top 2 resnet18.a1_in1k adamw"),
+        (make(transfer={"unfreeze_top_stages": "all"}), "t007 top all resnet18 adamw"),
+        (make(transfer={"kind": "auto"}, optimizer={"kind": "sgd"}), "t007 auto resnet18 sgd"),
+        (make({"pretrained": False}), "t007 all resnet18 adamw"),
     ],
 )
 def test_a_backbone_is_named_by_its_architecture_and_what_learns(config: dict[str, Any], name: str) -> None:
