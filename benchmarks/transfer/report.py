@@ -27,7 +27,7 @@ def table(results: Results, *, sizes: Sequence[int], num_seeds: int) -> Iterator
     yield f"| method | {' | '.join(f'{size:,} images' for size in sizes)} |"
     yield f"| --- |{' --- |' * len(sizes)}"
     for method, words in METHODS.items():
-        cells = [_cell(results[method, size]) for size in sizes]
+        cells = [_cell(results.get((method, size), []), num_seeds) for size in sizes]
         yield f"| {words} | {' | '.join(cells)} |"
 
 
@@ -42,16 +42,17 @@ def draw(results: Results, *, sizes: Sequence[int], num_seeds: int, image_size: 
     """
     figure, axes = new_figure(7.2, 4.8)
     for (method, words), (color, marker) in zip(METHODS.items(), STYLES, strict=True):
-        values = [results[method, size] for size in sizes]
-        axes.plot(sizes, [statistics.fmean(each) for each in values], color=color, marker=marker, label=words)
-        axes.fill_between(sizes, [min(each) for each in values], [max(each) for each in values], color=color, alpha=0.2)
+        there = [size for size in sizes if results.get((method, size))]
+        values = [results[method, size] for size in there]
+        axes.plot(there, [statistics.fmean(each) for each in values], color=color, marker=marker, label=words)
+        axes.fill_between(there, [min(each) for each in values], [max(each) for each in values], color=color, alpha=0.2)
     axes.set(xscale="log", xlabel="training images", ylabel="test accuracy")
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axes.minorticks_off()
     axes.grid(alpha=0.3)
     axes.set_title(
         f"Fashion-MNIST: pretrained at {image_size} pixels, or from scratch\n"
-        f"mean of {num_seeds} seeds; band: smallest to largest",
+        f"mean of up to {num_seeds} seeds; band: smallest to largest",
         loc="left",
         fontsize=10,
     )
@@ -59,5 +60,8 @@ def draw(results: Results, *, sizes: Sequence[int], num_seeds: int, image_size: 
     save(figure, FIGURE)
 
 
-def _cell(values: Sequence[float]) -> str:
-    return f"{statistics.fmean(values):.4f} ({min(values):.4f} to {max(values):.4f})"
+def _cell(values: Sequence[float], num_seeds: int) -> str:
+    if not values:
+        return "not measured"
+    fewer = "" if len(values) == num_seeds else f"; n = {len(values)}"
+    return f"{statistics.fmean(values):.4f} ({min(values):.4f} to {max(values):.4f}{fewer})"

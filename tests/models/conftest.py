@@ -11,7 +11,9 @@ from tests.models.bodies import new_body
 
 
 @pytest.fixture(autouse=True)
-def _seeded() -> None:
+def _seeded_and_one_thread() -> None:
+    """More threads are no help to networks as small as these, and wait for each other where the machine is busy."""
+    torch.set_num_threads(1)
     torch.manual_seed(0)
 
 
