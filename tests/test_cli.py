@@ -123,7 +123,7 @@ def test_studies_are_listed(cli: Any, finished: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "nowhere"], "nowhere: no such file. Known names: cifar10_mlp, digits_mlp"),
+        (["run", "nowhere"], "nowhere: no such file. Known names: cifar10_cnn, cifar10_finetune"),
         (["run", "digits_mlp", "--trials", "0"], "--trials 0: study.trials: must be greater than 0; got 0"),
         (["run", "digits_mlp", "--study", "a b"], "--study a b: study.name: "),
         (["check", "digits_mlp", "--set", "epochs=-1"], "--set epochs=-1: epochs: must be greater than 0; got -1"),
