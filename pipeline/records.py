@@ -95,6 +95,15 @@ class EpochResult:
         names = [field.name for field in dataclasses.fields(self) if field.name not in NOT_CURVES]
         return {name: float(getattr(self, name)) for name in names}
 
+    def to_json(self) -> dict[str, Any]:
+        """Returns plain values for a checkpoint."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Self:
+        """Reads what `to_json` wrote."""
+        return cls(**{**fields, "gradient_flow": tuple(LayerFlow(**layer) for layer in fields["gradient_flow"])})
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -181,13 +190,40 @@ class TrialWanted:
 
 
 @dataclass(frozen=True)
+class NothingToClaim:
+    """All of the study's trials are taken; ``complete`` if they have also ended, so that none can come back."""
+
+    complete: bool
+
+
+@dataclass(frozen=True)
+class TrialClaimed:
+    """A worker has a trial, which has no configuration yet."""
+
+    number: int
+
+
+@dataclass(frozen=True)
 class TrialStarted:
-    """A trial has its configuration (plain values); ``started`` is a Unix time in seconds."""
+    """A trial has its configuration.
+
+    Attributes:
+        number: The trial's.
+        params: What was drawn.
+        config: The configuration as plain values.
+        started: Unix time in seconds.
+        retry: How many times it has been tried before.
+        retry_of: Number of the trial that it tries again; None for the first attempt.
+        resumed_after: Epochs that it has from a checkpoint; they are told again as `EpochEnded`.
+    """
 
     number: int
     params: dict[str, Any]
     config: dict[str, Any]
     started: float
+    retry: int = 0
+    retry_of: int | None = None
+    resumed_after: int = 0
 
 
 @dataclass(frozen=True)
@@ -207,10 +243,25 @@ class TrialEnded:
 
 
 @dataclass(frozen=True)
+class TrialReaped:
+    """A trial whose process, somewhere, has not been heard of for too long has been ended."""
+
+    number: int
+    result: TrialResult
+
+
+@dataclass(frozen=True)
 class Notice:
     """A worker has something to say to the user, in a line."""
 
     text: str
+
+
+@dataclass(frozen=True)
+class WorkerDoomed:
+    """A worker is about to end itself, in the middle of a trial that has passed a limit."""
+
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -220,4 +271,16 @@ class WorkerFailed:
     message: str
 
 
-Event = WorkerReady | TrialWanted | TrialStarted | EpochEnded | TrialEnded | Notice | WorkerFailed
+Event = (
+    WorkerReady
+    | TrialWanted
+    | NothingToClaim
+    | TrialClaimed
+    | TrialStarted
+    | EpochEnded
+    | TrialEnded
+    | TrialReaped
+    | Notice
+    | WorkerDoomed
+    | WorkerFailed
+)
