@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def frozen_modules(network: nn.Module) -> set[str]:
@@ -34,6 +35,17 @@ def changing_state(network: nn.Module) -> dict[str, Tensor]:
         for name, tensor in network.state_dict(keep_vars=True).items()
         if (tensor.requires_grad if isinstance(tensor, nn.Parameter) else name.rpartition(".")[0] not in frozen)
     }
+
+
+def depends_on_batch(network: nn.Module) -> bool:
+    """Returns whether an image's output depends on the other images of its batch, in the network's present mode.
+
+    So it does in batch normalization, and in all that keeps moving statistics like it, in training mode.
+    """
+    return any(
+        module.training and (isinstance(module, _BatchNorm) or getattr(module, "running_var", None) is not None)
+        for module in network.modules()
+    )
 
 
 def frozen_fingerprint(network: nn.Module) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,12 +12,15 @@ from pipeline.config import TrialConfig
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.data.image_data import ImageData, LabeledImages
 from pipeline.records import EpochResult
+from pipeline.study_config import direction
+from pipeline.training.checkpoint import Checkpoint
 from pipeline.training.device import use_precision
-from pipeline.training.early_stopping import BestWeights
+from pipeline.training.early_stopping import Improvement
 from pipeline.training.evaluation import evaluate
 from pipeline.training.images import prepared, prepared_data
 from pipeline.training.loop import train
 from pipeline.training.phases import Phase, PhaseBuilder
+from pipeline.training.position import Position
 from pipeline.training.schedules import Schedule
 from pipeline.training.step import TrainingStep
 from pipeline.training.transfer import plan
@@ -28,19 +32,22 @@ class Training:
 
     Attributes:
         config: What is trained.
-        phase: The first phase, of several where layers learn one after the other.
-        best: The best weights so far.
+        position: Where it is; before any epoch, in the first phase or in that of the checkpoint.
         epochs: Trains while it is iterated; see `pipeline.training.loop.train`.
     """
 
     config: TrialConfig
-    phase: Phase
-    best: BestWeights
+    position: Position
     epochs: Iterator[EpochResult]
 
     @property
+    def phase(self) -> Phase:
+        """The present phase, of several where layers learn one after the other."""
+        return self.position.phase
+
+    @property
     def step(self) -> TrainingStep:
-        """Takes the first phase's steps."""
+        """Takes its steps."""
         return self.phase.step
 
     @property
@@ -51,12 +58,19 @@ class Training:
     @property
     def model(self) -> nn.Module:
         """The network; it has the best epoch's weights once ``epochs`` has ended or is closed."""
-        return self.best.network_of_best or self.phase.network
+        return self.position.best.network_of_best or self.phase.network
 
     @property
     def precision(self) -> AbstractContextManager[object]:
         """Context for forward passes."""
         return self.step.precision
+
+    def state(self) -> dict[str, Any]:
+        """Returns what a checkpoint needs to go on from here; see `pipeline.training.position.Position.state`.
+
+        It holds right after an epoch was yielded, until the next one begins.
+        """
+        return self.position.state()
 
     def prepared(self, images: LabeledImages) -> LabeledImages:
         """Returns images as the network takes them; see `pipeline.training.images.prepared`."""
@@ -68,9 +82,16 @@ class Training:
 
 
 def start(
-    config: TrialConfig, data: ImageData, *, measure_every: int | None = None, cache: FeatureCache | None = None
+    config: TrialConfig,
+    data: ImageData,
+    *,
+    measure_every: int | None = None,
+    cache: FeatureCache | None = None,
+    resume: Checkpoint | None = None,
 ) -> Training:
     """Builds the model, optimizer and schedule of a configuration.
+
+    A resumed training goes on with the numbers that it would have had, to the bit on the same machine with one thread.
 
     PyTorch's global generator is seeded: two trainings in one process must run one after the other.
 
@@ -79,6 +100,7 @@ def start(
         data: Training and validation images, as `load_data` returns them.
         measure_every: Optimizer steps from one measurement of gradient flow to the next; None for none.
         cache: Where the output of frozen layers is kept; None to compute it in every epoch.
+        resume: A checkpoint of this configuration, on the same data; its epochs are not yielded again.
 
     Raises:
         DeviceError: The precision does not exist on the data's device.
@@ -90,16 +112,16 @@ def start(
     builder = PhaseBuilder(
         config, prepared_data(config.model, data), precision, measure_every, cache, lambda: data.fingerprint
     )
-    phases, best = plan(builder), BestWeights()
-    first = next(phases)
+    stopping = config.early_stopping
+    improvement = Improvement(maximize=direction(stopping.monitor) == "maximize", min_delta=stopping.min_delta)
+    position = Position(plan(builder), improvement)
+    if resume is not None:
+        position.load(resume.state)
     epochs = train(
-        phases,
-        first,
-        best,
+        position,
         batch_size=config.batch_size,
-        monitor=config.early_stopping.monitor,
-        patience=config.early_stopping.patience,
-        min_delta=config.early_stopping.min_delta,
+        monitor=stopping.monitor,
+        patience=stopping.patience,
         seed=config.seed,
     )
-    return Training(config, first, best, epochs)
+    return Training(config, position, epochs)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor
 
@@ -27,6 +28,15 @@ class WeightAverage:
         # At first an even mean over all steps: the initial weights would else weigh in for long.
         decay = min(self.decay, (self.num_steps - 1) / self.num_steps)
         self.average.lerp_(self.values, 1.0 - decay)
+
+    def state(self) -> dict[str, Any]:
+        """Returns what a checkpoint needs; tensors are references."""
+        return {"average": self.average, "num_steps": self.num_steps}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Goes on from what `state` returned."""
+        self.average.copy_(state["average"])
+        self.num_steps = state["num_steps"]
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

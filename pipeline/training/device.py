@@ -7,14 +7,20 @@ import torch
 from pipeline.errors import DeviceError
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str, worker: int = 0) -> torch.device:
     """Returns the device for ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Args:
+        name: The device's.
+        worker: Number of the worker that asks: they take the GPUs in turn, unless one is named.
 
     Raises:
         DeviceError: There is no such device here.
     """
+    if name in ("auto", "cuda") and torch.cuda.is_available():
+        return torch.device("cuda", worker % torch.cuda.device_count())
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device("cpu")
     try:
         device = torch.device(name)
     except RuntimeError:

@@ -1,5 +1,7 @@
 """Early stopping, and the memory of the best epoch (Prechelt, 1998)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -29,6 +31,18 @@ class Improvement:
         self.epochs_since += 1
         return False
 
+    def has_stopped(self, patience: int | None) -> bool:
+        """Returns whether there was no improvement for so many epochs; never if that is None."""
+        return patience is not None and self.epochs_since >= patience
+
+    def state(self) -> dict[str, Any]:
+        """Returns plain values for a checkpoint."""
+        return {"best": self.best, "epochs_since": self.epochs_since}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Goes on from what `state` returned."""
+        self.best, self.epochs_since = state["best"], state["epochs_since"]
+
 
 class BestWeights:
     """A copy of a network's weights and buffers at the best epoch, on the same device.
@@ -39,14 +53,14 @@ class BestWeights:
 
     def __init__(self) -> None:
         self.network: nn.Module | None = None  # that of the present phase
-        self.changing: dict[str, Tensor] = {}  # what learns in it, by name
+        self.changing: dict[str, Tensor] = {}  # what has learned in it so far, by name
         self.network_of_best: nn.Module | None = None
         self.copy: dict[str, Tensor] = {}
 
     def follow(self, network: nn.Module) -> None:
         """Begins a phase in which the network's trainable layers change."""
-        self.network = network
-        self.changing = changing_state(network)
+        before = self.changing if network is self.network else {}
+        self.network, self.changing = network, {**before, **changing_state(network)}
         if network is self.network_of_best:  # what begins to learn now was the same at the best epoch
             for name, tensor in self.changing.items():
                 if name not in self.copy:
@@ -67,3 +81,24 @@ class BestWeights:
             state = self.network_of_best.state_dict(keep_vars=True)
             for name, tensor in self.copy.items():
                 state[name].copy_(tensor)
+
+    def state(self) -> dict[str, Any]:
+        """Returns what may have changed in the present network, and the copy, by name; tensors are references."""
+        present = {name: tensor.detach() for name, tensor in self.changing.items()}
+        return {"present": present, "copy": self.copy}
+
+    @torch.no_grad()
+    def load(self, state: dict[str, Any], network_of_best: nn.Module) -> None:
+        """Goes on from what `state` returned.
+
+        Args:
+            state: That.
+            network_of_best: The network that the copy is of, as it was built; the present one, or an earlier one.
+        """
+        for name, tensor in self.changing.items():
+            tensor.copy_(state["present"][name])
+        own = network_of_best.state_dict()
+        self.copy = {name: torch.empty_like(own[name]).copy_(tensor) for name, tensor in state["copy"].items()}
+        self.network_of_best = network_of_best
+        if network_of_best is not self.network:
+            self.restore()

@@ -1,9 +1,11 @@
 """What a model is worth on some images: plainly, and by Monte Carlo dropout."""
 
+import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,9 @@ from torch.nn import functional
 
 from pipeline.data.image_data import Examples
 from pipeline.models.dropout import has_dropout, only_dropout_trains
+from pipeline.training.memory import GpuMemoryError, half, if_it_fits
+
+T = TypeVar("T")
 
 CALIBRATION_BINS = 15
 
@@ -43,12 +48,17 @@ def evaluate(model: nn.Module, data: Examples, precision: AbstractContextManager
 
     Returns:
         Mean cross-entropy in nats, and the share of images classified correctly.
+
+    Raises:
+        GpuMemoryError: One image does not fit into the GPU's memory.
     """
+
+    def measure(inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        logits = _logits(model, inputs, precision)
+        return functional.cross_entropy(logits, labels, reduction="sum"), (logits.argmax(1) == labels).sum()
+
     model.eval()
-    losses, hits = [], []
-    for logits, labels in _logits(model, data, precision):
-        losses.append(functional.cross_entropy(logits, labels, reduction="sum"))
-        hits.append((logits.argmax(1) == labels).sum())
+    losses, hits = zip(*_by_chunks(data, measure), strict=True)
     return float(torch.stack(losses).sum()) / len(data), int(torch.stack(hits).sum()) / len(data)
 
 
@@ -56,7 +66,7 @@ def evaluate(model: nn.Module, data: Examples, precision: AbstractContextManager
 def predict(model: nn.Module, data: Examples, precision: AbstractContextManager[object]) -> Tensor:
     """Returns the logarithms of the predicted probabilities, (images, classes), of a model in evaluation mode."""
     model.eval()
-    return torch.cat([functional.log_softmax(logits, 1) for logits, _ in _logits(model, data, precision)])
+    return torch.cat(_by_chunks(data, lambda inputs, _: functional.log_softmax(_logits(model, inputs, precision), 1)))
 
 
 @torch.inference_mode()
@@ -78,20 +88,14 @@ def predict_by_monte_carlo(
         (images, classes).
     """
     assert has_dropout(model)
+
+    def average(inputs: Tensor, labels: Tensor) -> Tensor:
+        passes = (functional.log_softmax(_logits(model, inputs, precision), 1) for _ in range(samples))
+        return functools.reduce(torch.logaddexp, passes) - math.log(samples)
+
     torch.manual_seed(seed)
     with only_dropout_trains(model):
-        parts = []
-        for start, stop in _chunks(data):
-            images, _ = data.slice(start, stop)
-            total: Tensor | None = None
-            for _ in range(samples):
-                with precision:
-                    logits = model(images)
-                sample = functional.log_softmax(logits.float(), 1)
-                total = sample if total is None else torch.logaddexp(total, sample)
-            assert total is not None
-            parts.append(total - math.log(samples))
-    return torch.cat(parts)
+        return torch.cat(_by_chunks(data, average))
 
 
 def assess(log_probabilities: Tensor, labels: Tensor) -> Assessment:
@@ -129,15 +133,36 @@ def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = CALIBRA
     return float(gaps.abs().sum()) / len(labels)
 
 
-def _logits(
-    model: nn.Module, data: Examples, precision: AbstractContextManager[object]
-) -> Iterator[tuple[Tensor, Tensor]]:
-    for start, stop in _chunks(data):
-        images, labels = data.slice(start, stop)
-        with precision:
-            logits = model(images)
-        yield logits.float(), labels
+def _logits(model: nn.Module, inputs: Tensor, precision: AbstractContextManager[object]) -> Tensor:
+    with precision:
+        logits: Tensor = model(inputs)
+    return logits.float()
 
 
-def _chunks(data: Examples) -> Iterator[tuple[int, int]]:
-    return ((start, start + data.chunk_size) for start in range(0, len(data), data.chunk_size))
+def _by_chunks(data: Examples, compute: Callable[[Tensor, Tensor], T]) -> list[T]:
+    """Returns what a computation gives for the inputs and labels of each chunk.
+
+    Where a GPU's memory does not suffice for a chunk, it and those after it are halved.
+
+    Raises:
+        GpuMemoryError: It does not suffice for one example.
+    """
+
+    def of_chunk(start: int, stop: int) -> T:
+        return compute(*data.slice(start, stop))
+
+    start, size = 0, min(data.chunk_size, len(data))
+    results: list[T] = []
+    while start < len(data):
+        result = if_it_fits(data.labels.device, of_chunk, start, start + size)
+        if result is not None:
+            results.append(result)
+            start += size
+        elif size > 1:
+            size = half(size)
+        else:
+            raise GpuMemoryError(
+                "not even one image can be evaluated in the GPU's memory: take a smaller network or smaller images, or "
+                "let fewer workers share the GPU"
+            )
+    return results

@@ -67,11 +67,11 @@ class GradientFlow:
         self.names: list[str] = []
         self.kinds: list[type[nn.Module]] = []
 
-    def next_step(self) -> "Watch | None":
-        """Counts a step; returns what measures it, or None if it is not measured."""
-        due = self.num_steps % self.every == 0
+    def next_step(self) -> bool:
+        """Counts a step; returns whether it is to be measured, by a `Watch`."""
+        is_due = self.num_steps % self.every == 0
         self.num_steps += 1
-        return Watch(self) if due else None
+        return is_due
 
     def collect(self) -> tuple[LayerFlow, ...]:
         """Returns the means over the steps measured since the last time, layer by layer, and forgets them.

@@ -12,13 +12,11 @@ import torch
 from torch import Tensor
 
 from pipeline.records import EpochResult, LayerFlow
-from pipeline.study_config import direction
 from pipeline.training.batches import epoch_batches
-from pipeline.training.early_stopping import BestWeights, Improvement
 from pipeline.training.evaluation import evaluate
 from pipeline.training.phases import Phase
+from pipeline.training.position import Position
 from pipeline.training.step import StepResult
-from pipeline.training.transfer import Plan
 from pipeline.training_config import Monitor
 
 
@@ -38,60 +36,46 @@ class DivergedError(Exception):
 
 
 def train(
-    plan: Plan,
-    first: Phase,
-    best: BestWeights,
-    *,
-    batch_size: int,
-    monitor: Monitor,
-    patience: int | None,
-    min_delta: float,
-    seed: int,
+    position: Position, *, batch_size: int, monitor: Monitor, patience: int | None, seed: int
 ) -> Iterator[EpochResult]:
     """Trains a model; yields after each epoch; at the end the best epoch's weights and buffers are back in place.
 
     The best epoch is the best of all phases. A phase begins with its network's best weights, if the best so far are of
     that network, and with all its patience; without improvement it ends early, and the next one begins.
 
-    The same seed gives the same numbers, bit for bit, on the same machine with one thread.
+    The same seed gives the same numbers, bit for bit, on the same machine with one thread: also where the position is
+    loaded from a checkpoint.
 
     Args:
-        plan: The phases after the first one.
-        first: The first phase.
-        best: Keeps the best weights.
+        position: Where to go on; right after an epoch was yielded, its state is what a checkpoint needs.
         batch_size: Examples a step.
         monitor: The measure that decides which epoch is best, and when to stop.
         patience: Epochs without improvement after which a phase ends; None for never.
-        min_delta: An improvement is a change by more than this.
         seed: Of the order of the batches.
 
     Raises:
         DivergedError: A loss is not finite.
+        GpuMemoryError: The training does not fit into the GPU's memory.
     """
-    batches = epoch_batches(first.step.examples, batch_size, seed)
-    improvement = Improvement(maximize=direction(monitor) == "maximize", min_delta=min_delta)
-    phase, epoch, num_steps = first, 0, 0
+    batches = epoch_batches(position.phase.step.examples, batch_size, seed, epochs_done=position.epoch)
     try:
-        while True:
-            best.follow(phase.network)
-            improvement.epochs_since, has_improved = 0, False
-            for epoch_of_phase in range(phase.epochs):
-                epoch += 1
+        for phase in position.phases():
+            while position.epoch_of_phase < phase.epochs and not position.improvement.has_stopped(patience):
                 rows = next(batches)
-                passed = _pass_over(phase, rows, epoch, num_steps, epoch_of_phase * len(rows))
-                num_steps += len(rows)
+                passed = _pass_over(phase, rows, position)
                 with phase.step.averaged():
                     valid_loss, valid_accuracy = evaluate(phase.step.model, phase.valid, phase.step.precision)
                     if not math.isfinite(valid_loss):
-                        raise DivergedError(epoch, None, passed.gradient_flow)
+                        raise DivergedError(position.epoch + 1, None, passed.gradient_flow)
                     measures = {"valid_loss": valid_loss, "valid_accuracy": valid_accuracy}
-                    if is_best := improvement.improved(measures[monitor]):
-                        best.keep()
+                    if is_best := position.improvement.improved(measures[monitor]):
+                        position.best.keep()
                 phase.schedule.end_epoch(measures)
-                has_improved |= is_best
-                backbone_images, cached_images = phase.images_through_backbone(is_first_epoch=epoch_of_phase == 0)
+                is_first_epoch = position.epoch_of_phase == 0
+                backbone_images, cached_images = phase.images_through_backbone(is_first_epoch=is_first_epoch)
+                position.end_epoch(num_steps=len(rows), is_best=is_best)
                 yield EpochResult(
-                    epoch=epoch,
+                    epoch=position.epoch,
                     valid_loss=valid_loss,
                     valid_accuracy=valid_accuracy,
                     is_best=is_best,
@@ -100,15 +84,8 @@ def train(
                     cached_images=cached_images,
                     **vars(passed),
                 )
-                if patience is not None and improvement.epochs_since >= patience:
-                    break
-            best.restore()
-            try:
-                phase = plan.send(has_improved)
-            except StopIteration:
-                return
     finally:
-        best.restore()
+        position.best.restore()
 
 
 @dataclass(frozen=True)
@@ -125,19 +102,19 @@ class _Passed:
     gradient_flow: tuple[LayerFlow, ...]
 
 
-def _pass_over(phase: Phase, batches: Sequence[Tensor], epoch: int, steps_before: int, steps_of_phase: int) -> _Passed:
+def _pass_over(phase: Phase, batches: Sequence[Tensor], position: Position) -> _Passed:
     """Trains on every example once.
 
     Args:
         phase: The phase.
         batches: Rows of the batches.
-        epoch: Its number in the training, from 1.
-        steps_before: Optimizer steps of the training so far.
-        steps_of_phase: Optimizer steps of the phase so far.
+        position: What the training has done before.
 
     Raises:
         DivergedError: The loss is not finite.
+        GpuMemoryError: A step does not fit into the GPU's memory.
     """
+    steps_of_phase = position.epoch_of_phase * len(batches)
     step, lr = phase.step, 0.0
     num_examples = sum(len(rows) for rows in batches)
     started = time.perf_counter()
@@ -152,7 +129,7 @@ def _pass_over(phase: Phase, batches: Sequence[Tensor], epoch: int, steps_before
     flow = () if step.flow is None else step.flow.collect()
     seconds = time.perf_counter() - started
     if not all(finite):
-        raise DivergedError(epoch, steps_before + finite.index(False) + 1, flow)
+        raise DivergedError(position.epoch + 1, position.num_steps + finite.index(False) + 1, flow)
     return _Passed(
         train_loss=float(torch.stack(losses).mean()),
         train_accuracy=int(torch.cat(hits).sum()) / num_examples,

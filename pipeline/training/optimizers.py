@@ -1,5 +1,6 @@
 """Optimizers: a row each, fused where PyTorch has it."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -34,3 +35,11 @@ def build_optimizer(config: configs.OptimizerConfig, parameters: FlatParameters)
     """Builds the optimizer that a configuration describes."""
     groups = parameter_groups(parameters, lr=config.lr, weight_decay=config.weight_decay)
     return OPTIMIZERS[config.kind](groups, config)
+
+
+def load_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Puts in place what the ``state_dict()`` of such an optimizer was; that one is left as it is."""
+    optimizer.load_state_dict(copy.deepcopy(state))
+    for values in optimizer.state.values():
+        if "mu_product" in values:  # NAdam's; where PyTorch has moved it to a GPU, every step would wait for that
+            values["mu_product"] = values["mu_product"].cpu()

@@ -23,6 +23,7 @@ from pipeline.training.batches import batches_per_epoch
 from pipeline.training.clipping import build_clip
 from pipeline.training.flat import FlatParameters
 from pipeline.training.gradient_flow import GradientFlow
+from pipeline.training.memory import Parts
 from pipeline.training.optimizers import build_optimizer
 from pipeline.training.schedules import Schedule, build_schedule
 from pipeline.training.step import TrainingStep
@@ -238,7 +239,7 @@ class PhaseBuilder:
             flow=None if self.measure_every is None else GradientFlow(trained.model, self.measure_every),
             augmentation=None if trained.is_cached else self.augmentation,
             label_smoothing=config.label_smoothing,
-            part_size=None if config.accumulation == 1 else math.ceil(config.batch_size / config.accumulation),
+            parts=Parts(None if config.accumulation == 1 else math.ceil(config.batch_size / config.accumulation)),
             average=None if config.ema_decay is None else WeightAverage(parameters.values, config.ema_decay),
         )
         return Phase(name, network, step, trained.valid, schedule, epochs, trained.computed, trained.is_cached)

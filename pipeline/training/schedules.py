@@ -8,6 +8,7 @@ import functools
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
@@ -121,6 +122,15 @@ class Performance:
             self.cooling = self.cooldown
             self.improvement.epochs_since = 0
 
+    def state(self) -> dict[str, Any]:
+        """Returns plain values for a checkpoint."""
+        return {"multiplier": self.multiplier, "cooling": self.cooling, "improvement": self.improvement.state()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Goes on from what `state` returned."""
+        self.multiplier, self.cooling = state["multiplier"], state["cooling"]
+        self.improvement.load(state["improvement"])
+
 
 def warmed_up(step: int, *, law: Law, warmup_steps: int) -> float:
     """Learning-rate multiplier that first rises linearly from ``1/warmup_steps`` to the start of another law.
@@ -169,6 +179,15 @@ class Schedule:
         if self.performance is not None and self.steps_taken >= self.warmup_steps:
             law, monitor = self.performance
             law.observe(measures[monitor])
+
+    def state(self) -> dict[str, Any]:
+        """Returns plain values for a checkpoint: of a law that watches a measure. Others follow from the step."""
+        return {} if self.performance is None else self.performance[0].state()
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Goes on from what `state` returned."""
+        if self.performance is not None:
+            self.performance[0].load(state)
 
 
 def build_schedule(

@@ -1,8 +1,7 @@
 """One optimizer step: forward, backward, clipping, update."""
 
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -10,11 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.data.image_data import Examples
+from pipeline.models.state import depends_on_batch
 from pipeline.training.augmentation import Augmentation
 from pipeline.training.averaging import WeightAverage
 from pipeline.training.clipping import Clip, limit_row_norms
 from pipeline.training.flat import FlatParameters
 from pipeline.training.gradient_flow import GradientFlow, Watch
+from pipeline.training.memory import Parts, if_it_fits
 
 
 class StepResult(NamedTuple):
@@ -48,7 +49,7 @@ class TrainingStep:
         flow: Measures some of the steps; None for none.
         augmentation: Changes the images at random; None for none.
         label_smoothing: Share of each label that is spread over all classes.
-        part_size: Images that pass through the model at once; None for the whole batch.
+        parts: Splits batches into what passes through the model at once.
         average: The weights' moving average; None for none.
     """
 
@@ -62,18 +63,21 @@ class TrainingStep:
     flow: GradientFlow | None = None
     augmentation: Augmentation | None = None
     label_smoothing: float = 0.0
-    part_size: int | None = None
+    parts: Parts = field(default_factory=Parts)
     average: WeightAverage | None = None
 
     def __call__(self, rows: Tensor) -> StepResult:
-        """Takes one step on the examples at the given rows, (batch,)."""
-        watch = None if self.flow is None else self.flow.next_step()
-        self.parameters.gradient.zero_()
-        # What is measured, is measured on the batch's first part.
-        passes = [
-            self._pass(part, len(part) / len(rows), watch if index == 0 else None)
-            for index, part in enumerate(_parts(rows, self.part_size))
-        ]
+        """Takes one step on the examples at the given rows, (batch,).
+
+        If it does not fit into a GPU's memory, the parts of this batch and of all after it are halved.
+
+        Raises:
+            GpuMemoryError: That would make another trial of it, or is not enough.
+        """
+        flow = self.flow if self.flow is not None and self.flow.next_step() else None
+        while (passed := if_it_fits(rows.device, self._forward_and_back, rows, flow)) is None:
+            self.parts.halve(len(rows), reason_against=self._why_parts_matter())
+        passes, watch = passed
         if watch is not None:
             watch.before_update()
         norm, clipped = self.clip()
@@ -93,6 +97,19 @@ class TrainingStep:
         """Returns a context in which the model has its average weights, if they are averaged."""
         return nullcontext() if self.average is None else self.average.in_place()
 
+    def _forward_and_back(
+        self, rows: Tensor, flow: GradientFlow | None
+    ) -> tuple[list[tuple[Tensor, Tensor]], Watch | None]:
+        """Computes the gradient; returns what `_pass` does for each part, and what goes on to measure the step."""
+        watch = None if flow is None else Watch(flow)
+        self.parameters.gradient.zero_()
+        # What is measured, is measured on the batch's first part.
+        passes = [
+            self._pass(part, len(part) / len(rows), watch if index == 0 else None)
+            for index, part in enumerate(self.parts.split(rows))
+        ]
+        return passes, watch
+
     def _pass(self, rows: Tensor, share: float, watch: Watch | None) -> tuple[Tensor, Tensor]:
         """Passes a part of a batch forward and back; returns its share of the loss, and its hits."""
         augmentation = self.augmentation
@@ -108,15 +125,10 @@ class TrainingStep:
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach(), logits.detach().argmax(1) == labels
 
-
-def _parts(rows: Tensor, size: int | None) -> Sequence[Tensor]:
-    """Splits a batch's rows into parts of a size.
-
-    A single leftover joins the part before it: batch normalization cannot train on one image.
-    """
-    if size is None or len(rows) <= size:
-        return [rows]
-    parts = list(torch.split(rows, size))
-    if len(parts[-1]) == 1:
-        parts[-2:] = [torch.cat(parts[-2:])]
-    return parts
+    def _why_parts_matter(self) -> str | None:
+        """Returns why a batch in smaller parts would not give the same gradient; None if it would."""
+        if depends_on_batch(self.model):
+            return "batch normalization takes the statistics of each part"
+        if self.augmentation is not None and self.augmentation.mixes:
+            return "mixup and cutmix mix the images of each part"
+        return None

@@ -19,9 +19,9 @@ def num_gpus(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     ("num_gpus", "name", "expected"),
     [
         (0, "auto", "cpu"),
-        (2, "auto", "cuda"),
+        (2, "auto", "cuda:0"),
         (2, "cpu", "cpu"),
-        (1, "cuda", "cuda"),
+        (1, "cuda", "cuda:0"),
         (2, "cuda:1", "cuda:1"),
     ],
     indirect=["num_gpus"],

@@ -18,7 +18,7 @@ from pipeline.model_config import Dropout
 from pipeline.records import LayerFlow
 from pipeline.training import start
 from pipeline.training.batches import epoch_batches
-from pipeline.training.gradient_flow import GradientFlow
+from pipeline.training.gradient_flow import GradientFlow, Watch
 from pipeline.training.loop import DivergedError
 
 Configure = Callable[..., TrialConfig]
@@ -27,7 +27,8 @@ ROWS = torch.arange(32)
 
 def _measure(flow: GradientFlow, model: nn.Module, inputs: Tensor) -> None:
     """Takes a step that does not move the weights; the loss pulls every output towards 1."""
-    watch = flow.next_step()
+    assert flow.next_step()
+    watch = Watch(flow)
     model.zero_grad()
     with watch:
         outputs = model(inputs)
@@ -144,7 +145,7 @@ def test_other_activations_neither_die_nor_saturate(activation: nn.Module) -> No
 @pytest.mark.parametrize(("every", "measured"), [(1, [1] * 7), (3, [1, 0, 0, 1, 0, 0, 1]), (9, [1, 0, 0, 0, 0, 0, 0])])
 def test_the_first_step_is_measured_and_then_every_nth(every: int, measured: list[int]) -> None:
     flow = GradientFlow(nn.Linear(2, 2), every)
-    assert [flow.next_step() is not None for _ in range(7)] == [bool(step) for step in measured]
+    assert [flow.next_step() for _ in range(7)] == [bool(step) for step in measured]
 
 
 def test_figures_are_means_over_the_measured_steps_and_collecting_forgets_them() -> None:
