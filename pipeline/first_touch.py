@@ -1,4 +1,4 @@
-"""One process at a time makes the tables of an embedded database: several at once leave it broken."""
+"""One process at a time makes the tables of a database: several at once fail, or leave it broken."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,20 +6,58 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from pipeline.errors import DnntuneError
+
 SQLITE = "sqlite:///"
+# From a server's kind to what holds a lock until the connection is closed, and to the driver that dnntune installs.
+# The key is arbitrary; PostgreSQL's lock is a transaction's, which a pooler in between passes on like any other.
+_SERVERS = {
+    "postgresql": ("SELECT pg_advisory_xact_lock(683301119)", "postgresql+psycopg"),
+    "mysql": ("SELECT GET_LOCK('dnntune', 600)", "mysql+pymysql"),
+    "mariadb": ("SELECT GET_LOCK('dnntune', 600)", "mysql+pymysql"),
+}
 
 
 @contextmanager
 def first_touch(url: str) -> Iterator[None]:
-    """Holds a lock beside a SQLite file while it is opened, and makes its folder; does nothing for a server.
+    """Holds a lock while a database is opened: beside a SQLite file, whose folder it makes, or in a database server.
+
+    Does nothing for other addresses, such as that of a tracking server.
 
     Args:
         url: A SQLAlchemy URL.
+
+    Raises:
+        DnntuneError: The database's driver is not installed.
+        sqlalchemy.exc.SQLAlchemyError: The server cannot be reached.
     """
+    kind = url.partition(":")[0].partition("+")[0]
+    if kind in _SERVERS:
+        with _locked(url, *_SERVERS[kind]):
+            yield
+        return
     file = url.removeprefix(SQLITE) if url.startswith(SQLITE) else ""
     if not file or file.startswith(":"):
         yield
         return
     Path(file).parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{file}.lock"):
+        yield
+
+
+@contextmanager
+def _locked(url: str, lock: str, driver: str) -> Iterator[None]:
+    import sqlalchemy
+
+    try:
+        engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
+    except ImportError as error:
+        shown = sqlalchemy.make_url(url).render_as_string()
+        extra = "mysql" if driver.startswith("mysql") else "postgresql"
+        raise DnntuneError(
+            f"{shown} needs a driver that is not installed ({error.name}): pip install 'dnntune[{extra}]', and begin "
+            f"the address with {driver}://"
+        ) from None
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text(lock))
         yield

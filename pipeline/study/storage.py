@@ -1,11 +1,9 @@
-"""The study's storage: SQLite under the workspace by default, or any database that Optuna knows."""
+"""The study's storage: SQLite under the workspace by default, any database that Optuna knows, or a proxy before one."""
 
 import math
-import sqlite3
 import time
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import optuna
 import sqlalchemy
@@ -13,56 +11,39 @@ from optuna.storages._cached_storage import _CachedStorage
 from optuna.trial import FrozenTrial
 
 from pipeline.errors import StudyError
-from pipeline.first_touch import first_touch
 from pipeline.places import Places
+from pipeline.study import database
+from pipeline.study.beats import BeatingStorage, OnStale
 
-# How long a process waits for another one's write before it gives up.
-LOCK_TIMEOUT_SECONDS = 60
 # How old a worker's knowledge of other workers' trials may be.
 MAX_AGE_SECONDS = 1.0
 
 
-def open_storage(url: str) -> optuna.storages.RDBStorage:
-    """Opens a storage, and makes its tables where they are missing (on a server, let one process do that first).
+def open_storage(url: str, *, on_stale: OnStale | None = None) -> BeatingStorage:
+    """Opens a storage, and makes its tables where they are missing.
 
-    SQLite runs with a write-ahead log, so that readers and the writer do not wait for each other, and every
-    transaction takes the write lock at its start: Optuna reads and then writes, and two workers would otherwise draw
-    the same waiting trial.
+    It has heartbeats, and waits for a server that restarts: see `pipeline.study.beats` and `pipeline.study.patience`.
 
     Args:
-        url: A SQLAlchemy URL.
+        url: A SQLAlchemy URL, or ``grpc://HOST:PORT`` of ``dnntune storage-proxy``.
+        on_stale: Is called with a study and a trial that Optuna has ended because its heart beat no more.
 
     Raises:
         StudyError: It cannot be opened.
     """
+    if url.startswith("grpc:"):
+        from pipeline.study.proxy import open_proxy  # needs grpcio, which others do without
+
+        return open_proxy(url, on_stale)
+    shown = url
     try:
         address = sqlalchemy.make_url(url)
-        if address.get_backend_name() != "sqlite":
-            return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
-        with first_touch(url):
-            if address.database:
-                with sqlite3.connect(address.database) as connection:
-                    connection.execute("PRAGMA journal_mode=WAL")
-                connection.close()
-            timeout = {"timeout": LOCK_TIMEOUT_SECONDS}
-            storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": timeout})
-    except (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error, ImportError, OSError, RuntimeError) as error:
-        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise StudyError(f"the study storage {url} cannot be opened: {reason}") from None
-    sqlalchemy.event.listen(storage.engine, "connect", _configure)
-    sqlalchemy.event.listen(storage.engine, "begin", _begin)
-    storage.engine.dispose()  # connections made so far are not configured
-    return storage
-
-
-def _configure(connection: Any, record: Any) -> None:
-    connection.isolation_level = None  # the driver would begin transactions of its own, and too late
-    # With a write-ahead log NORMAL survives a killed process; only a power cut can lose the last commits.
-    connection.execute("PRAGMA synchronous=NORMAL")
-
-
-def _begin(connection: sqlalchemy.Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+        shown = address.render_as_string()  # without the password
+        return database.open_database(address, on_stale)
+    except (*database.ERRORS, ImportError, OSError, RuntimeError) as error:
+        cause = error.__cause__ or error
+        reason = str(getattr(cause, "orig", None) or cause).splitlines()[0]
+        raise StudyError(f"the study storage {shown} cannot be opened: {reason}. Check --storage") from None
 
 
 class RecentTrials(_CachedStorage):
@@ -77,20 +58,29 @@ class RecentTrials(_CachedStorage):
         super().__init__(backend)
         self._read_at = -math.inf
 
-    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+    def forget(self) -> None:
+        """Makes the next read a fresh one."""
         self._read_at = -math.inf
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        self.forget()
         return super().create_new_trial(study_id, template_trial)
 
     def set_trial_state_values(
         self, trial_id: int, state: optuna.trial.TrialState, values: Sequence[float] | None = None
     ) -> bool:
-        self._read_at = -math.inf
+        self.forget()
         return super().set_trial_state_values(trial_id, state, values)
 
     def _read_trials_from_remote_storage(self, study_id: int) -> None:
         if time.monotonic() - self._read_at >= MAX_AGE_SECONDS:
             super()._read_trials_from_remote_storage(study_id)
             self._read_at = time.monotonic()
+
+
+def worker_view(storage: optuna.storages.BaseStorage) -> optuna.storages.BaseStorage:
+    """Returns a worker's view of a storage; a proxy has a cache of its own."""
+    return RecentTrials(storage) if isinstance(storage, optuna.storages.RDBStorage) else storage
 
 
 def open_existing(places: Places) -> optuna.storages.BaseStorage:
@@ -112,6 +102,10 @@ def study_names(storage: optuna.storages.BaseStorage) -> list[str]:
 
 
 def quiet_optuna() -> None:
-    """Silences Optuna's own log and its warnings about options that are called experimental."""
+    """Silences Optuna's own log, its warnings about options that are called experimental, and one that is not true.
+
+    Whoever asks for trials without `Study.optimize` must beat by itself, and `pipeline.study.heart` does.
+    """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed to be used with Study.optimize")

@@ -1,6 +1,5 @@
-import multiprocessing
+import math
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -8,7 +7,9 @@ import pytest
 
 from pipeline.errors import StudyError
 from pipeline.places import Places
-from pipeline.study.storage import RecentTrials, open_existing, open_storage
+from pipeline.study import database
+from pipeline.study.storage import RecentTrials, open_existing, open_storage, worker_view
+from tests.at_once import at_once
 
 PROCESSES, WAITING = 4, 60
 
@@ -25,23 +26,12 @@ def _drain(url: str) -> None:
         study.tell(trial, 0.0)
 
 
-def _at_once(target: Callable[[str], None], url: str) -> None:
-    """Runs a function in several processes at the same time; none may fail."""
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=target, args=(url,)) for _ in range(PROCESSES)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0] * PROCESSES
-
-
 def test_workers_never_draw_the_same_waiting_trial(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'studies.db'}"
     study = optuna.create_study(study_name="s", storage=open_storage(url))
     for number in range(WAITING):
         study.enqueue_trial({"x": float(number)}, user_attrs={"queued": True})
-    _at_once(_drain, url)
+    at_once(_drain, url, number=PROCESSES)
     done = [trial.params["x"] for trial in study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))]
     assert sorted(done) == [float(number) for number in range(WAITING)]
     assert len(study.trials) == WAITING + PROCESSES
@@ -53,7 +43,7 @@ def _touch(url: str) -> None:
 
 def test_several_processes_may_be_the_first(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'studies.db'}"
-    _at_once(_touch, url)
+    at_once(_touch, url, number=PROCESSES)
     assert optuna.create_study(storage=open_storage(url)).trials == []
 
 
@@ -71,7 +61,8 @@ def test_sqlite_has_a_write_ahead_log(tmp_path: Path) -> None:
         ("postgresql://127.0.0.1:1/none", "cannot be opened"),
     ],
 )
-def test_a_storage_that_cannot_be_opened(url: str, reason: str) -> None:
+def test_a_storage_that_cannot_be_opened(monkeypatch: pytest.MonkeyPatch, url: str, reason: str) -> None:
+    monkeypatch.setattr(database, "OPENING_SECONDS", 0.0)
     with pytest.raises(StudyError, match="the study storage") as caught:
         open_storage(url)
     assert reason in str(caught.value)
@@ -98,3 +89,16 @@ def test_a_worker_knows_its_own_trials_at_once(tmp_path: Path) -> None:
         assert study.get_trials()[-1].state == optuna.trial.TrialState.RUNNING
         study.tell(trial, 1.0)
         assert study.get_trials()[-1].state == optuna.trial.TrialState.COMPLETE
+
+
+def test_a_worker_can_ask_for_a_fresh_read(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    storage = worker_view(open_storage(url))
+    assert isinstance(storage, RecentTrials)
+    study = optuna.create_study(study_name="s", storage=storage)
+    assert study.trials == []
+    optuna.load_study(study_name="s", storage=open_storage(url)).ask()
+    storage._read_at = math.inf  # what was read is recent, however slow this machine is
+    assert study.trials == []
+    storage.forget()
+    assert len(study.trials) == 1

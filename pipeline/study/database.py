@@ -1,0 +1,136 @@
+"""A study storage in a database: SQLite, or a server that may restart while a study runs."""
+
+import sqlite3
+from typing import Any
+
+import sqlalchemy
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+
+from pipeline.first_touch import first_touch
+from pipeline.study.beats import BEAT, BeatingStorage, OnStale, rhythm
+from pipeline.study.patience import OPENING_SECONDS, patient, patiently
+
+# How long a process waits for another one's write before it gives up.
+LOCK_TIMEOUT_SECONDS = 60
+# A server that vanished without a word is noticed after half a minute, and not after the system's hours.
+_POSTGRESQL = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+_ARGUMENTS = {"psycopg": _POSTGRESQL, "psycopg2": _POSTGRESQL, "pymysql": {"connect_timeout": 10}}
+
+# Lost connections, deadlocks, and servers that start, end or have no connection left (PostgreSQL's appendix A). A full
+# disk (53100) does not pass by itself.
+_PASSING_STATES = ("08", "40001", "40P01", "53300", "55P03", "57P01", "57P02", "57P03", "57P05")
+# MySQL: too many connections, server ends, lock wait timeout, deadlock; from 2000 on, the client's own of connections.
+_PASSING_CODES = (1040, 1053, 1205, 1213)
+_PASSING_SQLITE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+ERRORS = (SQLAlchemyError, StorageInternalError, sqlite3.Error)
+
+
+def is_passing(error: Exception) -> bool:
+    """Returns whether a lost connection or a lock caused an error; what Optuna wraps is looked through."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, DBAPIError | sqlite3.Error) and _passes(cause):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def _passes(error: DBAPIError | sqlite3.Error) -> bool:
+    driver_error = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(driver_error, sqlite3.Error):
+        return getattr(driver_error, "sqlite_errorcode", 0) & 0xFF in _PASSING_SQLITE
+    assert isinstance(error, DBAPIError)
+    if error.connection_invalidated or isinstance(error, InterfaceError):
+        return True
+    if not isinstance(error, OperationalError):
+        return False
+    state = getattr(driver_error, "sqlstate", None) or getattr(driver_error, "pgcode", None)
+    if state is not None:
+        return bool(state.startswith(_PASSING_STATES))
+    code = next(iter(getattr(driver_error, "args", ())), None)
+    if isinstance(code, int):
+        return code in _PASSING_CODES or code >= 2000
+    return True  # psycopg has no state where there is no connection
+
+
+@patient(is_passing, ERRORS)
+class Database(BeatingStorage, RDBStorage):
+    """Optuna's storage, with patience and heartbeats.
+
+    A beat is told twice: in Optuna's own table, whose clock is the database's, and in an attribute, which is all that
+    workers behind a proxy can see. So it does not matter through which of the two a worker beats, or looks.
+    """
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        super().set_trial_system_attr(trial_id, key, value)
+        if key == BEAT:
+            RDBStorage.record_heartbeat(self, trial_id)
+
+
+def open_database(url: sqlalchemy.URL, on_stale: OnStale | None) -> Database:
+    """Opens a database, and makes its tables where they are missing.
+
+    SQLite runs with a write-ahead log, so that readers and the writer do not wait for each other, and every
+    transaction takes the write lock at its start: Optuna reads and then writes, and two workers would otherwise draw
+    the same waiting trial.
+
+    Args:
+        url: Where it is.
+        on_stale: Is called with a study and a trial that Optuna has ended because its heart beat no more.
+    """
+    text = url.render_as_string(hide_password=False)
+
+    def opened() -> Database:
+        with first_touch(text):
+            return _sqlite(url, on_stale) if url.get_backend_name() == "sqlite" else _server(url, on_stale)
+
+    return patiently(opened, is_passing, ERRORS, OPENING_SECONDS)
+
+
+def _database(url: sqlalchemy.URL, on_stale: OnStale | None, engine_kwargs: dict[str, Any]) -> Database:
+    beats = rhythm()
+    return Database(
+        url.render_as_string(hide_password=False),
+        engine_kwargs=engine_kwargs,
+        heartbeat_interval=beats.interval,
+        grace_period=beats.grace,
+        heartbeat_stale_trial_callback=on_stale,
+    )
+
+
+def _server(url: sqlalchemy.URL, on_stale: OnStale | None) -> Database:
+    arguments = {
+        name: value for name, value in _ARGUMENTS.get(url.get_driver_name(), {}).items() if name not in url.query
+    }
+    return _database(url, on_stale, {"pool_pre_ping": True, "connect_args": arguments})
+
+
+def _sqlite(url: sqlalchemy.URL, on_stale: OnStale | None) -> Database:
+    if url.database:
+        with sqlite3.connect(url.database) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+        connection.close()
+    storage = _database(url, on_stale, {"connect_args": {"timeout": LOCK_TIMEOUT_SECONDS}})
+    sqlalchemy.event.listen(storage.engine, "connect", _configure)
+    sqlalchemy.event.listen(storage.engine, "begin", _begin)
+    storage.engine.dispose()  # connections made so far are not configured
+    return storage
+
+
+def _configure(connection: Any, record: Any) -> None:
+    connection.isolation_level = None  # the driver would begin transactions of its own, and too late
+    # With a write-ahead log NORMAL survives a killed process; only a power cut can lose the last commits.
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _begin(connection: sqlalchemy.Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
