@@ -59,17 +59,25 @@ def print_leaderboard(study: str, places: Places, *, top: int, err: bool) -> Non
         typer.echo(f"study {study} has no complete trial yet", err=err)
 
 
-def outlook(summary: "StudySummary", workspace: Path, space: str) -> Iterator[str]:
-    """Says how long a study took, and what can be done next."""
-    where = "" if workspace == Path("runs") else f" --workspace {workspace}"
+def outlook(summary: "StudySummary", places: Places, again: str) -> Iterator[str]:
+    """Says how long a study took, and what can be done next.
+
+    Args:
+        summary: How it stands.
+        places: Where it is kept.
+        again: The command that goes on with it.
+    """
+    where = "" if places.workspace == Path("runs") else f" --workspace {places.workspace}"
+    storage = "" if places.storage is None else f" --storage {places.storage}"
+    tracking = "" if places.tracking_uri is None else f" --tracking-uri {places.tracking_uri}"
     if summary.backbone_images or summary.cached_images:
         yield images_text(summary.backbone_images, summary.cached_images)
     yield f"{summary.seconds:.0f} s. What you can do next:"
     if summary.num_left:
-        yield f"  dnntune run {space}{where}    # go on: {summary.num_left} trials are left"
-    yield f"  dnntune ui{where}    # compare the trials in MLflow"
+        yield f"  {again}{where}{storage}{tracking}    # go on: {summary.num_left} trials are left"
+    yield f"  dnntune ui{where}{tracking}    # compare the trials in MLflow"
     if summary.best is not None:
-        yield f"  dnntune best {summary.study}{where} > best.yaml    # the best configuration"
+        yield f"  dnntune best {summary.study}{where}{storage} > best.yaml    # the best configuration"
         yield "  dnntune train best.yaml    # train it, and measure it on the test set"
 
 

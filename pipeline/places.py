@@ -42,6 +42,10 @@ class Places:
         """Folder for what frozen layers give, shared by all studies of the workspace."""
         return self.workspace.resolve() / "cache" / "features"
 
+    def checkpoints(self, study: str) -> Path:
+        """Folder for the checkpoints of a study's trials."""
+        return self.workspace.resolve() / "checkpoints" / study
+
     def lock(self, study: str) -> Path:
         """The file that is locked while a process runs the study."""
         return self.workspace.resolve() / "locks" / f"{study}.lock"

@@ -10,7 +10,17 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.records import COUNTED, DataSummary, EpochEnded, Event, Notice, TrialEnded, TrialStarted
+from pipeline.records import (
+    COUNTED,
+    DataSummary,
+    EpochEnded,
+    Event,
+    Notice,
+    TrialClaimed,
+    TrialEnded,
+    TrialReaped,
+    TrialStarted,
+)
 from pipeline.tracking.naming import run_name
 
 
@@ -82,8 +92,12 @@ class StudyProgress:
         state = self.state
         if state is None:
             return
-        if isinstance(event, TrialStarted):
-            name = run_name(event.number, event.config, event.params)
+        if isinstance(event, TrialClaimed):
+            state.counted = max(state.counted, event.counted)  # others may run the study too
+        elif isinstance(event, TrialReaped):
+            self._print(f"t{event.number:03d} of another process: {event.result.outcome}: {event.result.reason}")
+        elif isinstance(event, TrialStarted):
+            name = run_name(event.number, event.config, event.params, event.retry)
             state.running[event.number] = _Running(name, self.metric, int(event.config["epochs"]))
         elif isinstance(event, EpochEnded):
             running = state.running[event.number]

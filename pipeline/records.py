@@ -198,9 +198,10 @@ class NothingToClaim:
 
 @dataclass(frozen=True)
 class TrialClaimed:
-    """A worker has a trial, which has no configuration yet."""
+    """A worker has a trial, which has no configuration yet; so many of the study's trials were used up by then."""
 
     number: int
+    counted: int
 
 
 @dataclass(frozen=True)
@@ -259,8 +260,9 @@ class Notice:
 
 @dataclass(frozen=True)
 class WorkerDoomed:
-    """A worker is about to end itself, in the middle of a trial that has passed a limit."""
+    """A worker is about to end itself, in the middle of a trial that has passed a limit: pruned or failed by that."""
 
+    outcome: Outcome
     reason: str
 
 

@@ -154,8 +154,16 @@ class StudyConfig(Block):
     """Trials in all, over all calls: complete, pruned and diverged ones count, failed ones are made up for."""
     timeout: PositiveFloat | None = None
     """Seconds after which one call ends; null: not."""
+    retries: Annotated[int, Field(ge=0)] = 2
+    """Times that a trial whose process died is tried again, from its last checkpoint, before it is left failed."""
+    trial_timeout: PositiveFloat | None = None
+    """Seconds after which a trial is pruned, at the end of its epoch; if that takes half as long again, at once. null:
+    never."""
+    trial_memory: PositiveFloat | None = None
+    """Main memory in GiB that a trial's process may take; one that takes more fails, and is not tried again. null:
+    all."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of the sampler. With one worker a study repeats itself."""
+    """Seed of the sampler. With one worker a study repeats itself, interrupted or not."""
     sampler: SamplerConfig = Tpe()
     """How configurations are drawn."""
     pruner: PrunerConfig = Median()

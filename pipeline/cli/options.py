@@ -1,5 +1,6 @@
 """The application, and the options that several commands have."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+class Launch(StrEnum):
+    """Where workers run."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
 
 SpaceArgument = Annotated[
     str, typer.Argument(metavar="SPACE", help="A search-space file, a name in search_spaces/, or - (standard input).")
@@ -41,6 +50,13 @@ ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of each 
 JsonOption = Annotated[bool, typer.Option("--json", help="End standard output with one line of JSON.")]
 StudyNameOption = Annotated[str | None, typer.Option("--study", help="The study's name; default: from the file's.")]
 WorkersOption = Annotated[int, typer.Option(min=1, help="Worker processes.")]
+LauncherOption = Annotated[
+    Launch, typer.Option(help="Where workers run: processes of this machine, or tasks of a Ray cluster.")
+]
+RayAddressOption = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="A running Ray cluster (auto: this machine's); default: one is started here."),
+]
 FigureOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Where the figure goes (.png, .svg, .pdf); default: the workspace.")
 ]

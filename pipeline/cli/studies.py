@@ -1,8 +1,9 @@
-"""Commands about studies: run, best, leaderboard, studies, ui."""
+"""Commands about studies: run, worker, best, leaderboard, studies, ui."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +12,9 @@ from pipeline.cli.options import (
     DeviceOption,
     ExperimentOption,
     JsonOption,
+    Launch,
+    LauncherOption,
+    RayAddressOption,
     SetOption,
     SpaceArgument,
     StorageOption,
@@ -25,6 +29,11 @@ from pipeline.cli.options import (
 from pipeline.errors import DnntuneError
 from pipeline.places import Places
 
+if TYPE_CHECKING:
+    from pipeline.progress import StudyProgress
+    from pipeline.study.launcher import Launcher
+    from pipeline.study.summary import StudySummary
+
 
 @app.command()
 def run(
@@ -32,10 +41,17 @@ def run(
     trials: Annotated[int | None, typer.Option(help="The study's trials in all, over all runs.")] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds after which this run ends.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the sampler.")] = None,
+    retries: Annotated[
+        int | None, typer.Option(help="Times that a trial whose process died is tried again; default: 2.")
+    ] = None,
+    trial_timeout: Annotated[float | None, typer.Option(help="Seconds that a trial may take; default: any.")] = None,
+    trial_memory: Annotated[float | None, typer.Option(help="GiB that a trial's process may take.")] = None,
     study: StudyNameOption = None,
     workers: WorkersOption = 1,
     threads: ThreadsOption = None,
     device: DeviceOption = "auto",
+    launcher: LauncherOption = Launch.LOCAL,
+    ray_address: RayAddressOption = None,
     overrides: SetOption = [],  # noqa: B006 - typer copies it
     as_json: JsonOption = False,
     workspace: WorkspaceOption = Path("runs"),
@@ -44,16 +60,22 @@ def run(
     experiment: ExperimentOption = "dnntune",
     data_dir: DataOption = None,
 ) -> None:
-    """Run a study, or go on with it, and show the leaderboard."""
-    from pipeline.console import outlook, print_leaderboard
+    """Run a study, go on with it, or join it where it runs; then show the leaderboard."""
     from pipeline.overrides import Override
-    from pipeline.progress import StudyProgress
     from pipeline.space_file import load_space
     from pipeline.study.run import run_study
 
-    options = {"trials": trials, "timeout": timeout, "seed": seed, "name": study}
+    options = {
+        "trials": trials,
+        "timeout": timeout,
+        "seed": seed,
+        "retries": retries,
+        "trial_timeout": trial_timeout,
+        "trial_memory": trial_memory,
+        "name": study,
+    }
     named = [
-        Override(f"study.{name}", str(value), f"--{'study' if name == 'name' else name} {value}")
+        Override(f"study.{name}", str(value), f"--{'study' if name == 'name' else name.replace('_', '-')} {value}")
         for name, value in options.items()
         if value is not None
     ]
@@ -61,9 +83,9 @@ def run(
     for notice in file.notices:
         typer.echo(notice, err=True)
     places = Places(workspace, storage, tracking_uri, experiment, data_dir)
-    progress = StudyProgress(file.study.metric)
-    try:
-        summary = run_study(
+
+    def start(watcher: "StudyProgress") -> "StudySummary":
+        return run_study(
             file.space,
             file.study,
             name=file.name,
@@ -71,15 +93,89 @@ def run(
             workers=workers,
             threads=threads,
             device=device,
-            watcher=progress,
+            watcher=watcher,
+            launcher=chosen_launcher(launcher, ray_address),
         )
+
+    watch(start, places, metric=file.study.metric, again=f"dnntune run {space}", as_json=as_json)
+
+
+@app.command()
+def worker(
+    study: StudyArgument,
+    workers: WorkersOption = 1,
+    threads: ThreadsOption = None,
+    device: DeviceOption = "auto",
+    launcher: LauncherOption = Launch.LOCAL,
+    ray_address: RayAddressOption = None,
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = Path("runs"),
+    storage: StorageOption = None,
+    tracking_uri: TrackingOption = None,
+    experiment: ExperimentOption = "dnntune",
+    data_dir: DataOption = None,
+) -> None:
+    """Run trials of a study that exists, from any machine: it needs the storage and the data, and no space file."""
+    from pipeline.study.run import join_study
+    from pipeline.study.studies import METRIC, open_study
+
+    places = Places(workspace, storage, tracking_uri, experiment, data_dir)
+    metric = open_study(places, study).user_attrs.get(METRIC, "")
+
+    def start(watcher: "StudyProgress") -> "StudySummary":
+        return join_study(
+            study,
+            places=places,
+            workers=workers,
+            threads=threads,
+            device=device,
+            watcher=watcher,
+            launcher=chosen_launcher(launcher, ray_address),
+        )
+
+    watch(start, places, metric=metric, again=f"dnntune worker {study}", as_json=as_json)
+
+
+def chosen_launcher(launcher: Launch, ray_address: str | None) -> "Launcher | None":
+    """Returns what starts workers; None for processes of this machine.
+
+    Raises:
+        DnntuneError: An address is given and no Ray asked for, or Ray cannot be used.
+    """
+    if launcher == Launch.RAY:
+        from pipeline.study.ray_launcher import RayLauncher
+
+        return RayLauncher(ray_address)
+    if ray_address is not None:
+        raise DnntuneError(f"--ray-address {ray_address} needs --launcher ray; this run has --launcher {launcher}")
+    return None
+
+
+def watch(
+    start: "Callable[[StudyProgress], StudySummary]", places: Places, *, metric: str, again: str, as_json: bool
+) -> None:
+    """Shows a study while it runs, and how it stands then.
+
+    Args:
+        start: Runs it.
+        places: Where it is kept.
+        metric: What it optimizes.
+        again: The command that goes on with it.
+        as_json: Whether standard output ends with a line of JSON.
+    """
+    from pipeline.console import outlook, print_leaderboard
+    from pipeline.progress import StudyProgress
+
+    progress = StudyProgress(metric)
+    try:
+        summary = start(progress)
     finally:
         progress.close()
     if summary.best is None:
-        typer.echo(f"study {file.name} has no complete trial yet", err=True)
+        typer.echo(f"study {summary.study} has no complete trial yet", err=True)
     else:
-        print_leaderboard(file.name, places, top=10, err=as_json)
-    for line in outlook(summary, workspace, space):
+        print_leaderboard(summary.study, places, top=10, err=as_json)
+    for line in outlook(summary, places, again):
         typer.echo(line, err=True)
     if summary.tracking_error is not None:
         typer.echo(f"warning: logging to MLflow stopped: {summary.tracking_error}", err=True)

@@ -1,9 +1,11 @@
 """One trial: draw a configuration, train it, report every epoch, prune it if it is bad."""
 
+import dataclasses
 import statistics
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import optuna
 
@@ -24,25 +26,29 @@ from pipeline.records import (
     Verdict,
 )
 from pipeline.study.task import SupervisorGoneError
-from pipeline.study.trials import finish, result_of, twin_of
+from pipeline.study.trials import attempt_of, finish, frozen_trial, result_of, twin_of
 from pipeline.study_config import StudyConfig
 from pipeline.training import Training, start
+from pipeline.training.checkpoint import CheckpointWriter, load_checkpoint
 from pipeline.training.loop import DivergedError
 from pipeline.verdict import HOPELESS, judge
 
 Sample = Callable[[optuna.Trial], TrialConfig]
+
+TAKEN_FOR_DEAD = "another process has ended it: it was taken for dead, its heart did not beat"
 
 
 class StoppedError(Exception):
     """The study is being stopped."""
 
 
-class _HopelessError(Exception):
-    """The verdict on the trial's first epoch ends it."""
+class _PrunedError(Exception):
+    """The trial is not worth its time; says why."""
 
 
 def run_trial(
     study: optuna.Study,
+    trial: optuna.Trial,
     *,
     sample: Sample,
     settings: StudyConfig,
@@ -50,25 +56,28 @@ def run_trial(
     emit: Callable[[Event], None],
     stopping: Callable[[], bool],
     cache: FeatureCache | None = None,
+    checkpoints: Path | None = None,
 ) -> None:
-    """Runs the study's next trial and records how it ended, whatever happens in it.
+    """Runs a trial, from its last checkpoint if it has one, and records how it ended, whatever happens in it.
 
     Args:
         study: The study, with its sampler and pruner.
+        trial: The trial, claimed.
         sample: Draws a configuration.
         settings: The study's settings.
         load: Returns a configuration's data.
         emit: Is told what happens.
         stopping: Whether the trial should give up; asked after every epoch.
         cache: Where the output of frozen layers is kept; None for nowhere.
+        checkpoints: Folder for the study's checkpoints; None for none.
     """
-    trial = study.ask()
     started = time.time()
     plain: dict[str, object] | None = None
-    metric = settings.metric
+    attempt = attempt_of(trial)
+    file = None if checkpoints is None else checkpoint_file(checkpoints, attempt.origin)
     epochs: list[EpochResult] = []
-    flow: tuple[LayerFlow, ...] = ()
     training: Training | None = None
+    writer: CheckpointWriter | None = None
 
     def ended(
         outcome: Outcome, reason: str | None = None, trace: str | None = None, verdict: Verdict | None = None
@@ -76,7 +85,7 @@ def run_trial(
         best = next((epoch for epoch in reversed(epochs) if epoch.is_best), None)
         return TrialResult(
             outcome=outcome,
-            value=None if best is None else getattr(best, metric),
+            value=None if best is None else getattr(best, settings.metric),
             epochs=len(epochs),
             best_epoch=None if best is None else best.epoch,
             best_valid_accuracy=None if best is None else best.valid_accuracy,
@@ -86,49 +95,89 @@ def run_trial(
             seconds=time.time() - started,
             reason=reason,
             traceback=trace,
-            verdict=verdict or judge(flow),
-            **backbone_figures(epochs, metric),
+            verdict=verdict or judge(_flow(epochs)),
+            **backbone_figures(epochs, settings.metric),
         )
 
+    def passed(epoch: EpochResult) -> None:
+        """Takes note of an epoch, this attempt's or one that a checkpoint brought."""
+        epochs.append(epoch)
+        emit(EpochEnded(trial.number, epoch))
+        if epoch.epoch not in reported:
+            trial.report(getattr(epoch, settings.metric), epoch.epoch)
+
     try:
+        reported = frozen_trial(study, trial.number).intermediate_values
         config = sample(trial)
         plain = config.plain()
-        emit(TrialStarted(trial.number, trial.params, plain, started))
+        saved = None if file is None else load_checkpoint(file, plain)
+        writer = None if file is None else CheckpointWriter(file, plain)
+        before = () if saved is None else saved.epochs
+        emit(
+            TrialStarted(
+                trial.number, trial.params, plain, started, attempt.retry, attempt.retry_of, resumed_after=len(before)
+            )
+        )
         if (twin := twin_of(study, plain)) is not None:
             result = _taken_over(twin)
         else:
-            training = start(config, load(config), measure_every=settings.gradient_flow_steps, cache=cache)
+            steps = settings.gradient_flow_steps
+            training = start(config, load(config), measure_every=steps, cache=cache, resume=saved)
+            for epoch in before:
+                passed(epoch)
             for epoch in training.epochs:
-                epochs.append(epoch)
-                flow = epoch.gradient_flow or flow
-                emit(EpochEnded(trial.number, epoch))
-                trial.report(getattr(epoch, metric), epoch.epoch)
+                passed(epoch)
+                if writer is not None:
+                    writer.after_epoch(training, epochs)
                 if stopping():
+                    if writer is not None:
+                        writer.save(training, epochs)
                     raise StoppedError
-                if epoch.epoch == 1 and settings.pruner.by_verdict:
-                    _end_if_hopeless(judge(flow))
-                if trial.should_prune():
-                    raise optuna.TrialPruned
+                _prune(trial, settings, epochs, time.time() - started)
             result = ended("complete")
-    except optuna.TrialPruned:
-        result = ended("pruned", f"after epoch {len(epochs)}")
-    except _HopelessError as error:
-        result = ended("pruned", f"after epoch 1 by its verdict: {error}")
+    except _PrunedError as error:
+        result = ended("pruned", f"after epoch {len(epochs)}{error}")
     except DivergedError as error:
-        result = ended("diverged", str(error), verdict=judge(error.gradient_flow or flow, str(error)))
+        result = ended("diverged", str(error), verdict=judge(error.gradient_flow or _flow(epochs), str(error)))
     except (StoppedError, KeyboardInterrupt):
         result = ended("interrupted", f"after epoch {len(epochs)}")
     except SupervisorGoneError:
         result = ended("interrupted", "its supervisor is gone")
+    except optuna.exceptions.UpdateFinishedTrialError:
+        result = ended("failed", TAKEN_FOR_DEAD)
     except Exception as error:  # recorded as the trial's outcome; the supervisor decides whether the study goes on
         result = ended("failed", f"{type(error).__name__}: {error}", traceback.format_exc())
-    finish(study, trial, plain, result)
+    if not finish(study, trial, plain, result):
+        result = dataclasses.replace(result, outcome="failed", reason=TAKEN_FOR_DEAD)
+    elif writer is not None and result.outcome != "interrupted":
+        writer.remove()
     emit(TrialEnded(trial.number, result))
 
 
-def _end_if_hopeless(verdict: Verdict | None) -> None:
-    if verdict is not None and verdict.word in HOPELESS:
-        raise _HopelessError(f"{verdict.word}, {verdict.text}")
+def checkpoint_file(folder: Path, origin: int) -> Path:
+    """Returns where a configuration's checkpoint is at any attempt; ``origin`` is the number of the first."""
+    return folder / f"trial-{origin:04d}.pt"
+
+
+def _flow(epochs: Sequence[EpochResult]) -> tuple[LayerFlow, ...]:
+    """Returns what was measured last."""
+    return next((epoch.gradient_flow for epoch in reversed(epochs) if epoch.gradient_flow), ())
+
+
+def _prune(trial: optuna.Trial, settings: StudyConfig, epochs: Sequence[EpochResult], seconds: float) -> None:
+    """Ends a trial after an epoch if its verdict, its time or the pruner wants it.
+
+    Raises:
+        _PrunedError: It is to end.
+    """
+    if len(epochs) == 1 and settings.pruner.by_verdict:
+        verdict = judge(_flow(epochs))
+        if verdict is not None and verdict.word in HOPELESS:
+            raise _PrunedError(f" by its verdict: {verdict.word}, {verdict.text}")
+    if settings.trial_timeout is not None and seconds >= settings.trial_timeout:
+        raise _PrunedError(f": its time limit of {settings.trial_timeout:g} s has passed")
+    if trial.should_prune():
+        raise _PrunedError
 
 
 def _taken_over(twin: optuna.trial.FrozenTrial) -> TrialResult:

@@ -1,20 +1,19 @@
 """`run_study`: a study from its space to its last trial."""
 
-import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from types import FrameType
 
-from filelock import FileLock, Timeout
-
-from pipeline.errors import StudyError
 from pipeline.places import Places
 from pipeline.records import DataSummary, Event, Outcome
+from pipeline.study.launcher import Launcher
+from pipeline.study.presence import present
+from pipeline.study.processes import LocalLauncher
 from pipeline.study.session import Session, Watcher
 from pipeline.study.storage import quiet_optuna
-from pipeline.study.studies import Searched
+from pipeline.study.studies import Searched, carried, open_study
 from pipeline.study.summary import StudySummary
 from pipeline.study.supervisor import Supervisor
 from pipeline.study_config import StudyConfig
@@ -41,11 +40,13 @@ def run_study(
     threads: int | None = None,
     device: str = "auto",
     watcher: Watcher | None = None,
+    launcher: Launcher | None = None,
+    joins: bool = False,
 ) -> StudySummary:
-    """Runs a study, or goes on with it, until it has its trials.
+    """Runs a study, or goes on with it, until it has its trials. Several processes may run one study at once.
 
-    Ctrl-C ends it at the next epoch with the trials so far, those that ran queued to be run again; a second one ends it
-    at once.
+    Ctrl-C ends it at the next epoch with the trials so far; those that ran are resumed from there by the next call. A
+    second one ends it at once.
 
     Args:
         space: What to search; or cases to compare; or a function from a trial to a configuration, for what a space
@@ -58,22 +59,27 @@ def run_study(
         threads: Threads of each; None for an equal share of the cores, at least one.
         device: auto, cpu, cuda or cuda:N.
         watcher: Is told what happens.
+        launcher: Starts the workers; None for processes of this machine.
+        joins: Whether the study exists, and is to be taken as it is; see `join_study`.
 
     Raises:
-        StudyError: The study is run by another process, searches another space, or its trials keep failing.
+        StudyError: The study searches another space, its workers cannot start, or its trials keep failing.
         TrackingError: MLflow cannot be used.
     """
     quiet_optuna()
-    places = places or Places()
-    with _only_one(places, name):
-        session = Session(space, settings, name, places, watcher or _NobodyWatches())
+    places, launcher = places or Places(), launcher or LocalLauncher()
+    with present(places.lock(name)) as presence, closing(launcher):
+        session = Session(
+            space, settings, name, places, watcher or _NobodyWatches(), is_alone=presence.is_alone, joins=joins
+        )
+        presence.share()
         if session.num_left() == 0:
             return session.summary()
-        cores = len(os.sched_getaffinity(0))
-        num_workers = min(workers, session.num_left())
         supervisor = Supervisor(
-            [session.task(index, device, threads or max(1, cores // num_workers)) for index in range(num_workers)],
+            session.tasks(workers, device, threads),
+            launcher,
             begin=session.begin,
+            heart=session.heart,
             listen=session.event,
             tick=session.watcher.tick,
         )
@@ -93,18 +99,35 @@ def run_study(
         return session.summary()
 
 
-@contextmanager
-def _only_one(places: Places, study: str) -> Iterator[None]:
-    """Keeps two processes on this machine from running one study."""
-    file = places.lock(study)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(file, timeout=0):
-            yield
-    except Timeout:
-        raise StudyError(
-            f"study {study} is being run by another process. Wait for it, or give this one another name with --study"
-        ) from None
+def join_study(
+    name: str,
+    *,
+    places: Places,
+    workers: int = 1,
+    threads: int | None = None,
+    device: str = "auto",
+    watcher: Watcher | None = None,
+    launcher: Launcher | None = None,
+) -> StudySummary:
+    """Runs trials of a study that exists, as its storage says; see `run_study`.
+
+    Raises:
+        StudyError: There is none, or a Python function draws its configurations; and as for `run_study`.
+        TrackingError: MLflow cannot be used.
+    """
+    space, settings = carried(open_study(places, name))
+    return run_study(
+        space,
+        settings,
+        name=name,
+        places=places,
+        workers=workers,
+        threads=threads,
+        device=device,
+        watcher=watcher,
+        launcher=launcher,
+        joins=True,
+    )
 
 
 @contextmanager

@@ -38,17 +38,16 @@ SAMPLERS: dict[str, Callable[[Any, int, int], samplers.BaseSampler]] = {
 }
 
 
-def build_sampler(config: SamplerConfig, *, seed: int, worker: int, num_trials: int) -> samplers.BaseSampler:
-    """Builds the sampler for the next trial.
+def build_sampler(config: SamplerConfig, *, seed: int, ordinal: int) -> samplers.BaseSampler:
+    """Builds the sampler for one trial.
 
-    A sampler's generator is not kept in the storage. Building one for each trial, seeded by what came before, makes a
-    study that is stopped and resumed draw what it would have drawn.
+    A sampler's generator is not kept in the storage. Building one for each trial, seeded by the trial's place among
+    those drawn, makes a study that is interrupted and resumed draw what it would have drawn, and workers draw apart.
 
     Args:
         config: Its description.
         seed: The study's seed.
-        worker: The worker's number, so that workers do not draw the same.
-        num_trials: Trials that the study has so far.
+        ordinal: How many trials were drawn before.
     """
-    trial_seed = int(np.random.SeedSequence([seed, worker, num_trials]).generate_state(1)[0])
+    trial_seed = int(np.random.SeedSequence([seed, ordinal]).generate_state(1)[0])
     return SAMPLERS[config.kind](config, seed, trial_seed)

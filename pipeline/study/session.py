@@ -1,24 +1,35 @@
 """One call of `run_study`: the study, its log and those who watch, from the first look to the last."""
 
+import os
+import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Protocol
 
 import optuna
+from filelock import FileLock
+from optuna.trial import TrialState
 
-from pipeline.config import TrialConfig
 from pipeline.distributions import FloatRange, IntRange
-from pipeline.model_config import BackboneConfig, HeadConfig
 from pipeline.places import Places
 from pipeline.records import DataSummary, Event, Outcome
 from pipeline.space import SearchSpace, without_kinds
+from pipeline.study.budget import Budget
 from pipeline.study.cases import case_label
+from pipeline.study.claims import withdraw_leftovers
+from pipeline.study.heart import Heart
 from pipeline.study.storage import open_storage, study_names
-from pipeline.study.studies import Searched, create_or_resume, end_stale_trials, num_trials
+from pipeline.study.studies import TOTAL, Searched, create_or_resume, load_study, num_trials, recover_trials
 from pipeline.study.summary import StudySummary, best_of, config_text
-from pipeline.study.supervisor import Budget
-from pipeline.study.task import Task
-from pipeline.study.trials import CONFIG, count_outcomes, images_through_backbone, num_counted
+from pipeline.study.task import Task, tasks_of
+from pipeline.study.trials import (
+    CONFIG,
+    count_outcomes,
+    frozen_trial,
+    images_through_backbone,
+    num_counted,
+    outcome_of,
+)
 from pipeline.study_config import StudyConfig
 from pipeline.tracking.attach import attach
 from pipeline.tracking.store import open_client
@@ -52,10 +63,19 @@ def attach_to_study(study: optuna.Study, places: Places, files: Mapping[str, byt
 
 
 class Session:
-    """One call of `run_study`, by the process that has the study's lock.
+    """One call of `run_study`.
 
-    In the workspace's own storage it ends what a dead process left running. A storage that is named may be shared with
-    other machines, where this lock says nothing: trials that run there are left alone.
+    Whoever is alone with a study in the workspace's own storage lets what dead processes left running be resumed at
+    once. A storage that is named may be shared with other machines: there, and beside others, heartbeats tell.
+
+    Args:
+        space: What is searched.
+        settings: How.
+        name: The study's name.
+        places: Where it is kept.
+        watcher: Is told what happens.
+        is_alone: Whether no other process of this machine runs the study.
+        joins: Whether the study is another's, who says how many trials it has.
     """
 
     def __init__(
@@ -65,50 +85,58 @@ class Session:
         name: str,
         places: Places,
         watcher: Watcher,
+        *,
+        is_alone: bool,
+        joins: bool = False,
     ) -> None:
         self.started = time.monotonic()
         self.space = space if isinstance(space, SearchSpace) else None
-        self.sample = space.sample if isinstance(space, SearchSpace) else space
         self.searched = space
         self.settings, self.name, self.places, self.watcher = settings, name, places, watcher
-        self.total = num_trials(settings, space)
-        self.storage = open_storage(places.storage_url)
+        self.joins = joins
+        self.heart = Heart(settings.retries)
+        self.storage = open_storage(places.storage_url, on_stale=self.heart.on_stale)
         self.study: optuna.Study | None = None
         self.log: StudyLog | None = None
         self.tracking_error: str | None = None
         self.interrupted = False
         if name in study_names(self.storage):
-            self._open_study()
+            study = self._open_study()
+            if is_alone and places.storage is None:
+                recover_trials(study, settings.retries)
 
     def _open_study(self) -> optuna.Study:
-        self.study = create_or_resume(self.storage, self.name, self.settings, self.searched)
-        self._end_stale_trials()
+        if self.joins:
+            self.study = load_study(self.storage, self.name)
+        else:
+            self.study = create_or_resume(self.storage, self.name, self.settings, self.searched)
         return self.study
 
-    def _end_stale_trials(self) -> None:
-        if self.study is not None and self.places.storage is None:
-            end_stale_trials(self.study)
+    @property
+    def total(self) -> int:
+        """How many trials the study has in all: another process may have given it more."""
+        if self.study is None:
+            return num_trials(self.settings, self.searched)
+        total: int = self.study.user_attrs[TOTAL]
+        return total
 
     def num_left(self) -> int:
         """Returns how many trials the study still needs."""
         done = 0 if self.study is None else num_counted(self.study.get_trials(deepcopy=False))
         return max(self.total - done, 0)
 
-    def task(self, worker: int, device: str, threads: int) -> Task:
-        """Returns what a worker needs to know."""
-        return Task(
-            storage=self.places.storage_url,
-            study_name=self.name,
-            study=self.settings,
-            sample=self.sample,
-            example=(example := _example(self.space, self.sample)),
-            backbones=_backbones(self.space, example),
-            most_unfrozen=_most_unfrozen(self.space, example),
-            cache_dir=self.places.feature_cache,
-            data_dir=self.places.data_dir,
+    def tasks(self, workers: int, device: str, threads: int | None) -> list[Task]:
+        """Returns what each worker needs to know."""
+        num_workers = min(workers, max(self.num_left(), 1))
+        cores = len(os.sched_getaffinity(0))
+        return tasks_of(
+            self.searched,
+            self.settings,
+            self.name,
+            self.places,
+            num_workers=num_workers,
             device=device,
-            threads=threads,
-            worker=worker,
+            threads=threads or max(1, cores // num_workers),
         )
 
     def open_log(self) -> None:
@@ -119,18 +147,22 @@ class Session:
         """Makes the study, or goes on with it, now that a worker has its data."""
         assert self.log is not None
         study = self.study or self._open_study()
-        runs = study.user_attrs.get(RUNS, {})
-        url = self.places.tracking_url
-        parent = self.log.begin(data, parent=runs.get(url), log_scaled=_log_scaled(self.space))
-        if runs.get(url) != parent:
-            study.set_user_attr(RUNS, {**runs, url: parent})
+        with FileLock(f"{self.places.lock(self.name)}.mlflow"):  # two that begin at once share the study's run
+            runs = study.user_attrs.get(RUNS, {})
+            url = self.places.tracking_url
+            parent = self.log.begin(data, parent=runs.get(url), log_scaled=_log_scaled(self.space), fate=self._fate)
+            if runs.get(url) != parent:
+                study.set_user_attr(RUNS, {**runs, url: parent})
         deadline = None if self.settings.timeout is None else self.started + self.settings.timeout
-        budget = Budget(self.total, self.total - self.num_left(), deadline)
-        direction = self.settings.direction
-        self.watcher.begin(
-            self.name, total=self.total, counted=self.total - self.num_left(), direction=direction, data=data
-        )
-        return study, budget
+        counted = self.total - self.num_left()
+        self.watcher.begin(self.name, total=self.total, counted=counted, direction=self.settings.direction, data=data)
+        return study, Budget(deadline)
+
+    def _fate(self, number: int) -> Outcome | None:
+        """Returns how a trial ended; an interrupted one waits to be resumed, and one that runs has no outcome."""
+        assert self.study is not None
+        trial = frozen_trial(self.study, number)
+        return "interrupted" if trial.state == TrialState.WAITING else outcome_of(trial)
 
     def event(self, event: Event) -> None:
         """Passes on what happened."""
@@ -139,11 +171,14 @@ class Session:
         self.watcher.event(event)
 
     def end(self, outcome: Outcome) -> None:
-        """Leaves nothing running in the storage or in MLflow."""
+        """Leaves nothing of this call running in MLflow, and no checkpoint of a study that is complete."""
         if self.study is None or self.log is None:
             return
-        self._end_stale_trials()
         trials = self.study.get_trials(deepcopy=False)
+        others_run = any(trial.state == TrialState.RUNNING for trial in trials)
+        if outcome == "complete" and not others_run:
+            shutil.rmtree(self.places.checkpoints(self.name), ignore_errors=True)
+            withdraw_leftovers(self.study)
         best = best_of(self.study)
         figures = {f"trials_{name}": float(count) for name, count in count_outcomes(trials).items()}
         figures["seconds"] = time.monotonic() - self.started
@@ -154,6 +189,7 @@ class Session:
             figures[f"best_{self.settings.metric}"] = best.value
         self.tracking_error = self.log.end(
             outcome,
+            others_run=others_run,
             figures=figures,
             best_config=None if best is None else config_text(best.config),
             configs=[{**t.user_attrs[CONFIG], **case_label(t.params)} for t in trials if CONFIG in t.user_attrs],
@@ -180,33 +216,6 @@ class Session:
             backbone_images=backbone_images,
             cached_images=cached_images,
         )
-
-
-def _example(space: SearchSpace | None, sample: Callable[[optuna.Trial], TrialConfig]) -> TrialConfig:
-    """Returns a configuration that the study may draw, of those with the most epochs."""
-    if space is not None:
-        return max(space.corners(["epochs"]), key=lambda config: config.epochs)
-    return sample(optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask())
-
-
-def _corners(space: SearchSpace | None, example: TrialConfig, paths: Sequence[str]) -> Iterator[TrialConfig]:
-    """Returns configurations with all that a space admits at some places; of a function, what it has drawn."""
-    return iter([example]) if space is None else space.corners(paths)
-
-
-def _backbones(space: SearchSpace | None, example: TrialConfig) -> tuple[BackboneConfig, ...]:
-    """Returns the different backbones that a study may draw, their heads set aside."""
-    places = ("kind", "name", "pretrained", "drop_top_stages", "drop_path", "image_size")
-    models = (config.model for config in _corners(space, example, [f"model.{place}" for place in places]))
-    bare = (model.model_copy(update={"head": HeadConfig()}) for model in models if isinstance(model, BackboneConfig))
-    return tuple(dict.fromkeys(bare))
-
-
-def _most_unfrozen(space: SearchSpace | None, example: TrialConfig) -> int:
-    """Returns the most top stages that a study may train, where it says a number."""
-    configs = _corners(space, example, ("transfer.kind", "transfer.unfreeze_top_stages"))
-    numbers = [getattr(config.transfer, "unfreeze_top_stages", 0) for config in configs]
-    return max((number for number in numbers if number != "all"), default=0)
 
 
 def _log_scaled(space: SearchSpace | None) -> frozenset[str]:

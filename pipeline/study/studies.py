@@ -1,6 +1,7 @@
 """Studies in their storage: made, gone on with, looked up."""
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,13 +15,19 @@ from pipeline.places import Places
 from pipeline.records import TrialResult
 from pipeline.schema import did_you_mean, shown
 from pipeline.space import Parameter, SearchSpace, flatten
+from pipeline.space_file import read_space
 from pipeline.study.cases import Cases
 from pipeline.study.storage import open_existing, quiet_optuna, study_names
-from pipeline.study.trials import finish, running_trial
+from pipeline.study.trials import RETRY, attempt_of, finish, running_trial
 from pipeline.study_config import Grid, StudyConfig
+from pipeline.yaml_text import locate
 
-# User attributes of a study: its space as plain values (None if a function draws), and its metric.
-SPACE, METRIC = "space", "metric"
+# User attributes of a study: its space as plain values (None if a function draws), whether that is a list of cases,
+# how it searches, how many trials it has in all, and its metric.
+SPACE, IS_CASES, SETTINGS, TOTAL, METRIC = "space", "is_cases", "settings", "total", "metric"
+UNEXPLAINED = "its process ended without a word"
+# How long another process may take from making a study to filling it.
+MAKING_SECONDS = 5.0
 
 # What a study draws its configurations from.
 Searched = SearchSpace | Cases | Callable[[optuna.Trial], TrialConfig]
@@ -44,18 +51,50 @@ def create_or_resume(
         StudyError: A study of this name searches another space or optimizes another metric.
     """
     source = _source(space)
-    if name in study_names(storage):
-        study = optuna.load_study(study_name=name, storage=storage)
-        _refuse_another(study, settings, source)
-    else:
+    try:
         study = optuna.create_study(study_name=name, storage=storage, direction=settings.direction)
-        study.set_user_attr(METRIC, settings.metric)
-        study.set_user_attr(SPACE, source)
+    except optuna.exceptions.DuplicatedStudyError:
+        study = optuna.load_study(study_name=name, storage=storage)
+        _wait_until_made(study)
+        _refuse_another(study, settings, source)
+    study.set_user_attr(SPACE, source)
+    study.set_user_attr(IS_CASES, isinstance(space, Cases))
+    study.set_user_attr(SETTINGS, settings.model_dump(mode="json"))
+    study.set_user_attr(TOTAL, num_trials(settings, space))
     trials = study.get_trials(deepcopy=False)
     for point in _queue(settings, space):
         if not any(_covers(trial, point) for trial in trials):
             study.enqueue_trial(dict(point))
+    study.set_user_attr(METRIC, settings.metric)  # the last one: it says that the study is whole
     return study
+
+
+def carried(study: optuna.Study) -> tuple[Searched, StudyConfig]:
+    """Returns what a study searches and how, as its storage has it.
+
+    Raises:
+        StudyError: It was not made by dnntune, or a Python function draws its configurations.
+    """
+    _wait_until_made(study)
+    name, attrs = study.study_name, study.user_attrs
+    if METRIC not in attrs:
+        raise StudyError(f"study {name} was not made by dnntune: make one with dnntune run, on this storage")
+    settings = StudyConfig.model_validate(attrs[SETTINGS])
+    if attrs[SPACE] is None:
+        raise StudyError(
+            f"a Python function draws the configurations of study {name}, and it is not in the storage. Call run_study "
+            "with that function here, with the same name and storage"
+        )
+    if attrs[IS_CASES]:
+        return Cases({case: TrialConfig.model_validate(config) for case, config in attrs[SPACE].items()}, 1), settings
+    return read_space(locate({"space": attrs[SPACE]}, f"study {name}"), name).space, settings
+
+
+def _wait_until_made(study: optuna.Study) -> None:
+    """Waits for the process that has just made the study, if there is one."""
+    deadline = time.monotonic() + MAKING_SECONDS
+    while METRIC not in study.user_attrs and not study.get_trials(deepcopy=False) and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def _source(space: Searched) -> dict[str, Any] | None:
@@ -121,16 +160,20 @@ def open_study(places: Places, name: str) -> optuna.Study:
     return load_study(open_existing(places), name)
 
 
-def end_stale_trials(study: optuna.Study) -> list[int]:
-    """Ends the trials that a process which is no more left running, and queues them again; returns their numbers.
+def recover_trials(study: optuna.Study, retries: int) -> None:
+    """Lets the trials that processes which are no more left running wait to be resumed.
 
-    Only for the one process that has the study's lock.
+    Nobody knows what ended them; if it was the trial itself, it must not go on for ever: each time counts as a retry.
+    Only for a process that knows that no other runs the study.
     """
-    stale = [trial.number for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))]
-    for number in stale:
-        result = TrialResult("interrupted", reason="its process ended without a word")
-        finish(study, running_trial(study, number), None, result)
-    return stale
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        running, retry = running_trial(study, trial.number), attempt_of(trial).retry
+        if retry < retries:
+            running.set_user_attr(RETRY, retry + 1)
+            result = TrialResult("interrupted", reason=UNEXPLAINED)
+        else:
+            result = TrialResult("failed", reason=f"{UNEXPLAINED}, once more after {retry} retries")
+        finish(study, running, None, result)
 
 
 def _covers(trial: FrozenTrial, point: Mapping[str, Any]) -> bool:

@@ -1,9 +1,10 @@
-"""The supervisor: gives out a study's trials to workers, and passes on what they tell.
+"""The supervisor: lets workers claim a study's trials, passes on what they tell, and deals with their deaths.
 
-It runs in the process that the user started. Workers run trials; the supervisor alone counts them, so that a study
-never has one too many, and alone decides that it is over.
+It runs in the process that the user started. Workers claim and run trials; of several supervisors of one study, on
+this machine or another, each looks after its own workers, and after trials that nobody looks after any more.
 """
 
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
@@ -12,81 +13,37 @@ import optuna
 
 from pipeline.errors import StudyError
 from pipeline.records import (
-    COUNTED,
     DataSummary,
     Event,
+    NothingToClaim,
+    TrialClaimed,
     TrialEnded,
     TrialResult,
-    TrialStarted,
     TrialWanted,
+    WorkerDoomed,
     WorkerFailed,
     WorkerReady,
 )
-from pipeline.study.processes import WorkerProcess, start_worker
+from pipeline.study.budget import MAX_SAME_FAILURES, Budget
+from pipeline.study.heart import Heart
+from pipeline.study.launcher import Launcher
+from pipeline.study.processes import Worker, start_worker
 from pipeline.study.task import Task
-from pipeline.study.trials import finish, running_trial
+from pipeline.study.trials import finish, frozen_trial, has_retry, running_trial
 
-# As many failures with the same error, one after the other, end a study: the next trial would fail likewise.
-MAX_SAME_FAILURES = 3
 POLL_SECONDS = 0.2
-
-
-class Budget:
-    """Counts trials: those that are still to be given out, and failures in a row.
-
-    Args:
-        total: Trials that the study has in all.
-        counted: Trials that are used up already.
-        deadline: Time (as of `time.monotonic`) after which no trial is given out; None for no limit.
-    """
-
-    def __init__(self, total: int, counted: int, deadline: float | None) -> None:
-        self.left, self.deadline = total - counted, deadline
-        self.running = 0
-        self.same_failures = 0
-        self.last_failure: str | None = None
-
-    @property
-    def used_up(self) -> bool:
-        """Whether no trial will be given out any more."""
-        return self.left <= 0 or self.hopeless or self.overdue
-
-    @property
-    def hopeless(self) -> bool:
-        """Whether the last trials all failed with the same error."""
-        return self.same_failures >= MAX_SAME_FAILURES
-
-    @property
-    def overdue(self) -> bool:
-        """Whether the time is over."""
-        return self.deadline is not None and time.monotonic() >= self.deadline
-
-    def take(self) -> bool:
-        """Takes a trial, if one is left that no worker has."""
-        if self.used_up or self.running >= self.left:
-            return False
-        self.running += 1
-        return True
-
-    def ended(self, result: TrialResult) -> None:
-        """Takes note of a trial's end."""
-        self.running -= 1
-        if result.outcome in COUNTED:
-            self.left -= 1
-        if result.outcome == "failed":
-            self.same_failures = self.same_failures + 1 if result.reason == self.last_failure else 1
-            self.last_failure = result.reason
-        elif result.outcome != "interrupted":
-            self.same_failures, self.last_failure = 0, None
+# After which a worker that found nothing to claim looks again: a trial elsewhere may have failed.
+PARKED_SECONDS = 1.0
 
 
 class Supervisor:
-    """Runs a study on worker processes.
+    """Runs a study on workers.
 
     Args:
         tasks: One for each worker.
-        budget: How many trials may run.
-        begin: Called once, when the first worker has loaded its data: returns the study.
+        launcher: Starts them.
+        begin: Called once, when the first worker has loaded its data: returns the study and what ends it.
+        heart: Beats for the trials that run.
         listen: Is told everything that happens.
         tick: Called a few times a second.
     """
@@ -94,20 +51,25 @@ class Supervisor:
     def __init__(
         self,
         tasks: Sequence[Task],
+        launcher: Launcher,
         begin: Callable[[DataSummary], tuple[optuna.Study, Budget]],
+        heart: Heart,
         listen: Callable[[Event], None],
         tick: Callable[[], None],
     ) -> None:
-        self.begin, self.listen, self.tick = begin, listen, tick
+        self.launcher, self.begin, self.heart, self.listen, self.tick = launcher, begin, heart, listen, tick
         self.study: optuna.Study | None = None
         self.budget: Budget | None = None
-        self.parked: list[WorkerProcess] = []  # free, while the last trials run elsewhere and may yet fail
+        self.parked: list[Worker] = []  # free, while the last trials run elsewhere and may yet fail
+        self.parked_until = 0.0
         self.stopping = False
         self.interrupted = False  # stopping because the user wants it
-        self.workers = [start_worker(task) for task in tasks]
+        self.workers: list[Worker] = []
+        for task in tasks:
+            self.workers.append(start_worker(task, launcher))
 
     def run(self) -> None:
-        """Runs until the budget is used up or `stop` is called.
+        """Runs until the study is complete or `stop` is called.
 
         Raises:
             StudyError: Workers cannot start, or trials keep failing with the same error.
@@ -131,7 +93,7 @@ class Supervisor:
         workers, self.workers = self.workers, []
         for worker in workers:
             worker.process.kill()
-            worker.process.join()
+        for worker in workers:
             self._bury(worker)
 
     def _listen_once(self) -> None:
@@ -141,64 +103,91 @@ class Supervisor:
             try:
                 self._handle(worker, worker.connection.recv())
             except (EOFError, ConnectionResetError):
-                worker.process.join()
                 self.workers.remove(worker)
                 self._bury(worker)
+        if self.study is not None:
+            for reaped in self.heart.beat(self.study, {w.trial for w in self.workers if w.trial is not None}):
+                self.listen(reaped)
         if self.budget is not None and not self.stopping and (self.budget.overdue or self.budget.hopeless):
             self.stop()
+        if self.parked and time.monotonic() >= self.parked_until:
+            self._unpark()
         self.tick()
 
-    def _handle(self, worker: WorkerProcess, event: Event) -> None:
-        if isinstance(event, WorkerFailed):
-            raise StudyError(event.message)
-        if isinstance(event, WorkerReady):
-            worker.ready = True
-            if self.study is None and not self.stopping:
-                self.study, self.budget = self.begin(event.data)
-        elif isinstance(event, TrialWanted):
-            self._give(worker)
-            return
-        elif isinstance(event, TrialStarted):
-            worker.trial = event.number
-        elif isinstance(event, TrialEnded):
-            self.listen(event)
-            self._ended(worker, event.result)
-            return
-        self.listen(event)
+    def _handle(self, worker: Worker, event: Event) -> None:
+        match event:
+            case WorkerFailed():
+                raise StudyError(event.message)
+            case WorkerReady():
+                worker.ready = True
+                if self.study is None and not self.stopping:
+                    self.study, self.budget = self.begin(event.data)
+                self.listen(event)
+            case TrialWanted():
+                if worker not in self.parked:
+                    self._answer(worker)
+            case NothingToClaim():
+                self._nothing_left(worker, event.complete)
+            case TrialClaimed():
+                worker.trial = event.number
+                self.listen(event)
+            case WorkerDoomed():
+                worker.doom = event
+            case TrialEnded():
+                self.listen(event)
+                self._ended(worker, event.result)
+            case _:
+                self.listen(event)
 
-    def _give(self, worker: WorkerProcess) -> None:
-        assert self.budget is not None or self.stopping
-        if self.stopping or self.budget is None or self.budget.used_up:
-            worker.tell(False)
-        elif self.budget.take():
-            worker.busy = True
-            worker.tell(True)
-        else:
-            self.parked.append(worker)
+    def _answer(self, worker: Worker) -> None:
+        worker.tell(not (self.stopping or self.budget is None or self.budget.used_up))
 
-    def _ended(self, worker: WorkerProcess, result: TrialResult) -> None:
+    def _nothing_left(self, worker: Worker, is_complete: bool) -> None:
+        """Lets a worker wait that found nothing to claim: its next wish is answered later."""
         assert self.budget is not None
-        worker.busy, worker.trial = False, None
-        self.budget.ended(result)
-        parked, self.parked = self.parked, []
-        for free in parked:
-            self._give(free)
+        self.budget.is_complete |= is_complete
+        self.parked.append(worker)
+        self.parked_until = time.monotonic() + PARKED_SECONDS
+        if is_complete:
+            self._unpark()
 
-    def _bury(self, worker: WorkerProcess) -> None:
-        """Deals with a worker's end: if it came in the middle of a trial, the trial has failed, and another starts."""
-        if worker.busy:
-            if self.stopping:
-                result = TrialResult("interrupted", reason="stopped in the middle of an epoch")
-            else:
-                result = TrialResult("failed", reason=worker.cause_of_death)
-            if worker.trial is not None:
-                assert self.study is not None
-                finish(self.study, running_trial(self.study, worker.trial), None, result)
-                self.listen(TrialEnded(worker.trial, result))
-            self._ended(worker, result)
-        if worker.process.exitcode == 0 or self.stopping:
+    def _unpark(self) -> None:
+        parked, self.parked = self.parked, []
+        for worker in parked:
+            self._answer(worker)
+
+    def _ended(self, worker: Worker, result: TrialResult) -> None:
+        assert self.budget is not None
+        worker.trial = None
+        self.budget.ended(result)
+        self._unpark()
+
+    def _bury(self, worker: Worker) -> None:
+        """Deals with a worker's end: if it came in the middle of a trial, that has failed, and is tried again."""
+        cause = worker.process.join()
+        if worker in self.parked:
+            self.parked.remove(worker)
+        if worker.trial is not None:
+            self._end_trial(worker, worker.trial, cause)
+        if cause is None or self.stopping:
             return
         if not worker.ready:
-            raise StudyError(f"a worker cannot start: {worker.cause_of_death}")
+            raise StudyError(f"a worker cannot start: it {cause}")
         if self.budget is not None and not self.budget.used_up:
-            self.workers.append(start_worker(worker.task))
+            self.workers.append(start_worker(worker.task, self.launcher))
+
+    def _end_trial(self, worker: Worker, number: int, cause: str | None) -> None:
+        assert self.study is not None
+        retries, is_retried = 0, False
+        if worker.doom is not None:
+            result = TrialResult(worker.doom.outcome, reason=worker.doom.reason)
+        elif self.stopping:
+            result = TrialResult("interrupted", reason="stopped in the middle of an epoch")
+        else:
+            retries = worker.task.study.retries
+            is_retried = has_retry(frozen_trial(self.study, number), retries)
+            result = TrialResult("failed", reason=f"its worker {cause}{'; it is tried again' if is_retried else ''}")
+        finish(self.study, running_trial(self.study, number), None, result, retries=retries)
+        self.listen(TrialEnded(number, result))
+        # A trial that is tried again says nothing yet about the next ones.
+        self._ended(worker, dataclasses.replace(result, outcome="interrupted") if is_retried else result)

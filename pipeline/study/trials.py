@@ -1,6 +1,7 @@
 """What a study's storage knows of its trials, beyond what Optuna keeps by itself."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import optuna
@@ -12,21 +13,50 @@ from pipeline.records import COUNTED, Outcome, TrialResult
 CASE, SEED = "case", "seed"
 # User attributes: the configuration as plain values, and the TrialResult.
 CONFIG, RESULT = "config", "result"
-# Optuna knows three ends; ours are finer.
+# User attributes of a trial that is tried again: how often already, after which trial, and which was the first.
+RETRY, RETRY_OF, ORIGIN = "retry", "retry_of", "origin"
+# User attribute of a trial that was taken when there was none left, and never ran.
+WITHDRAWN = "withdrawn"
+# Optuna knows three ends; ours are finer. An interrupted trial has no end: it waits to be resumed.
 STATES: dict[Outcome, TrialState] = {
     "complete": TrialState.COMPLETE,
     "pruned": TrialState.PRUNED,
     "diverged": TrialState.PRUNED,
     "failed": TrialState.FAIL,
-    "interrupted": TrialState.FAIL,
 }
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+# How a trial ended that Optuna has ended, because its heart beat no more.
+SILENT = TrialResult("failed", reason="its process, or the way to it, is dead: no heartbeat")
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Which attempt at a configuration a trial is.
+
+    Attributes:
+        retry: How often it has been tried before.
+        retry_of: Number of the trial before it; None for a first attempt, or for a trial resumed under its number.
+        origin: Number of the first attempt.
+    """
+
+    retry: int
+    retry_of: int | None
+    origin: int
+
+
+def attempt_of(trial: FrozenTrial | optuna.Trial) -> Attempt:
+    """Returns which attempt a trial is."""
+    attrs = trial.user_attrs
+    return Attempt(attrs.get(RETRY, 0), attrs.get(RETRY_OF), attrs.get(ORIGIN, trial.number))
 
 
 def result_of(trial: FrozenTrial) -> TrialResult | None:
-    """Returns how a trial ended, or None if it has not."""
-    fields = trial.user_attrs.get(RESULT)
-    return None if fields is None else TrialResult.from_json(fields)
+    """Returns how a trial ended, or None if it has not, or never began."""
+    if not trial.state.is_finished() or WITHDRAWN in trial.user_attrs:
+        return None
+    if (fields := trial.user_attrs.get(RESULT)) is not None:
+        return TrialResult.from_json(fields)
+    return SILENT if trial.state == TrialState.FAIL else None
 
 
 def outcome_of(trial: FrozenTrial) -> Outcome | None:
@@ -63,30 +93,81 @@ def twin_of(study: optuna.Study, config: dict[str, Any]) -> FrozenTrial | None:
     return None
 
 
-def finish(study: optuna.Study, trial: optuna.Trial, config: dict[str, Any] | None, result: TrialResult) -> None:
-    """Records how a trial ended; an interrupted one is put in the queue, to be run again.
-
-    So is a failed one in a study that compares cases: nothing that were drawn in its place could stand for it.
+def finish(
+    study: optuna.Study, trial: optuna.Trial, config: dict[str, Any] | None, result: TrialResult, *, retries: int = 0
+) -> bool:
+    """Records how a trial ended; an interrupted one is put back, to be resumed under its number.
 
     Args:
         study: Its study.
         trial: The trial, running.
         config: Its configuration as plain values; None if it never had one.
         result: How it ended.
+        retries: How often it may be tried again if it has failed.
+
+    Returns:
+        False if somebody who took its process for dead has ended it before.
     """
-    if config is not None:
-        trial.set_user_attr(CONFIG, config)
-    trial.set_user_attr(RESULT, result.to_json())
-    value = result.value if result.outcome == "complete" else None
-    study.tell(trial, value, state=STATES[result.outcome])
-    again = ("interrupted", "failed") if CASE in trial.params else ("interrupted",)
-    if result.outcome in again and trial.params:
-        study.enqueue_trial(trial.params, user_attrs={"again": trial.number})
+    try:
+        if result.outcome == "interrupted":
+            return put_back(study, trial._trial_id)
+        if config is not None:
+            trial.set_user_attr(CONFIG, config)
+        trial.set_user_attr(RESULT, result.to_json())
+        value = result.value if result.outcome == "complete" else None
+        study.tell(trial, value, state=STATES[result.outcome])
+    except optuna.exceptions.UpdateFinishedTrialError:
+        return False
+    if result.outcome == "failed":
+        make_up_for(study, frozen_trial(study, trial.number), retries)
+    return True
+
+
+def put_back(study: optuna.Study, trial_id: int) -> bool:
+    """Lets a running trial wait, with all that it has, to be claimed again; False if somebody has ended it before."""
+    try:
+        return study._storage.set_trial_state_values(trial_id, TrialState.WAITING)
+    except optuna.exceptions.UpdateFinishedTrialError:
+        return False
+
+
+def has_retry(trial: FrozenTrial, retries: int) -> bool:
+    """Returns whether a trial that failed is tried again, if a configuration may be so often.
+
+    One that had no parameters yet, and was not queued with any, need not be: any other will do.
+    """
+    return attempt_of(trial).retry < retries and bool(_point(trial))
+
+
+def make_up_for(study: optuna.Study, trial: FrozenTrial, retries: int) -> None:
+    """Queues a failed trial's parameters again: as a retry, or as a new trial where nothing else could stand for it.
+
+    Args:
+        study: Its study.
+        trial: The trial.
+        retries: How often a configuration may be tried again.
+    """
+    attempt, point = attempt_of(trial), _point(trial)
+    if has_retry(trial, retries):
+        attrs = {RETRY: attempt.retry + 1, RETRY_OF: trial.number, ORIGIN: attempt.origin}
+        study.enqueue_trial(point, user_attrs=attrs)
+    elif CASE in point:
+        study.enqueue_trial(point)
+
+
+def _point(trial: FrozenTrial) -> dict[str, Any]:
+    """Returns a trial's parameters, those included that it was queued with and has not come to yet."""
+    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+
+
+def frozen_trial(study: optuna.Study, number: int) -> FrozenTrial:
+    """Returns a trial as the storage has it."""
+    return study.get_trials(deepcopy=False)[number]
 
 
 def running_trial(study: optuna.Study, number: int) -> optuna.Trial:
     """Returns a trial that another process left running, to be finished."""
-    return optuna.Trial(study, study.get_trials(deepcopy=False)[number]._trial_id)
+    return optuna.Trial(study, frozen_trial(study, number)._trial_id)
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:

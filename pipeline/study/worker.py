@@ -11,12 +11,16 @@ from pipeline.data import load_data
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.data.image_data import ImageData
 from pipeline.errors import DnntuneError
-from pipeline.records import DataSummary, Notice, WorkerFailed, WorkerReady
+from pipeline.records import DataSummary, NothingToClaim, Notice, TrialClaimed, WorkerFailed, WorkerReady
+from pipeline.study.claims import NoClaim, claim_trial
+from pipeline.study.limits import Watchdog
 from pipeline.study.objective import StoppedError, run_trial
+from pipeline.study.presence import present
 from pipeline.study.pruners import build_pruner
 from pipeline.study.samplers import build_sampler
-from pipeline.study.storage import RecentTrials, open_storage, quiet_optuna
-from pipeline.study.task import Channel, Task
+from pipeline.study.storage import open_storage, quiet_optuna, worker_view
+from pipeline.study.task import Channel, SupervisorGoneError, Task
+from pipeline.study.trials import put_back
 from pipeline.training.device import choose_device, use_precision
 from pipeline.training.images import data_wanted, prepared
 
@@ -44,7 +48,7 @@ def work(task: Task, channel: Channel) -> None:
     cache = FeatureCache(task.cache_dir, say=lambda text: channel.emit(Notice(text)), tick=give_up_if_stopping)
 
     try:
-        device = choose_device(task.device)
+        device = choose_device(task.device, task.worker)
         use_precision(task.example.precision, device)
         if task.backbones:
             from pipeline.models.backbone import check_backbones  # loads timm, which perceptrons do without
@@ -70,22 +74,48 @@ def work(task: Task, channel: Channel) -> None:
     )
     # What is loaded by now stays for good: the garbage collector need not walk through it again and again.
     gc.freeze()
-    # The study exists once the first trial is given.
-    study: optuna.Study | None = None
-    while channel.wait_for_trial():
-        if study is None:
-            study = optuna.load_study(study_name=task.study_name, storage=RecentTrials(open_storage(task.storage)))
-            study.pruner = build_pruner(task.study.pruner, max_epochs=task.example.epochs)
-        num_trials = len(study.get_trials(deepcopy=False))
-        study.sampler = build_sampler(
-            task.study.sampler, seed=task.study.seed, worker=task.worker, num_trials=num_trials
-        )
-        run_trial(
-            study,
-            sample=task.sample,
-            settings=task.study,
-            load=load,
-            emit=channel.emit,
-            stopping=channel.stopping,
-            cache=cache,
-        )
+    watchdog = Watchdog(channel.emit, task.study.trial_timeout, task.study.trial_memory)
+    storage: optuna.storages.BaseStorage | None = None
+    with present(task.lock) as presence:
+        presence.share()
+        while channel.wait_for_trial():  # the study exists once the first trial is given
+            storage = storage or worker_view(open_storage(task.storage))
+            claimed = _claim(storage, task, channel)
+            if claimed is None:
+                continue
+            study, trial = claimed
+            watchdog.trial_begins()
+            run_trial(
+                study,
+                trial,
+                sample=task.sample,
+                settings=task.study,
+                load=load,
+                emit=channel.emit,
+                stopping=channel.stopping,
+                cache=cache,
+                checkpoints=task.checkpoints,
+            )
+            watchdog.trial_ends()
+
+
+def _claim(
+    storage: optuna.storages.BaseStorage, task: Task, channel: Channel
+) -> tuple[optuna.Study, optuna.Trial] | None:
+    """Claims a trial and tells the supervisor; returns the study with the trial's sampler, and the trial."""
+    claim = claim_trial(optuna.load_study(study_name=task.study_name, storage=storage))
+    if isinstance(claim, NoClaim):
+        channel.emit(NothingToClaim(claim.complete))
+        return None
+    study = optuna.load_study(
+        study_name=task.study_name,
+        storage=storage,
+        sampler=build_sampler(task.study.sampler, seed=task.study.seed, ordinal=claim.ordinal),
+        pruner=build_pruner(task.study.pruner, max_epochs=task.example.epochs),
+    )
+    try:
+        channel.emit(TrialClaimed(claim.number, claim.counted))
+    except SupervisorGoneError:
+        put_back(study, claim.trial_id)
+        raise
+    return study, optuna.Trial(study, claim.trial_id)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.distributions import word
-from pipeline.records import EpochResult, TrialResult
+from pipeline.records import EpochResult, TrialResult, TrialStarted
 from pipeline.space import flatten
 from pipeline.verdict import first_to_last
 
@@ -14,17 +14,19 @@ MAX_VALUE_LENGTH = 6000
 MAX_REASON_LENGTH = 500
 
 
-def run_name(number: int, config: Mapping[str, Any], params: Mapping[str, Any]) -> str:
+def run_name(number: int, config: Mapping[str, Any], params: Mapping[str, Any], retry: int = 0) -> str:
     """Returns a trial's name: its number and its network first, since MLflow cuts names at about 15 characters.
 
     Args:
         number: The trial's.
         config: Its configuration as plain values.
         params: Its drawn parameters: in a study that compares cases, the case says more than the network.
+        retry: How many times it has been tried before.
     """
+    again = f" retry {retry}" if retry else ""
     if "case" in params:
-        return f"t{number:03d} {params['case']} seed {config['seed']}"
-    return f"t{number:03d} {_network_name(config)} {config['optimizer']['kind']}"
+        return f"t{number:03d} {params['case']} seed {config['seed']}{again}"
+    return f"t{number:03d} {_network_name(config)} {config['optimizer']['kind']}{again}"
 
 
 def _network_name(config: Mapping[str, Any]) -> str:
@@ -74,6 +76,18 @@ def metrics_of(result: TrialResult) -> dict[str, float]:
         "objective": result.value,
     }
     return {name: float(value) for name, value in figures.items() if value is not None}
+
+
+def attempt_tags(started: TrialStarted) -> dict[str, str]:
+    """Returns which trial's attempt a run is, and what went before it."""
+    tags = {"trial": str(started.number)}
+    if started.retry:
+        tags["retry"] = str(started.retry)
+    if started.retry_of is not None:
+        tags["retry_of"] = str(started.retry_of)
+    if started.resumed_after:
+        tags["resumed_after"] = str(started.resumed_after)
+    return tags
 
 
 def tags_of(result: TrialResult) -> dict[str, str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from pipeline.errors import TrackingError
 from pipeline.places import Places
-from pipeline.tracking.store import open_client, prepare_environment
+from pipeline.tracking.store import find_runs, open_client, prepare_environment
 from pipeline.tracking.view import view_path
 
 HOST = "127.0.0.1"
@@ -60,6 +60,6 @@ def study_views(places: Places) -> list[tuple[str, str]]:
     experiment = client.get_experiment_by_name(places.experiment)
     if experiment is None:
         return []
-    runs = client.search_runs([experiment.experiment_id], "tags.kind = 'study'")
+    runs = find_runs(client, experiment.experiment_id, "tags.kind = 'study'")
     names = sorted({run.data.tags["study"] for run in runs})
     return [(name, view_path(experiment.experiment_id, name)) for name in names]

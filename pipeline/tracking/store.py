@@ -10,9 +10,15 @@ from pipeline.first_touch import first_touch
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
-# Read by MLflow when it is imported.
+# Runs in an answer.
+PAGE = 1000
+# Read by MLflow when it is imported, or at each request. By itself it tries a request for four minutes, and waits two
+# minutes for an answer: whoever can wait tries again himself (`pipeline.tracking.patience`).
 _ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -38,14 +44,21 @@ def open_client(uri: str) -> "MlflowClient":
 
     for name in ("mlflow", "alembic"):  # MLflow sets its own levels when it is imported
         logging.getLogger(name).setLevel(logging.ERROR)
+    # A database's every error is raised as well as logged, with its traceback: one line when all is over is enough.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     try:
         with first_touch(uri):
             client = MlflowClient(tracking_uri=uri)
             client.search_experiments(max_results=1)
     except (MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
-        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise TrackingError(f"MLflow at {uri} cannot be used: {reason}. Check --tracking-uri") from None
+        raise unusable(uri, error) from None
     return client
+
+
+def unusable(uri: str, error: Exception) -> TrackingError:
+    """Returns what to tell a user whose store cannot be reached."""
+    reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+    return TrackingError(f"MLflow at {uri} cannot be used: {reason}. Check --tracking-uri")
 
 
 def experiment_id(client: "MlflowClient", name: str, artifacts: Path | None) -> str:
@@ -56,10 +69,28 @@ def experiment_id(client: "MlflowClient", name: str, artifacts: Path | None) -> 
         name: The experiment's name.
         artifacts: Folder for its artifacts; None leaves it to the server.
     """
+    from mlflow.exceptions import MlflowException
+
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         location = None if artifacts is None else (artifacts / name).as_uri()
-        return str(client.create_experiment(name, artifact_location=location))
+        try:
+            return str(client.create_experiment(name, artifact_location=location))
+        except MlflowException as error:
+            experiment = client.get_experiment_by_name(name)
+            if error.error_code != "RESOURCE_ALREADY_EXISTS" or experiment is None:
+                raise
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
     return str(experiment.experiment_id)
+
+
+def find_runs(client: "MlflowClient", experiment: str, *conditions: str) -> "list[Run]":
+    """Returns all runs of an experiment that meet conditions in MLflow's filter language, however many."""
+    runs: list[Run] = []
+    token = None
+    while True:
+        page = client.search_runs([experiment], " and ".join(conditions), max_results=PAGE, page_token=token)
+        runs += page
+        if not (token := page.token):
+            return runs

@@ -1,17 +1,22 @@
 """A study's log in MLflow, from its beginning to its end: the tracker, its thread, and the view."""
 
+import functools
 import importlib.metadata
 import subprocess
-from collections.abc import Container, Mapping, Sequence
-from typing import Any
+import time
+from collections.abc import Callable, Container, Mapping, Sequence
+from typing import Any, TypeVar
 
 from pipeline import __version__
 from pipeline.places import Places
 from pipeline.records import DataSummary, Event, Outcome
 from pipeline.tracking.background import BackgroundLog
-from pipeline.tracking.store import experiment_id, open_client
-from pipeline.tracking.tracker import StudyTracker
+from pipeline.tracking.patience import is_passing, persist
+from pipeline.tracking.store import experiment_id, open_client, unusable
+from pipeline.tracking.tracker import Fate, StudyTracker
 from pipeline.tracking.view import axes, save_view, view_path
+
+T = TypeVar("T")
 
 VERSIONED = ("torch", "optuna", "mlflow")
 
@@ -28,8 +33,8 @@ class StudyLog:
     """
 
     def __init__(self, places: Places, study: str) -> None:
-        self.study = study
-        self.client = open_client(places.tracking_url)
+        self.study, self.uri = study, places.tracking_url
+        self.client = open_client(self.uri)
         self.experiment = experiment_id(self.client, places.experiment, places.artifacts)
         self.tracker: StudyTracker | None = None
         self.background: BackgroundLog | None = None
@@ -39,27 +44,51 @@ class StudyLog:
         """Address of the study's prepared comparison on MLflow's page, without the server."""
         return view_path(self.experiment, self.study)
 
-    def begin(self, data: DataSummary, *, parent: str | None, log_scaled: frozenset[str]) -> str:
+    def begin(
+        self,
+        data: DataSummary,
+        *,
+        parent: str | None,
+        log_scaled: frozenset[str],
+        fate: Fate,
+        agree: Callable[[str], str] | None = None,
+    ) -> str:
         """Begins, or goes on.
 
         Args:
             data: The data that the workers have loaded.
             parent: Id of the study's run, if it has one from before.
             log_scaled: Settings searched on a logarithmic scale.
+            fate: Tells of a trial's number how the trial ended: interrupted if it waits to be resumed, None if it is
+                running somewhere.
+            agree: Given the id of a run that was made for the study, returns the id of the one that all its processes
+                use: several may begin at once. A run that is not used is deleted. None if there is no other process.
 
         Returns:
             The id of the study's run.
+
+        Raises:
+            TrackingError: The store cannot be used any more.
         """
-        self.tracker = StudyTracker(
+        tracker = StudyTracker(
             self.client,
             experiment=self.experiment,
             study=self.study,
-            parent=parent,
             tags={"dataset": data.name, "device": data.device, **_versions()},
             log_scaled=log_scaled,
+            fate=fate,
         )
-        self.background = BackgroundLog(self.tracker.handle)
-        return self.tracker.parent
+        used = parent if parent is not None and self._insist(functools.partial(tracker.has, parent)) else None
+        if used is None:
+            made = self._insist(functools.partial(tracker.create, time.time()))
+            used = made if agree is None else agree(made)
+            if used != made:
+                self._insist(functools.partial(self.client.delete_run, made))
+        self._insist(functools.partial(tracker.begin, used))
+        self._insist(tracker.end_abandoned)
+        self.tracker = tracker
+        self.background = BackgroundLog(tracker.handle)
+        return used
 
     def event(self, event: Event) -> None:
         """Logs what happened, later."""
@@ -70,6 +99,7 @@ class StudyLog:
         self,
         outcome: Outcome,
         *,
+        others_run: bool,
         figures: Mapping[str, float],
         best_config: str | None,
         configs: Sequence[Mapping[str, Any]],
@@ -81,6 +111,7 @@ class StudyLog:
 
         Args:
             outcome: How the study ended.
+            others_run: Whether other processes go on with the study: its run then goes on too.
             figures: Figures of the whole study.
             best_config: The best configuration as YAML.
             configs: The configurations of all trials, for the view.
@@ -93,22 +124,44 @@ class StudyLog:
         """
         if self.tracker is None or self.background is None:
             return None
+        tracker, ended = self.tracker, time.time()
         self.background.close()
-        if self.background.error is None:
+        stopped_by = self.background.error
+        if stopped_by is None or not is_passing(stopped_by):  # else the store has been waited for already
             try:
-                self.tracker.end(outcome, metrics=figures, config=best_config)
-                save_view(
-                    self.client,
-                    self.experiment,
-                    self.study,
-                    metric=metric,
-                    maximize=maximize,
-                    parameters=axes(configs, searched, self.tracker.log_scaled),
+                persist(
+                    functools.partial(
+                        tracker.end,
+                        outcome,
+                        ended=ended,
+                        metrics=figures,
+                        config=best_config,
+                        others_run=others_run,
+                    )
+                )
+                persist(
+                    functools.partial(
+                        save_view,
+                        self.client,
+                        self.experiment,
+                        self.study,
+                        metric=metric,
+                        maximize=maximize,
+                        parameters=axes(configs, searched, tracker.log_scaled),
+                    )
                 )
             except Exception as error:  # the study itself is complete and stored
-                self.background.error = error
-        stopped_by = self.background.error
+                stopped_by = stopped_by or error
         return None if stopped_by is None else f"{type(stopped_by).__name__}: {stopped_by}"
+
+    def _insist(self, do: Callable[[], T]) -> T:
+        """Does what must be done before a study can begin."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return persist(do)
+        except (MlflowException, OSError) as error:
+            raise unusable(self.uri, error) from None
 
 
 def _versions() -> dict[str, str]:

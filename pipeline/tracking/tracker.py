@@ -1,47 +1,24 @@
-"""A study's runs in MLflow: one for the study, one below it for each trial.
+"""A study's log in MLflow: what happens, written into its runs.
 
-Everything goes through `MlflowClient` with explicit run ids: no global state, no active run. A trial's metrics go in
-batches every few seconds, so that its curves can be watched and its end costs little.
+Everything goes through `MlflowClient` with explicit run ids: no global state, no active run. The store may fail at any
+request, and other processes may log into the same study: each method may be called again with the same arguments after
+an error, and ends no run of a trial that may be alive.
 """
 
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from pipeline.figures.canvas import png
-from pipeline.figures.gradient_flow import draw_gradient_flow
-from pipeline.records import EpochEnded, EpochResult, Event, LayerFlow, Outcome, TrialEnded, TrialResult, TrialStarted
-from pipeline.tracking.attach import attach
-from pipeline.tracking.naming import curves_of, metrics_of, params_of, run_name, tags_of
-from pipeline.yaml_text import dump
+from pipeline.records import EpochEnded, Event, Outcome, TrialEnded, TrialReaped, TrialStarted
+from pipeline.tracking.naming import tags_of
+from pipeline.tracking.runs import STATUS, SUPERSEDED, StudyRuns, milliseconds
+from pipeline.tracking.trial_run import TrialRun
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-FLUSH_SECONDS = 5.0
-# MLflow's limits for one request.
-MAX_METRICS, MAX_PARAMS = 1000, 100
-STATUS: dict[Outcome, str] = {
-    "complete": "FINISHED",
-    "pruned": "KILLED",
-    "diverged": "KILLED",
-    "interrupted": "KILLED",
-    "failed": "FAILED",
-}
-PARENT_TAG = "mlflow.parentRunId"
-
-
-@dataclass
-class _OpenRun:
-    """A trial whose run has not ended."""
-
-    started: TrialStarted
-    run_id: str | None = None
-    epochs: list[EpochResult] = field(default_factory=list)
-    flow: dict[int, tuple[LayerFlow, ...]] = field(default_factory=dict)  # by epoch
-    flushed: float = field(default_factory=time.monotonic)
+# How the trial of a number ended; interrupted if it waits to be resumed, None if it is running somewhere.
+Fate = Callable[[int], Outcome | None]
 
 
 class StudyTracker:
@@ -51,10 +28,10 @@ class StudyTracker:
         client: The tracking store.
         experiment: Id of the experiment.
         study: The study's name.
-        parent: Id of the study's own run, if it has one from before.
         tags: Tags for every run.
         log_scaled: Settings that the space searches on a logarithmic scale; they also get a base-10 logarithm, since
             MLflow's axes are linear.
+        fate: Tells of a trial's number how the trial ended.
     """
 
     def __init__(
@@ -63,129 +40,92 @@ class StudyTracker:
         *,
         experiment: str,
         study: str,
-        parent: str | None,
         tags: Mapping[str, str],
-        log_scaled: frozenset[str] = frozenset(),
+        log_scaled: frozenset[str],
+        fate: Fate,
     ) -> None:
-        self.client, self.experiment, self.study = client, experiment, study
-        self.tags, self.log_scaled = dict(tags), log_scaled
-        self.open: dict[int, _OpenRun] = {}
-        if parent is not None and self._exists(parent):
-            self.parent = parent
-            self._end_stale()
-            client.update_run(parent, status="RUNNING")
-        else:
-            self.parent = self._create(study, {"kind": "study"}, time.time())
-        for name, value in self.tags.items():
-            client.set_tag(self.parent, name, value)
+        self.runs = StudyRuns(client, experiment, study, tags)
+        self.log_scaled, self.fate = log_scaled, fate
+        self.open: dict[int, TrialRun] = {}
+
+    def has(self, run_id: str) -> bool:
+        """Returns whether the store has this run: it may be another store than the last time."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return bool(self.runs.client.get_run(run_id).info.lifecycle_stage == "active")
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return False
+
+    def create(self, started: float) -> str:
+        """Returns the id of a new run for the study, begun at a Unix time in seconds."""
+        return self.runs.create_parent(started)
+
+    def begin(self, parent: str) -> None:
+        """Begins, or goes on, in the study's run."""
+        from mlflow.entities import RunTag
+
+        self.runs.parent = parent
+        client, tags = self.runs.client, self.runs.tags
+        client.log_batch(parent, tags=[RunTag(name, value) for name, value in tags.items()])
+        client.update_run(parent, status="RUNNING")
 
     def handle(self, event: Event) -> None:
         """Logs what happened."""
         if isinstance(event, TrialStarted):
-            self.open[event.number] = _OpenRun(event)
+            self.open[event.number] = TrialRun(self.runs, event, self.log_scaled)
         elif isinstance(event, EpochEnded) and event.number in self.open:
-            run = self.open[event.number]
-            run.epochs.append(event.result)
-            if event.result.gradient_flow:
-                run.flow[event.result.epoch] = event.result.gradient_flow
-            if time.monotonic() - run.flushed >= FLUSH_SECONDS:
-                self._flush(run)
+            self.open[event.number].epoch(event.result)
         elif isinstance(event, TrialEnded) and event.number in self.open:
-            self._end(self.open.pop(event.number), event.result)
+            self.open[event.number].end(event.result)
+            del self.open[event.number]
+        elif isinstance(event, TrialReaped):
+            for run in self._running(f"tags.trial = '{event.number}'"):
+                self.runs.end_child(run, event.result.outcome, tags_of(event.result))
 
-    def end(self, outcome: Outcome, *, metrics: Mapping[str, float], config: str | None) -> None:
-        """Ends the study's own run.
+    def end_abandoned(self) -> None:
+        """Ends the runs of trials that are over, but whose process ended without a word."""
+        for run in self._running():
+            # Asked only now: if the trial has ended, then this run, found before, was of that attempt or an earlier
+            # one. And the fate of a trial that was attempted again is its last attempt's.
+            outcome = "interrupted" if SUPERSEDED in run.data.tags else self.fate(int(run.data.tags["trial"]))
+            if outcome is not None:
+                self.runs.end_child(run, outcome, {"outcome": outcome})
+
+    def end(
+        self,
+        outcome: Outcome,
+        *,
+        ended: float,
+        metrics: Mapping[str, float],
+        config: str | None,
+        others_run: bool,
+    ) -> None:
+        """Ends the study's own run; no event may follow.
 
         Args:
             outcome: How the study ended.
+            ended: Unix time in seconds.
             metrics: Figures of the whole study.
             config: The best configuration as YAML, if there is one.
+            others_run: Whether other processes go on with the study: its run then goes on too.
         """
         from mlflow.entities import Metric
 
-        now = _milliseconds(time.time())
-        self.client.log_batch(self.parent, metrics=[Metric(name, value, now, 0) for name, value in metrics.items()])
-        self.client.set_tag(self.parent, "outcome", outcome)
+        self.open.clear()  # whose end was not told until now is abandoned like anybody's
+        self.end_abandoned()
+        client, parent, now = self.runs.client, self.runs.parent, milliseconds(ended)
+        client.log_batch(parent, metrics=[Metric(name, value, now, 0) for name, value in metrics.items()])
         if config is not None:
-            self.client.log_text(self.parent, config, "best_config.yaml")
-        self.client.set_terminated(self.parent, STATUS[outcome])
+            client.log_text(parent, config, "best_config.yaml")
+        if not others_run:
+            client.set_tag(parent, "outcome", outcome)
+            client.set_terminated(parent, STATUS[outcome])
 
-    def _create(self, name: str, tags: Mapping[str, str], started: float) -> str:
-        run: Run = self.client.create_run(
-            self.experiment,
-            start_time=_milliseconds(started),
-            run_name=name,
-            tags={**self.tags, "study": self.study, **tags},
-        )
-        return str(run.info.run_id)
-
-    def _flush(self, run: _OpenRun, result: TrialResult | None = None) -> str:
-        """Sends what has gathered since the last time; the parameters at first, the result at last."""
-        from mlflow.entities import Metric, Param, RunTag
-
-        now = _milliseconds(time.time())
-        params: list[Param] = []
-        if run.run_id is None:
-            config = run.started.config
-            name = run_name(run.started.number, config, run.started.params)
-            labels = {"kind": "trial", PARENT_TAG: self.parent, "dataset": str(config["data"]["name"])}
-            run.run_id = self._create(name, {**labels, "trial": str(run.started.number)}, run.started.started)
-            named = params_of(config, self.log_scaled) | {
-                k: str(v) for k, v in run.started.params.items() if k == "case"
-            }
-            params = [Param(key, value) for key, value in named.items()]
-        metrics: list[Metric] = [
-            Metric(name, value, now, epoch.epoch) for epoch in run.epochs for name, value in curves_of(epoch).items()
-        ]
-        tags: list[RunTag] = []
-        if result is not None:
-            metrics += [Metric(name, value, now, result.epochs) for name, value in metrics_of(result).items()]
-            tags = [RunTag(name, value) for name, value in tags_of(result).items()]
-        run.epochs = []
-        self.client.log_batch(run.run_id, metrics=metrics[:MAX_METRICS], params=params[:MAX_PARAMS], tags=tags)
-        for start in range(MAX_METRICS, len(metrics), MAX_METRICS):
-            self.client.log_batch(run.run_id, metrics=metrics[start : start + MAX_METRICS])
-        run.flushed = time.monotonic()
-        return run.run_id
-
-    def _end(self, run: _OpenRun, result: TrialResult) -> None:
-        run_id = self._flush(run, result)
-        self.client.log_text(run_id, dump({"space": run.started.config}), "config.yaml")
-        if result.traceback is not None:
-            self.client.log_text(run_id, result.traceback, "traceback.txt")
-        if run.flow and _is_worth_a_figure(result):
-            self._log_figure(run_id, run, result)
-        ended = run.started.started + result.seconds
-        self.client.set_terminated(run_id, STATUS[result.outcome], end_time=_milliseconds(ended))
-
-    def _log_figure(self, run_id: str, run: _OpenRun, result: TrialResult) -> None:
-        started = run.started
-        title = run_name(started.number, started.config, started.params)
-        figure = draw_gradient_flow(run.flow, title, result.verdict)
-        attach(self.client, run_id, {"gradient_flow.png": png(figure)})
-
-    def _exists(self, run_id: str) -> bool:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return bool(self.client.get_run(run_id).info.lifecycle_stage == "active")
-        except MlflowException:  # another store than the last time, or somebody deleted it
-            return False
-
-    def _end_stale(self) -> None:
-        """Ends the runs of trials whose process ended without a word."""
-        children = self.client.search_runs(
-            [self.experiment], f"tags.`{PARENT_TAG}` = '{self.parent}' and attributes.status = 'RUNNING'"
-        )
-        for child in children:
-            self.client.set_tag(child.info.run_id, "outcome", "interrupted")
-            self.client.set_terminated(child.info.run_id, STATUS["interrupted"])
-
-
-def _is_worth_a_figure(result: TrialResult) -> bool:
-    """To draw costs as much as all the rest of a trial's log: a healthy trial that was pruned has none."""
-    return result.outcome == "complete" or (result.verdict is not None and result.verdict.word != "healthy")
-
-
-def _milliseconds(seconds: float) -> int:
-    return int(seconds * 1000)
+    def _running(self, *conditions: str) -> "list[Run]":
+        """Returns the runs of attempts that have not ended, but for those that are logged here."""
+        mine = {run.run_id for run in self.open.values()}
+        running = self.runs.children("attributes.status = 'RUNNING'", *conditions)
+        return [run for run in running if run.info.run_id not in mine]

@@ -1,5 +1,7 @@
 """A prepared comparison of a study's trials on MLflow's page: sorted, its columns chosen, its charts drawn.
 
+A trial that was tried several times appears once, with its last attempt; one that runs appears too.
+
 MLflow keeps shared views of an experiment's runs as JSON in tags of the experiment. The format is undocumented; this is
 what MLflow 3.17 reads.
 """
@@ -10,6 +12,7 @@ from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.space import flatten
+from pipeline.tracking.runs import SUPERSEDED
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -76,7 +79,7 @@ def _state(study: str, metric: str, maximize: bool, parameters: list[str]) -> di
     columns = [f"metrics.`{best}`", "tags.`outcome`", *(f"params.`{name}`" for name in parameters)]
     columns += ["metrics.`best_epoch`", "metrics.`num_parameters`", "metrics.`seconds`"]
     return {
-        "searchFilter": f"tags.study = '{study}' and tags.kind = 'trial'",
+        "searchFilter": f"tags.study = '{study}' and tags.kind = 'trial' and tags.{SUPERSEDED} IS NULL",
         "orderByKey": f"metrics.`{best}`",
         "orderByAsc": not maximize,
         "startTime": "ALL",

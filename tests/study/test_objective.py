@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from pathlib import Path
 
 import optuna
 import pytest
@@ -7,26 +8,43 @@ from optuna.trial import TrialState
 from pipeline.config import TrialConfig
 from pipeline.data.image_data import ImageData
 from pipeline.records import EpochEnded, TrialEnded, TrialResult, TrialStarted
-from pipeline.study.objective import run_trial
-from pipeline.study.trials import CONFIG, best_trial, count_outcomes, num_counted, outcome_of, result_of
+from pipeline.study.objective import TAKEN_FOR_DEAD, run_trial
+from pipeline.study.trials import (
+    CONFIG,
+    SILENT,
+    Attempt,
+    attempt_of,
+    best_trial,
+    count_outcomes,
+    finish,
+    has_retry,
+    num_counted,
+    outcome_of,
+    result_of,
+)
 from pipeline.study_config import StudyConfig
+from pipeline.training import start
 
 Make = Callable[..., TrialConfig]
 
 
 @pytest.fixture
-def run(study: optuna.Study, small_data: ImageData, recorder) -> Callable[..., TrialResult]:  # type: ignore[no-untyped-def]
-    def one(sample: Callable[[optuna.Trial], TrialConfig], stop_after: int | None = None) -> TrialResult:
+def run(study: optuna.Study, small_data: ImageData, recorder, tmp_path: Path) -> Callable[..., TrialResult]:  # type: ignore[no-untyped-def]
+    def one(
+        sample: Callable[[optuna.Trial], TrialConfig], stop_after: int | None = None, **settings: object
+    ) -> TrialResult:
         def stopping() -> bool:
             return stop_after is not None and len(recorder.of(EpochEnded)) >= stop_after
 
         run_trial(
             study,
+            study.ask(),
             sample=sample,
-            settings=StudyConfig(),
+            settings=StudyConfig.model_validate(settings),
             load=lambda config: small_data,
             emit=recorder.events.append,
             stopping=stopping,
+            checkpoints=tmp_path / "checkpoints",
         )
         ended = recorder.events[-1]
         assert isinstance(ended, TrialEnded)
@@ -79,18 +97,96 @@ def test_a_failed_trial(run, study: optuna.Study) -> None:  # type: ignore[no-un
     assert study.trials[0].state == TrialState.FAIL
 
 
-def test_an_interrupted_trial_is_run_again(run, study: optuna.Study, config: Make) -> None:  # type: ignore[no-untyped-def]
-    def sample(trial: optuna.Trial) -> TrialConfig:
-        return config(seed=trial.suggest_int("seed", 0, 10**6))
+def draw_seed(config: Make) -> Callable[[optuna.Trial], TrialConfig]:
+    return lambda trial: config(seed=trial.suggest_int("seed", 0, 10**6))
 
-    assert run(sample, stop_after=1).outcome == "interrupted"
-    first = study.trials[0]
-    assert first.state == TrialState.FAIL
-    assert num_counted(study.trials) == 0
-    assert run(sample).outcome == "complete"
-    again = study.trials[1]
-    assert again.params == first.params
-    assert again.user_attrs["again"] == 0
+
+def measures(events: list[EpochEnded]) -> list[dict[str, object]]:
+    """What epochs brought, without what no two runs have in common."""
+    return [{**event.result.to_json(), "seconds": 0, "samples_per_second": 0} for event in events]
+
+
+def test_an_interrupted_trial_waits_and_is_resumed_under_its_number(  # type: ignore[no-untyped-def]
+    run, study: optuna.Study, config: Make, recorder, small_data: ImageData, tmp_path: Path
+) -> None:
+    assert run(draw_seed(config), stop_after=2).outcome == "interrupted"
+    (first,) = study.trials
+    assert first.state == TrialState.WAITING
+    assert (outcome_of(first), num_counted(study.trials)) == (None, 0)
+    recorder.events.clear()
+    result = run(draw_seed(config))
+    assert (result.outcome, result.epochs) == ("complete", 4)
+    (trial,) = study.trials
+    assert trial.params == first.params
+    started = recorder.events[0]
+    assert isinstance(started, TrialStarted)
+    assert (started.number, started.retry, started.resumed_after) == (0, 0, 2)
+    resumed = measures(recorder.of(EpochEnded))
+    assert list(trial.intermediate_values) == [1, 2, 3, 4]
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+    # the same without the interruption
+    whole = start(config(seed=first.params["seed"]), small_data, measure_every=StudyConfig().gradient_flow_steps)
+    assert measures([EpochEnded(0, epoch) for epoch in whole.epochs]) == resumed
+
+
+def test_a_retry_starts_from_the_checkpoint_of_the_first_attempt(  # type: ignore[no-untyped-def]
+    run, study: optuna.Study, config: Make, recorder
+) -> None:
+    run(draw_seed(config), stop_after=3)
+    dead = study.ask()
+    draw_seed(config)(dead)
+    reason = "its worker was killed by SIGKILL"
+    assert finish(study, dead, None, TrialResult("failed", reason=reason), retries=2)
+    recorder.events.clear()
+    assert run(draw_seed(config)).outcome == "complete"
+    started = recorder.events[0]
+    assert isinstance(started, TrialStarted)
+    assert (started.number, started.retry, started.retry_of, started.resumed_after) == (1, 1, 0, 3)
+    assert [event.result.epoch for event in recorder.of(EpochEnded)] == [1, 2, 3, 4]
+    failed, retried = study.trials
+    assert retried.params == failed.params
+    assert list(retried.intermediate_values) == [1, 2, 3, 4]
+
+
+def test_a_trial_is_tried_again_so_many_times_and_no_more(study: optuna.Study, config: Make) -> None:
+    for attempt in range(3):
+        trial = study.ask()
+        draw_seed(config)(trial)
+        assert has_retry(study.trials[-1], 2) == (attempt < 2)
+        finish(study, trial, None, TrialResult("failed", reason="dead"), retries=2)
+    assert [outcome_of(trial) for trial in study.trials] == ["failed"] * 3
+    assert len({trial.params["seed"] for trial in study.trials}) == 1
+    assert attempt_of(study.trials[2]) == Attempt(2, 1, 0)
+
+
+def test_a_trial_without_parameters_is_not_tried_again(study: optuna.Study) -> None:
+    finish(study, study.ask(), None, TrialResult("failed", reason="dead"), retries=2)
+    assert len(study.trials) == 1
+
+
+def test_a_baseline_that_died_before_it_was_drawn_is_tried_again(study: optuna.Study) -> None:
+    study.enqueue_trial({"x": 1.0})
+    finish(study, study.ask(), None, TrialResult("failed", reason="dead"), retries=2)
+    assert study.trials[1].system_attrs["fixed_params"] == {"x": 1.0}
+
+
+def test_a_trial_that_was_taken_for_dead_ends_quietly(run, study: optuna.Study, config: Make) -> None:  # type: ignore[no-untyped-def]
+    def sample(trial: optuna.Trial) -> TrialConfig:
+        made = draw_seed(config)(trial)
+        study.tell(trial.number, state=TrialState.FAIL)  # what another supervisor does
+        return made
+
+    result = run(sample)
+    assert (result.outcome, result.reason) == ("failed", TAKEN_FOR_DEAD)
+    assert outcome_of(study.trials[0]) == "failed"
+    assert result_of(study.trials[0]) == SILENT
+
+
+def test_a_trial_ends_after_its_time(run, study: optuna.Study, config: Make) -> None:  # type: ignore[no-untyped-def]
+    result = run(lambda trial: config(), trial_timeout=1e-6)
+    assert (result.outcome, result.epochs) == ("pruned", 1)
+    assert result.reason == "after epoch 1: its time limit of 1e-06 s has passed"
+    assert study.trials[0].state == TrialState.PRUNED
 
 
 def test_a_configuration_is_not_trained_twice(run, study: optuna.Study, config: Make, recorder) -> None:  # type: ignore[no-untyped-def]

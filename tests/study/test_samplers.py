@@ -13,10 +13,10 @@ SAMPLER_KINDS, PRUNER_KINDS = kinds_of(SamplerConfig), kinds_of(PrunerConfig)
 SPACE = load_space("digits_mlp").space
 
 
-def draw(kind: str, *, seed: int = 0, worker: int = 0, trials: int = 4) -> list[dict[str, object]]:
+def draw(kind: str, *, seed: int = 0, before: int = 0, trials: int = 4) -> list[dict[str, object]]:
     study = optuna.create_study(direction="maximize")
     for number in range(trials):
-        study.sampler = build_sampler(SAMPLER_KINDS[kind](), seed=seed, worker=worker, num_trials=number)
+        study.sampler = build_sampler(SAMPLER_KINDS[kind](), seed=seed, ordinal=before + number)
         trial = study.ask()
         SPACE.sample(trial)
         study.tell(trial, float(number))
@@ -37,10 +37,10 @@ def test_every_sampler_draws_configurations_of_a_conditional_space(kind: str) ->
 
 
 @pytest.mark.parametrize("kind", sorted(set(SAMPLER_KINDS) - {"gp"}))
-def test_a_seed_repeats_itself_and_workers_differ(kind: str) -> None:
+def test_a_seed_repeats_itself_and_each_trial_has_its_own(kind: str) -> None:
     assert draw(kind) == draw(kind)
     assert draw(kind, seed=1) != draw(kind)
-    assert draw(kind, worker=1) != draw(kind)
+    assert draw(kind, before=10) != draw(kind)
 
 
 def test_a_resumed_study_draws_what_it_would_have_drawn() -> None:
@@ -48,7 +48,7 @@ def test_a_resumed_study_draws_what_it_would_have_drawn() -> None:
 
 
 def test_tpe_models_conditional_parameters_jointly() -> None:
-    sampler = build_sampler(Tpe(), seed=0, worker=0, num_trials=0)
+    sampler = build_sampler(Tpe(), seed=0, ordinal=0)
     assert isinstance(sampler, optuna.samplers.TPESampler)
     assert sampler._multivariate
     assert sampler._group

@@ -5,9 +5,21 @@ from pipeline.errors import StudyError
 from pipeline.records import TrialResult
 from pipeline.space import SearchSpace
 from pipeline.space_file import SpaceFile, read_space
-from pipeline.study.studies import create_or_resume, end_stale_trials, grid, load_study, num_trials
-from pipeline.study.supervisor import Budget
-from pipeline.study.trials import outcome_of
+from pipeline.study import studies
+from pipeline.study.budget import Budget
+from pipeline.study.cases import Cases
+from pipeline.study.studies import (
+    SETTINGS,
+    TOTAL,
+    carried,
+    create_or_resume,
+    grid,
+    load_study,
+    num_trials,
+    recover_trials,
+)
+from pipeline.study.trials import attempt_of, outcome_of, result_of
+from pipeline.study_config import StudyConfig
 from pipeline.yaml_text import parse
 
 TEXT = """
@@ -65,10 +77,47 @@ def test_more_trials_or_another_sampler_are_welcome(storage: optuna.storages.Bas
     assert open_study(storage, TEXT.replace("trials: 100,", "trials: 200, sampler: random,")).study_name == "f"
 
 
-def test_a_study_made_by_somebody_else_is_left_alone(storage: optuna.storages.BaseStorage) -> None:
+def test_a_study_made_by_somebody_else_is_left_alone(
+    storage: optuna.storages.BaseStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(studies, "MAKING_SECONDS", 0.2)
     optuna.create_study(study_name="f", storage=storage)
     with pytest.raises(StudyError, match="was not made by dnntune"):
         open_study(storage)
+    with pytest.raises(StudyError, match="was not made by dnntune"):
+        carried(load_study(storage, "f"))
+
+
+def test_a_study_carries_its_space_and_settings(storage: optuna.storages.BaseStorage) -> None:
+    study, file = open_study(storage), read()
+    space, settings = carried(study)
+    assert settings == file.study
+    assert isinstance(space, SearchSpace)
+    assert space.root == file.space.root
+    assert space.source == file.space.source
+    assert study.user_attrs[TOTAL] == 100
+
+
+def test_cases_are_carried_too(storage: optuna.storages.BaseStorage) -> None:
+    cases = Cases({"full": next(read("space: {data: {name: digits}}").space.corners([]))}, 2)
+    study = create_or_resume(storage, "c", cases.settings(), cases)
+    found, settings = carried(study)
+    assert isinstance(found, Cases)
+    assert found.configs == cases.configs
+    assert settings == cases.settings()
+
+
+def test_a_function_is_not_carried(storage: optuna.storages.BaseStorage) -> None:
+    study = create_or_resume(storage, "g", StudyConfig(), read().space.sample)
+    with pytest.raises(StudyError, match="Call run_study with that function here"):
+        carried(study)
+
+
+def test_a_study_takes_its_settings_from_the_last_run(storage: optuna.storages.BaseStorage) -> None:
+    open_study(storage)
+    study = open_study(storage, TEXT.replace("trials: 100,", "trials: 200, retries: 5,"))
+    assert study.user_attrs[TOTAL] == 200
+    assert study.user_attrs[SETTINGS]["retries"] == 5
 
 
 def test_an_unknown_study_names_the_known_ones(storage: optuna.storages.BaseStorage) -> None:
@@ -107,14 +156,23 @@ def test_a_study_needs_no_more_trials_than_there_are_configurations() -> None:
     assert num_trials(fixed.study, fixed.space) == 1
 
 
-def test_what_a_dead_process_left_running_is_queued_again(storage: optuna.storages.BaseStorage) -> None:
+def test_what_a_dead_process_left_running_is_resumed_so_many_times(storage: optuna.storages.BaseStorage) -> None:
     study = open_study(storage)
-    left = study.ask()
-    read().space.sample(left)
-    assert end_stale_trials(study) == [0]
-    assert outcome_of(study.trials[0]) == "interrupted"
-    assert study.trials[1].system_attrs["fixed_params"] == left.params
-    assert end_stale_trials(study) == []
+    drawn = study.ask()
+    read().space.sample(drawn)
+    for retry in (1, 2):
+        recover_trials(study, retries=2)
+        (trial,) = study.trials
+        assert trial.state == optuna.trial.TrialState.WAITING
+        assert outcome_of(trial) is None
+        assert attempt_of(trial).retry == retry
+        assert study.ask().number == 0
+        assert study.trials[0].params == drawn.params
+    recover_trials(study, retries=2)
+    (trial,) = study.trials
+    result = result_of(trial)
+    assert result is not None
+    assert (result.outcome, result.reason) == ("failed", "its process ended without a word, once more after 2 retries")
 
 
 def test_every_configuration_of_a_space_with_steps_is_counted() -> None:
@@ -129,38 +187,23 @@ def complete() -> TrialResult:
     return TrialResult("complete", value=1.0)
 
 
-def test_a_budget_is_never_overdrawn() -> None:
-    budget = Budget(total=3, counted=1, deadline=None)
-    assert [budget.take(), budget.take(), budget.take()] == [True, True, False]
-    budget.ended(complete())
-    assert not budget.take()
-    budget.ended(TrialResult("failed", reason="x"))
-    assert budget.take()
-    budget.ended(complete())
+def test_the_same_failure_three_times_in_a_row_is_hopeless() -> None:
+    budget = Budget(deadline=None)
+    for reason in ("a", "b", "b"):
+        budget.ended(TrialResult("failed", reason=reason))
+    assert not budget.hopeless
+    budget.ended(TrialResult("failed", reason="b"))
+    assert budget.hopeless
     assert budget.used_up
 
 
-def test_the_same_failure_three_times_in_a_row_is_hopeless() -> None:
-    budget = Budget(total=10, counted=0, deadline=None)
-    for reason in ("a", "b", "b"):
-        budget.take()
-        budget.ended(TrialResult("failed", reason=reason))
-    assert not budget.hopeless
-    budget.take()
-    budget.ended(TrialResult("failed", reason="b"))
-    assert budget.hopeless
-    assert not budget.take()
-
-
 def test_a_success_in_between_gives_hope() -> None:
-    budget = Budget(total=10, counted=0, deadline=None)
+    budget = Budget(deadline=None)
     for result in (TrialResult("failed", reason="a"), TrialResult("failed", reason="a"), complete()):
-        budget.take()
         budget.ended(result)
-    budget.take()
     budget.ended(TrialResult("failed", reason="a"))
     assert not budget.hopeless
 
 
 def test_no_trial_starts_after_the_deadline() -> None:
-    assert not Budget(total=10, counted=0, deadline=0.0).take()
+    assert Budget(deadline=0.0).used_up

@@ -3,27 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from pipeline.config import DataConfig, TrialConfig
-from pipeline.places import Places
-from pipeline.records import (
-    DataSummary,
-    EpochEnded,
-    EpochResult,
-    LayerFlow,
-    Outcome,
-    TrialEnded,
-    TrialResult,
-    TrialStarted,
-    Verdict,
-    VerdictWord,
-)
+from pipeline.records import EpochEnded, LayerFlow, Outcome, TrialEnded, TrialResult, TrialStarted, Verdict, VerdictWord
 from pipeline.tracking.naming import MAX_REASON_LENGTH, curves_of, run_name, tags_of
 from pipeline.tracking.study_log import StudyLog
+from tests.tracking.logs import CONFIG, epoch, finish, start
 
-CONFIG = TrialConfig(data=DataConfig(name="digits")).plain()
-DATA = DataSummary("digits", 1000, 200, 10, (1, 8, 8), "cpu")
 TEXT = "the gradient at layer 1 is 0.25 of that at layer 2"
 
 
@@ -36,38 +20,19 @@ def flow(scale: float = 1.0) -> tuple[LayerFlow, ...]:
     )
 
 
-def epoch(number: int, layers: tuple[LayerFlow, ...]) -> EpochResult:
-    return EpochResult(number, 0.5, 0.8, 0.4, 0.5, 0.01, 1.5, 0.25, 1000.0, 0.1, True, layers)
-
-
 def result(outcome: Outcome, word: VerdictWord | None) -> TrialResult:
     return TrialResult(outcome, 0.5, 2, verdict=None if word is None else Verdict(word, TEXT))
 
 
-@pytest.fixture
-def log(workspace: Path) -> StudyLog:
-    log = StudyLog(Places(workspace), "s")
-    log.begin(DATA, parent=None, log_scaled=frozenset())
-    return log
-
-
 def log_trials(log: StudyLog, *ended: TrialResult, flows: list[tuple[LayerFlow, ...]]) -> list[Any]:
     """Logs trials that all had the same epochs; returns their runs."""
+    start(log)
     for number, each in enumerate(ended):
         log.event(TrialStarted(number, {}, CONFIG, started=1000.0))
         for index, layers in enumerate(flows):
-            log.event(EpochEnded(number, epoch(index + 1, layers)))
+            log.event(EpochEnded(number, epoch(index + 1, layers=layers)))
         log.event(TrialEnded(number, each))
-    error = log.end(
-        "complete",
-        figures={},
-        best_config=None,
-        configs=[CONFIG],
-        searched=set(),
-        metric="valid_accuracy",
-        maximize=True,
-    )
-    assert error is None
+    assert finish(log) is None
     runs = log.client.search_runs([log.experiment], "tags.kind = 'trial'")
     return sorted(runs, key=lambda run: int(run.data.tags["trial"]))
 
@@ -141,7 +106,7 @@ def test_a_deep_networks_curves_take_several_requests(log: StudyLog) -> None:
 
 
 def test_layers_are_named_so_that_they_sort() -> None:
-    names = [name for name in curves_of(epoch(1, flow())) if name.startswith("gradient_flow/gradient/")]
+    names = [name for name in curves_of(epoch(1, layers=flow())) if name.startswith("gradient_flow/gradient/")]
     assert names == ["gradient_flow/gradient/01", "gradient_flow/gradient/02", "gradient_flow/gradient/03"]
 
 

@@ -1,51 +1,20 @@
 """A study's runs in a real MLflow store."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 
-from pipeline.config import DataConfig, TrialConfig
+from pipeline.config import TrialConfig
 from pipeline.errors import TrackingError
-from pipeline.places import Places
-from pipeline.records import DataSummary, EpochEnded, EpochResult, TrialEnded, TrialResult, TrialStarted
-from pipeline.tracking import tracker as tracker_module
+from pipeline.records import EpochEnded, TrialEnded, TrialResult, TrialStarted
+from pipeline.tracking import trial_run
 from pipeline.tracking.naming import params_of, run_name
 from pipeline.tracking.store import open_client
 from pipeline.tracking.study_log import StudyLog
 from pipeline.tracking.view import axes, view_key
-from pipeline.training_config import NAdam
-
-CONFIG = TrialConfig(data=DataConfig(name="digits"), optimizer=NAdam(lr=0.01)).plain()
-DATA = DataSummary("digits", 1000, 200, 10, (1, 8, 8), "cpu")
-
-
-def epoch(number: int, accuracy: float) -> EpochResult:
-    return EpochResult(number, 0.5, 0.8, 0.4, accuracy, 0.01, 1.5, 0.25, 1000.0, 0.1, True)
-
-
-@pytest.fixture
-def log(workspace: Path) -> StudyLog:
-    return StudyLog(Places(workspace), "s")
-
-
-def finish(log: StudyLog) -> str | None:
-    return log.end(
-        "complete",
-        figures={"seconds": 3.0},
-        best_config="x: 1",
-        configs=[CONFIG],
-        searched=set(),
-        metric="valid_accuracy",
-        maximize=True,
-    )
-
-
-def run_of(log: StudyLog, number: int) -> Any:
-    (run,) = log.client.search_runs([log.experiment], f"tags.trial = '{number}'")
-    return run
+from tests.tracking.logs import CONFIG, close, epoch, finish, run_of, start
 
 
 def log_trial(log: StudyLog, number: int, result: TrialResult, epochs: int = 2) -> Any:
@@ -58,7 +27,7 @@ def log_trial(log: StudyLog, number: int, result: TrialResult, epochs: int = 2) 
 
 
 def test_a_trial_has_parameters_curves_figures_and_its_configuration(log: StudyLog) -> None:
-    parent = log.begin(DATA, parent=None, log_scaled=frozenset({"optimizer.lr"}))
+    parent = start(log)
     result = TrialResult("complete", 0.6, 2, 2, 0.6, 0.4, 1234, 999.0, 5.0)
     run = log_trial(log, 3, result)
     assert run.info.run_name == "t003 relu 3x100 nadam"
@@ -97,7 +66,7 @@ def test_a_trial_has_parameters_curves_figures_and_its_configuration(log: StudyL
     ],
 )
 def test_outcomes_are_told_apart(log: StudyLog, result: TrialResult, status: str) -> None:
-    log.begin(DATA, parent=None, log_scaled=frozenset())
+    start(log)
     run = log_trial(log, 0, result)
     assert run.info.status == status
     assert run.data.tags["outcome"] == result.outcome
@@ -107,65 +76,36 @@ def test_outcomes_are_told_apart(log: StudyLog, result: TrialResult, status: str
 
 
 def test_a_long_trial_is_logged_while_it_runs(log: StudyLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracker_module, "FLUSH_SECONDS", 0.0)
-    log.begin(DATA, parent=None, log_scaled=frozenset())
-    assert log.background is not None
+    monkeypatch.setattr(trial_run, "FLUSH_SECONDS", 0.0)
+    start(log)
     log.event(TrialStarted(0, {}, CONFIG, started=1000.0))
     log.event(EpochEnded(0, epoch(1, 0.5)))
-    log.background.close()
+    close(log)
     run = run_of(log, 0)
     assert run.info.status == "RUNNING"
     assert run.data.metrics["valid_accuracy"] == 0.5
 
 
-def test_the_study_has_a_run_of_its_own_and_keeps_it(log: StudyLog, workspace: Path) -> None:
-    parent = log.begin(DATA, parent=None, log_scaled=frozenset())
+def test_the_study_has_a_run_of_its_own_and_keeps_it(log: StudyLog, beside: StudyLog) -> None:
+    parent = start(log)
     assert finish(log) is None
     run = log.client.get_run(parent)
     assert (run.info.run_name, run.info.status) == ("s", "FINISHED")
     assert run.data.tags["kind"] == "study"
     assert run.data.metrics["seconds"] == 3.0
     assert [artifact.path for artifact in log.client.list_artifacts(parent)] == ["best_config.yaml"]
-    again = StudyLog(Places(workspace), "s")
-    assert again.begin(DATA, parent=parent, log_scaled=frozenset()) == parent
-    assert again.client.get_run(parent).info.status == "RUNNING"
-    finish(again)
-
-
-def test_a_run_that_a_dead_process_left_is_ended(
-    log: StudyLog, workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tracker_module, "FLUSH_SECONDS", 0.0)
-    parent = log.begin(DATA, parent=None, log_scaled=frozenset())
-    log.event(TrialStarted(0, {}, CONFIG, started=1000.0))
-    log.event(EpochEnded(0, epoch(1, 0.5)))
-    assert log.background is not None
-    log.background.close()
-    again = StudyLog(Places(workspace), "s")
-    again.begin(DATA, parent=parent, log_scaled=frozenset())
-    run = run_of(again, 0)
-    assert (run.info.status, run.data.tags["outcome"]) == ("KILLED", "interrupted")
-
-
-def test_logging_that_breaks_does_not_break_the_study(log: StudyLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    log.begin(DATA, parent=None, log_scaled=frozenset())
-
-    def broken(*args: object, **kwargs: object) -> None:
-        raise ConnectionError("the server is gone")
-
-    monkeypatch.setattr(log.client, "create_run", broken)
-    log.event(TrialStarted(0, {}, CONFIG, started=1000.0))
-    log.event(TrialEnded(0, TrialResult("complete", 0.5)))
-    assert finish(log) == "ConnectionError: the server is gone"
+    assert start(beside, parent) == parent
+    assert beside.client.get_run(parent).info.status == "RUNNING"
+    finish(beside)
 
 
 def test_the_view_has_the_axes_that_every_trial_has(log: StudyLog) -> None:
-    log.begin(DATA, parent=None, log_scaled=frozenset({"optimizer.lr"}))
+    start(log)
     finish(log)
     client: MlflowClient = log.client
     tags = client.get_experiment(log.experiment).tags
     state = json.loads(tags[f"mlflow.sharedViewState.{view_key('s')}"])
-    assert state["searchFilter"] == "tags.study = 's' and tags.kind = 'trial'"
+    assert state["searchFilter"] == "tags.study = 's' and tags.kind = 'trial' and tags.superseded_by IS NULL"
     assert state["compareRunCharts"][0]["selectedMetrics"] == ["best_valid_accuracy"]
     assert f"viewStateShareKey={view_key('s')}" in log.view
 
@@ -193,6 +133,8 @@ def test_parameters_are_short_enough_and_named_by_path() -> None:
 def test_a_list_of_widths_is_in_the_name() -> None:
     config = TrialConfig.model_validate({"data": {"name": "digits"}, "model": {"width": [30, 20]}}).plain()
     assert run_name(7, config, {}) == "t007 relu 30-20 adamw"
+    assert run_name(7, config, {}, 2) == "t007 relu 30-20 adamw retry 2"
+    assert run_name(7, config, {"case": "x"}, 1) == "t007 x seed 0 retry 1"
 
 
 @pytest.mark.parametrize("uri", ["sqlite:////proc/nothing/mlflow.db", "http://127.0.0.1:1"])
