@@ -94,7 +94,7 @@ def run(
             threads=threads,
             device=device,
             watcher=watcher,
-            launcher=chosen_launcher(launcher, ray_address),
+            launcher=chosen_launcher(launcher, ray_address, workers),
         )
 
     watch(start, places, metric=file.study.metric, again=f"dnntune run {space}", as_json=as_json)
@@ -130,13 +130,13 @@ def worker(
             threads=threads,
             device=device,
             watcher=watcher,
-            launcher=chosen_launcher(launcher, ray_address),
+            launcher=chosen_launcher(launcher, ray_address, workers),
         )
 
     watch(start, places, metric=metric, again=f"dnntune worker {study}", as_json=as_json)
 
 
-def chosen_launcher(launcher: Launch, ray_address: str | None) -> "Launcher | None":
+def chosen_launcher(launcher: Launch, ray_address: str | None, workers: int) -> "Launcher | None":
     """Returns what starts workers; None for processes of this machine.
 
     Raises:
@@ -145,7 +145,7 @@ def chosen_launcher(launcher: Launch, ray_address: str | None) -> "Launcher | No
     if launcher == Launch.RAY:
         from pipeline.study.ray_launcher import RayLauncher
 
-        return RayLauncher(ray_address)
+        return RayLauncher(ray_address, workers=workers)
     if ray_address is not None:
         raise DnntuneError(f"--ray-address {ray_address} needs --launcher ray; this run has --launcher {launcher}")
     return None

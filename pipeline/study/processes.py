@@ -62,7 +62,9 @@ class LocalLauncher:
         backbones = ["pipeline.models.backbone"] if task.backbones else []  # timm, which perceptrons do without
         _CONTEXT.set_forkserver_preload(["pipeline.study.worker", *backbones])
         ours, theirs = _CONTEXT.Pipe()
-        process = _CONTEXT.Process(target=_run, args=(task, theirs), name=f"dnntune-worker-{task.worker}", daemon=True)
+        process = _CONTEXT.Process(
+            target=run_worker, args=(task, theirs), name=f"dnntune-worker-{task.worker}", daemon=True
+        )
         with _deaf_to_ctrl_c():
             process.start()
         theirs.close()
@@ -126,7 +128,8 @@ class PipeChannel:
         return self.connection.poll()
 
 
-def _run(task: Task, connection: "Connection[Event, bool]") -> None:
+def run_worker(task: Task, connection: "Connection[Event, bool]") -> None:
+    """Works on a task until the supervisor has no more trials, or is gone."""
     from pipeline.study.worker import work  # torch is imported here, in the worker
 
     with contextlib.suppress(SupervisorGoneError):

@@ -150,6 +150,9 @@ class Supervisor:
         self.parked_until = time.monotonic() + PARKED_SECONDS
         if is_complete:
             self._unpark()
+            for waiting in self.workers:
+                if not waiting.ready:  # on a cluster, it may have waited for a free place
+                    waiting.tell(False)
 
     def _unpark(self) -> None:
         parked, self.parked = self.parked, []
