@@ -110,6 +110,11 @@ def figure_lines(figures: dict[str, Any]) -> Iterator[str]:
         yield f"  {label:19}  {_assessed(monte_carlo)}"
     if figures["verdict"] is not None:
         yield f"gradients: {figures['verdict']['word']}, {figures['verdict']['text']}"
+    if "export" in figures:
+        differences = ", ".join(f"{file} {value:.0e}" for file, value in figures["export_differences"].items())
+        yield f"exported to {figures['export']}; largest difference of a probability: {differences}"
+        yield from figures["export_notes"]
+        yield f"  dnntune predict {figures['export']} IMAGE..."
 
 
 def _assessed(figures: dict[str, float]) -> str:

@@ -14,8 +14,18 @@ FILES = sorted((ROOT / "pipeline").rglob("*.py"))
 ALLOWED = {
     "optuna": ("study/", "space.py", "space_file.py", "results/"),
     "mlflow": ("tracking/",),
-    "torch": ("data/", "models/", "training/", "study/worker.py", "results/train_report.py", "results/inputs.py"),
+    "torch": (
+        "data/",
+        "export/",
+        "models/",
+        "training/",
+        "study/worker.py",
+        "results/train_report.py",
+        "results/inputs.py",
+    ),
     "timm": ("models/",),
+    "onnx": ("export/",),
+    "onnxruntime": ("export/",),
     "matplotlib": ("figures/",),
     "scipy": ("results/intervals.py",),
     "typer": ("cli/", "console.py"),
@@ -25,10 +35,11 @@ BELOW = {
     "data": (),
     "models": (),
     "training": ("data", "models"),
+    "export": ("data", "models", "training"),
     "figures": (),
     "tracking": ("figures",),
     "study": ("data", "models", "training", "tracking"),
-    "results": ("data", "models", "training", "figures", "tracking", "study"),
+    "results": ("data", "models", "training", "export", "figures", "tracking", "study"),
 }
 
 

@@ -54,6 +54,9 @@ def train(
     mc_samples: Annotated[
         int | None, typer.Option("--mc-samples", min=1, help="Passes of Monte Carlo dropout at the evaluation.")
     ] = None,
+    export: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Export the model to a new folder, for dnntune predict.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train one configuration, and measure it on the test set."""
@@ -81,6 +84,7 @@ def train(
         mc_samples=mc_samples,
         cache=FeatureCache(Places(workspace).feature_cache, say=say),
         show=show,
+        export=export,
     )
     for line in figure_lines(figures):
         say(line)

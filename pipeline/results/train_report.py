@@ -4,6 +4,7 @@ import dataclasses
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,9 @@ from pipeline.config import TrialConfig
 from pipeline.data import load_data, load_test
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.errors import DnntuneError
+from pipeline.export.folder import check_place
+from pipeline.export.graphs import check_packages
+from pipeline.export.writing import export_model
 from pipeline.models import num_parameters
 from pipeline.phase_results import backbone_figures
 from pipeline.records import EpochResult
@@ -24,6 +28,14 @@ from pipeline.training.images import data_wanted
 from pipeline.training.loop import DivergedError
 from pipeline.verdict import judge
 
+# An export is compared with the trained model on so many validation images.
+CHECKED_IMAGES = 512
+# Figures that go into an export: those that the same training gives again.
+EXPORTED_FIGURES = (
+    *("best_valid_accuracy", "best_valid_loss", "best_epoch", "epochs"),
+    *("test_accuracy", "test_accuracy_interval", "test_loss", "num_parameters"),
+)
+
 
 def train_and_test(
     config: TrialConfig,
@@ -34,8 +46,9 @@ def train_and_test(
     mc_samples: int | None = None,
     cache: FeatureCache | None = None,
     show: Callable[[EpochResult], None] = lambda epoch: None,
+    export: Path | None = None,
 ) -> dict[str, Any]:
-    """Trains a configuration, and measures the best epoch's model on the test part once.
+    """Trains a configuration, measures the best epoch's model on the test part once, and exports it if asked to.
 
     Args:
         config: What to train.
@@ -45,13 +58,15 @@ def train_and_test(
         mc_samples: Passes of Monte Carlo dropout, measured beside the plain evaluation; None for none.
         cache: Where the output of frozen layers is kept; None to compute it in every epoch.
         show: Is given every epoch.
+        export: Folder to export the model to, see `pipeline.export.writing`; None for nowhere.
 
     Returns:
         best_valid_accuracy, best_valid_loss, best_epoch, epochs, test_accuracy, test_accuracy_interval and test_loss
         (None where the data have no test part), samples_per_second (median over the epochs, training alone),
         num_parameters, seconds; verdict (word and text, on gradient flow); assessment: the part it is of (test, or
         valid where the data have no test part), plain, and monte_carlo (None without), each as `Assessment`; of a
-        backbone phases, backbone_images and cached_images, as in `TrialResult`.
+        backbone phases, backbone_images and cached_images, as in `TrialResult`; of an export its folder, the largest
+        difference of a probability for each of its files, and notes.
 
     Raises:
         DnntuneError: The data or the device cannot be used, the training diverges, or Monte Carlo dropout is asked of a
@@ -61,6 +76,9 @@ def train_and_test(
         raise DnntuneError(
             "Monte Carlo dropout needs dropout; this network has none. Set model.dropout, or leave --mc-samples out"
         )
+    if export is not None:
+        check_packages()
+        check_place(export, overwrite=False)
     started = time.monotonic()
     if threads is not None:
         torch.set_num_threads(threads)
@@ -92,7 +110,7 @@ def train_and_test(
     accuracy = None if test is None else plain.accuracy
     flow = next((epoch.gradient_flow for epoch in reversed(epochs) if epoch.gradient_flow), ())
     verdict = judge(flow)
-    return {
+    figures = {
         "best_valid_accuracy": best.valid_accuracy,
         "best_valid_loss": best.valid_loss,
         "best_epoch": best.epoch,
@@ -111,3 +129,18 @@ def train_and_test(
             "monte_carlo": monte_carlo,
         },
     }
+    if export is None:
+        return figures
+    written = export_model(
+        training.model,
+        config=config,
+        images=dataclasses.replace(
+            data.valid, images=data.valid.images[:CHECKED_IMAGES], labels=data.valid.labels[:CHECKED_IMAGES], rows=None
+        ),
+        class_names=data.class_names,
+        image_shape=data.image_shape,
+        metrics={name: figures[name] for name in EXPORTED_FIGURES if figures[name] is not None},
+        folder=export,
+    )
+    differences = {"export_differences": written.differences, "export_notes": list(written.notes)}
+    return {**figures, "export": str(written.folder), **differences}

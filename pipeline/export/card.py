@@ -1,0 +1,125 @@
+"""The model card: data, training, figures, limits, weights, in words (Mitchell et al., FAccT 2019)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pipeline.config import TrialConfig
+from pipeline.data.image_data import LabeledImages
+from pipeline.export.checking import TOLERANCE
+from pipeline.export.environment import weights_origin
+from pipeline.model_config import BackboneConfig, HiddenLayers, top_layers
+from pipeline.space import flatten
+
+MOST_CLASSES = 20
+
+
+def model_card(
+    config: TrialConfig,
+    *,
+    images: LabeledImages,
+    class_names: Sequence[str],
+    metrics: Mapping[str, Any],
+    num_parameters: int,
+    notes: Sequence[str],
+) -> str:
+    """Writes a model card in Markdown.
+
+    Args:
+        config: What was trained.
+        images: How images are prepared, and those that the files were checked on.
+        class_names: A name for each class.
+        metrics: Figures, in any depth.
+        num_parameters: Of the network.
+        notes: What else a reader should know.
+    """
+    channels, height, width = images.images.shape[1:]
+    dtype = str(images.images.dtype).removeprefix("torch.")
+    named = ", ".join(class_names[:MOST_CLASSES]) + (", ..." if len(class_names) > MOST_CLASSES else "")
+    size = f"{height} x {width} pixels"
+    kind = f"the timm backbone {config.model.name}" if isinstance(config.model, BackboneConfig) else "a perceptron"
+    sections = {
+        f"Image classifier: {kind} for {config.data.name}": [
+            f"It tells {len(class_names)} classes apart: {named}. It has {num_parameters:,} parameters.",
+        ],
+        "Use": [
+            f"`dnntune predict DIR IMAGES...` from this folder (`DIR`), or `model.onnx` or `model.pt2`: the input "
+            f"`images` is {dtype}, (batch, {channels}, {height}, {width}), as the data set holds images; the output "
+            f"`probabilities` is (batch, {len(class_names)}), float32. Preprocessing is part of the graph.",
+            "`dnntune train config.yaml` trains it again; `sha256sum -c SHA256SUMS` says whether a file has changed.",
+        ],
+        "Data": list(_data(config, channels, size)),
+        "Training": list(_training(config)),
+        "Figures": ["\n".join(_table(metrics)) if metrics else "None were given."],
+        "Pretrained weights": list(_weights(config)),
+        "Limits": [
+            "- Any image gets one of the classes, also one that shows none of them.",
+            f"- Images unlike those of {config.data.name}, of another camera, crop, contrast or time, may be "
+            "classified far worse than the figures say.",
+            "- Probabilities are as well calibrated as the figures say, on such images; nobody looked for groups of "
+            "images on which the model is worse.",
+            f"- `model.onnx` and `model.pt2` were checked on {len(images):,} images: the same labels, probabilities "
+            f"within {TOLERANCE} of the trained model's, in float32 on a processor.",
+            *(f"- {note}" for note in notes),
+        ],
+    }
+    (title, first), *others = sections.items()
+    text = [f"# {title}", *first]
+    for heading, paragraphs in others:
+        separator = "\n" if heading == "Limits" else "\n\n"
+        text += [f"## {heading}", separator.join(paragraphs)]
+    return "\n\n".join(text) + "\n"
+
+
+def _data(config: TrialConfig, channels: int, size: str) -> Iterator[str]:
+    data = config.data
+    colors = {1: "gray", 3: "RGB"}.get(channels, f"{channels}-channel")
+    yield f"{data.name}: {colors} images of {size}."
+    valid = f"{data.valid_fraction:.0%} of the training images, the same share of every class (seed {data.split_seed})"
+    yield f"Validated on {valid}, unless the source brings a validation part of its own."
+    if data.max_train_images is not None:
+        yield f"Trained on at most {data.max_train_images:,} images."
+
+
+def _training(config: TrialConfig) -> Iterator[str]:
+    layers = top_layers(config.model)
+    if isinstance(config.model, BackboneConfig):
+        dropped = f", without its top {config.model.drop_top_stages} stages" if config.model.drop_top_stages else ""
+        start = "random weights" if config.model.pretrained is False else "pretrained weights"
+        yield f"Backbone {config.model.name} from {start}{dropped}; transfer: {config.transfer.kind}; its head: " + (
+            _layers(layers)
+        )
+    else:
+        yield f"Layers: {_layers(layers)}"
+    yield (
+        f"Optimizer {config.optimizer.kind} at learning rate {config.optimizer.lr:g}, schedule {config.schedule.kind}, "
+        f"clipping {config.clip.kind}, batches of {config.batch_size}, at most {config.epochs} epochs, the weights of "
+        f"the best one by {config.early_stopping.monitor}; augmentation {config.augment.kind}, label smoothing "
+        f"{config.label_smoothing:g}, precision {config.precision}, seed {config.seed}. All settings are in "
+        "`config.yaml`."
+    )
+
+
+def _layers(layers: HiddenLayers) -> str:
+    if not layers.widths:
+        return "a linear classifier."
+    norm = {"none": "no batch normalization"}.get(
+        layers.batch_norm, f"batch normalization {layers.batch_norm} the activation"
+    )
+    units = " - ".join(map(str, layers.widths))
+    return f"hidden units {units}, {layers.activation}, {norm}, {'dropout' if layers.drops else 'no dropout'}."
+
+
+def _table(metrics: Mapping[str, Any]) -> Iterator[str]:
+    yield "| figure | value |\n| --- | --- |"
+    for name, value in flatten(dict(metrics)).items():
+        shown = f"{value:.6g}" if isinstance(value, float) else str(value)
+        yield f"| {name} | {shown} |"
+
+
+def _weights(config: TrialConfig) -> Iterator[str]:
+    if not isinstance(config.model, BackboneConfig) or config.model.pretrained is False:
+        yield "None: everything was learned from the data above."
+        return
+    origin, licence = weights_origin(config.model)
+    yield f"From {origin}. Their licence: {licence}."
+    yield "What the data that they were trained on allows is another question, which no licence of the weights answers."

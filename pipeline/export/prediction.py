@@ -1,0 +1,82 @@
+"""What an export says of image files: what `dnntune predict` does."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pipeline.errors import DataError
+from pipeline.export.errors import ExportError
+from pipeline.export.image_files import MODES, batches, find_images, read_image
+from pipeline.export.reading import LoadedExport
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What an image shows, probably.
+
+    Attributes:
+        file: The image.
+        probabilities: Of each class, in the classes' order; with Monte Carlo dropout their mean over the passes.
+        spread: Their standard deviation over the passes of Monte Carlo dropout; None without.
+    """
+
+    file: Path
+    probabilities: tuple[float, ...]
+    spread: tuple[float, ...] | None = None
+
+    def order(self) -> list[int]:
+        """Returns the classes, most probable first."""
+        return sorted(range(len(self.probabilities)), key=lambda index: -self.probabilities[index])
+
+
+def predict_files(
+    export: LoadedExport, paths: Sequence[Path], *, batch_size: int = 64, mc_samples: int | None = None
+) -> Iterator[Prediction | DataError]:
+    """Classifies image files.
+
+    Args:
+        export: The model.
+        paths: Files, and folders of them.
+        batch_size: Images at a time.
+        mc_samples: Passes of Monte Carlo dropout; None for a plain prediction.
+
+    Yields:
+        For each file in order a prediction, or the error that says why it cannot be read.
+
+    Raises:
+        ExportError: There are no files, the model does not take images, or Monte Carlo dropout is asked of a network
+            without dropout.
+    """
+    channels, height, width = export.image_shape
+    if export.dtype != torch.uint8 or channels not in MODES or 1 in (height, width):
+        raise ExportError(
+            f"image files have bytes in rows and columns; this model takes {export.dtype} values of shape "
+            f"{channels} x {height} x {width}. Give them to pipeline.export.reading.load_export(DIR).probabilities"
+        )
+    for files in batches(find_images(paths), batch_size):
+        read = [_read(file, export.image_shape) for file in files]
+        images = [image for image in read if not isinstance(image, DataError)]
+        predictions = iter(_predict(export, images, mc_samples) if images else ())
+        for file, image in zip(files, read, strict=True):
+            yield image if isinstance(image, DataError) else Prediction(file, *next(predictions))
+
+
+def _predict(
+    export: LoadedExport, images: list["np.ndarray[tuple[int, ...], np.dtype[np.uint8]]"], mc_samples: int | None
+) -> Iterator[tuple[tuple[float, ...], tuple[float, ...] | None]]:
+    batch = torch.from_numpy(np.stack(images))
+    if mc_samples is None:
+        return ((tuple(row), None) for row in export.probabilities(batch).tolist())
+    mean, spread = export.sampled(batch, samples=mc_samples)
+    return ((tuple(row), tuple(of_row)) for row, of_row in zip(mean.tolist(), spread.tolist(), strict=True))
+
+
+def _read(file: Path, shape: tuple[int, int, int]) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | DataError":
+    try:
+        pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] = read_image(file, shape)
+    except DataError as error:
+        return error
+    return pixels
