@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from pipeline.data.idx import DEBIAN_FASHION_MNIST
 from pipeline.places import Places
 from pipeline.tracking.store import open_client
+from tests.servers import HOW_TO_GET, PostgreSQL, postgresql_programs, postgresql_server
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -105,3 +106,19 @@ def finished(tmp_path_factory: pytest.TempPathFactory, mlflow_tables: Path, cli:
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     return {"json": json.loads(lines[-1]), "done": done, "workspace": folder / "runs", "file": folder / "small.yaml"}
+
+
+@pytest.fixture(scope="session")
+def _postgresql_server() -> Iterator[PostgreSQL]:
+    programs = postgresql_programs()
+    if programs is None:
+        pytest.skip(HOW_TO_GET)
+    with postgresql_server(programs) as server:
+        yield server
+
+
+@pytest.fixture
+def postgresql(_postgresql_server: PostgreSQL) -> PostgreSQL:
+    """An empty database on a PostgreSQL server, which a test may stop and restart."""
+    _postgresql_server.start()
+    return _postgresql_server.fresh()

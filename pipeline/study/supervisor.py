@@ -32,6 +32,8 @@ from pipeline.study.task import Task
 from pipeline.study.trials import finish, frozen_trial, has_retry, running_trial
 
 POLL_SECONDS = 0.2
+# As many workers that die before they have loaded their data, one after the other, end a study.
+MAX_FAILED_STARTS = 3
 # After which a worker that found nothing to claim looks again: a trial elsewhere may have failed.
 PARKED_SECONDS = 1.0
 
@@ -62,6 +64,7 @@ class Supervisor:
         self.budget: Budget | None = None
         self.parked: list[Worker] = []  # free, while the last trials run elsewhere and may yet fail
         self.parked_until = 0.0
+        self.failed_starts = 0
         self.stopping = False
         self.interrupted = False  # stopping because the user wants it
         self.workers: list[Worker] = []
@@ -119,7 +122,7 @@ class Supervisor:
             case WorkerFailed():
                 raise StudyError(event.message)
             case WorkerReady():
-                worker.ready = True
+                worker.ready, self.failed_starts = True, 0
                 if self.study is None and not self.stopping:
                     self.study, self.budget = self.begin(event.data)
                 self.listen(event)
@@ -175,8 +178,10 @@ class Supervisor:
         if cause is None or self.stopping:
             return
         if not worker.ready:
-            raise StudyError(f"a worker cannot start: it {cause}")
-        if self.budget is not None and not self.budget.used_up:
+            self.failed_starts += 1
+            if self.failed_starts >= MAX_FAILED_STARTS:
+                raise StudyError(f"workers cannot start: {MAX_FAILED_STARTS} in a row, and the last one {cause}")
+        if self.budget is None or not self.budget.used_up:
             self.workers.append(start_worker(worker.task, self.launcher))
 
     def _end_trial(self, worker: Worker, number: int, cause: str | None) -> None:

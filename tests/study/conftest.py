@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import optuna
 import pytest
@@ -8,7 +8,6 @@ from pipeline.config import DataConfig, TrialConfig
 from pipeline.data import load_data
 from pipeline.data.image_data import ImageData
 from pipeline.records import Event
-from tests.servers import HOW_TO_GET, PostgreSQL, postgresql_programs, postgresql_server
 
 
 @pytest.fixture(scope="session")
@@ -47,19 +46,3 @@ def config() -> Callable[..., TrialConfig]:
         return TrialConfig.model_validate(fields)
 
     return make
-
-
-@pytest.fixture(scope="session")
-def _postgresql_server() -> Iterator[PostgreSQL]:
-    programs = postgresql_programs()
-    if programs is None:
-        pytest.skip(HOW_TO_GET)
-    with postgresql_server(programs) as server:
-        yield server
-
-
-@pytest.fixture
-def postgresql(_postgresql_server: PostgreSQL) -> PostgreSQL:
-    """An empty database on a PostgreSQL server, which a test may stop and restart."""
-    _postgresql_server.start()
-    return _postgresql_server.fresh()
