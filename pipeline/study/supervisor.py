@@ -29,7 +29,7 @@ from pipeline.study.heart import Heart
 from pipeline.study.launcher import Launcher
 from pipeline.study.processes import Worker, start_worker
 from pipeline.study.task import Task
-from pipeline.study.trials import finish, frozen_trial, has_retry, running_trial
+from pipeline.study.trials import finish, frozen_trial, has_retry, result_of, running_trial
 
 POLL_SECONDS = 0.2
 # As many workers that die before they have loaded their data, one after the other, end a study.
@@ -195,7 +195,9 @@ class Supervisor:
             retries = worker.task.study.retries
             is_retried = has_retry(frozen_trial(self.study, number), retries)
             result = TrialResult("failed", reason=f"its worker {cause}{'; it is tried again' if is_retried else ''}")
-        finish(self.study, running_trial(self.study, number), None, result, retries=retries)
+        if not finish(self.study, running_trial(self.study, number), None, result, retries=retries):
+            # It had ended, and its worker died before it could say so.
+            result, is_retried = result_of(frozen_trial(self.study, number)) or result, False
         self.listen(TrialEnded(number, result))
         # A trial that is tried again says nothing yet about the next ones.
         self._ended(worker, dataclasses.replace(result, outcome="interrupted") if is_retried else result)

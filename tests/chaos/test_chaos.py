@@ -22,7 +22,7 @@ from pipeline.study.trials import ORIGIN, RETRY, RETRY_OF, outcome_of, result_of
 from pipeline.tracking.store import open_client
 from tests.processes import workers_of
 
-TRIALS, WORKERS, EPOCHS = 60, 4, 80
+TRIALS, WORKERS, EPOCHS = 60, 4, 40
 SECONDS_BETWEEN_KILLS = 3.0
 SPACE = f"""
 study: {{trials: {TRIALS}, seed: 1, retries: 10, pruner: {{kind: median, warmup_epochs: 10}}}}
@@ -151,5 +151,5 @@ def test_postgresql(workspace: Path, tmp_path: Path, postgresql: Any) -> None:
 def test_ray(workspace: Path, tmp_path: Path, postgresql: Any) -> None:
     options = ["--storage", postgresql.url, "--launcher", "ray"]
     # There, each new worker imports all that it needs.
-    kills, done = run_in_chaos(workspace, *options, restart=postgresql.restart, log=tmp_path, pause=6.0)
+    kills, done = run_in_chaos(workspace, *options, restart=postgresql.restart, log=tmp_path, pause=8.0)
     check(workspace, postgresql.url, kills, done)
