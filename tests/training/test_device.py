@@ -30,6 +30,12 @@ def test_choice(num_gpus: int, name: str, expected: str) -> None:
     assert choose_device(name) == torch.device(expected)
 
 
+@pytest.mark.parametrize("num_gpus", [2], indirect=True)
+def test_workers_take_the_gpus_in_turn(num_gpus: int) -> None:
+    assert [str(choose_device("auto", worker)) for worker in range(4)] == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]
+    assert str(choose_device("cuda:1", 2)) == "cuda:1"
+
+
 @pytest.mark.parametrize(
     ("num_gpus", "name", "message"),
     [
