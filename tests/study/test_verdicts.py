@@ -40,6 +40,7 @@ def run(study: optuna.Study, small_data: ImageData, recorder) -> Run:  # type: i
     def one(config: TrialConfig, settings: StudyConfig = StudyConfig()) -> TrialResult:  # noqa: B008 - immutable
         run_trial(
             study,
+            study.ask(),
             sample=lambda trial: config,
             settings=settings,
             load=lambda config: small_data,
