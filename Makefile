@@ -1,5 +1,5 @@
 # make tune: set up, run the main job on data that ship with a dependency, end with the leaderboard.
-# make test: set up, run every test but the slow ones (timm's rarer families, studies in chaos), which make test-slow runs.
+# make test: set up, run every test but the slow ones (timm's rarer families, studies in chaos, Ray), which make test-slow runs.
 
 VENV := .venv
 BIN := $(VENV)/bin

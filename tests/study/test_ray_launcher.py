@@ -20,9 +20,12 @@ from pipeline.study.ray_launcher import RayLauncher
 from pipeline.study.task import Task
 from tests.processes import command
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install 'dnntune[ray]'"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install 'dnntune[ray]'"
+    ),
+]
 PATIENCE = 60.0
 
 
@@ -64,7 +67,8 @@ def assert_closed(connection: "Connection[Any, Any]") -> None:
 def cluster() -> Iterator[Any]:
     """A node of two CPUs and one GPU, which only Ray believes in."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "token")
+        # It reads this once, when it is imported; an earlier test may have caused that, without a mode.
+        patch.setenv("RAY_AUTH_MODE", "disabled" if "ray" in sys.modules else "token")
         patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_DEDUP_LOGS_SKIP_REGEX", ".")

@@ -158,6 +158,7 @@ def test_without_retries_another_trial_is_drawn(space_file: Path, workspace: Pat
     assert other.params != failed.params
 
 
+@pytest.mark.slow
 def test_a_trial_that_takes_too_much_memory_fails_and_the_study_goes_on(space_file: Path, workspace: Path) -> None:
     # 200 MB of weights, as much of gradients, twice as much of moments
     greedy = ["model.hidden_layers=1", "model.width={choice: [[16], [700000]]}", "study.trials=3", "optimizer=adamw"]

@@ -16,7 +16,7 @@ from pipeline.tracking.patience import is_passing, persist
 from pipeline.tracking.study_log import StudyLog
 from tests.tracking.logs import CONFIG, WRITES, FailingClient, epoch, finish, run_of, runs_of, start, stored
 
-pytestmark = pytest.mark.usefixtures("impatient")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("impatient")]
 
 EVERY_CALL = (*WRITES, "search_runs", "get_run")
 FLOW = (LayerFlow(1, "body.0", 0.1, 0.5, 1e-3, 0.2, 1.0), LayerFlow(2, "head", 0.4, 4.0, 3e-3, 0.0, 1.2))
