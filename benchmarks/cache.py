@@ -24,10 +24,11 @@ import torch
 from pipeline.config import TrialConfig
 from pipeline.data import load_data
 from pipeline.data.feature_cache import FeatureCache
+from pipeline.events import EpochEnded, Event, Notice, TrialEnded, TrialStarted
 from pipeline.overrides import Override
 from pipeline.phase_results import images_text
 from pipeline.places import Places
-from pipeline.records import DataSummary, EpochEnded, EpochResult, Event, Notice, TrialEnded, TrialResult, TrialStarted
+from pipeline.records import DataSummary, EpochResult, TrialResult
 from pipeline.space_file import SpaceFile, read_space
 from pipeline.study.run import run_study
 from pipeline.training import start

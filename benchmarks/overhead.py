@@ -20,9 +20,10 @@ import torch
 
 from pipeline.config import TrialConfig
 from pipeline.data import load_data
+from pipeline.events import Event, TrialEnded, TrialStarted
 from pipeline.overrides import Override
 from pipeline.places import Places
-from pipeline.records import DataSummary, Event, TrialEnded, TrialStarted
+from pipeline.records import DataSummary
 from pipeline.space_file import load_space
 from pipeline.study.run import run_study
 from pipeline.training import start

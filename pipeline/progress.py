@@ -10,17 +10,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.records import (
-    COUNTED,
-    DataSummary,
-    EpochEnded,
-    Event,
-    Notice,
-    TrialClaimed,
-    TrialEnded,
-    TrialReaped,
-    TrialStarted,
-)
+from pipeline.events import EpochEnded, Event, Notice, TrialClaimed, TrialEnded, TrialReaped, TrialStarted
+from pipeline.records import COUNTED, DataSummary
 from pipeline.tracking.naming import run_name
 
 

@@ -5,9 +5,10 @@ import io
 from rich.console import Console
 
 from pipeline.config import DataConfig, TrialConfig
+from pipeline.events import EpochEnded, Event, Notice, TrialEnded, TrialStarted
 from pipeline.model_config import BackboneConfig
 from pipeline.progress import StudyProgress
-from pipeline.records import DataSummary, EpochEnded, EpochResult, Event, Notice, TrialEnded, TrialResult, TrialStarted
+from pipeline.records import DataSummary, EpochResult, TrialResult
 
 CONFIG = TrialConfig(data=DataConfig(name="digits"), epochs=4).plain()
 DATA = DataSummary("digits", 1000, 200, 10, (1, 8, 8), "cpu")

@@ -1,10 +1,6 @@
 """The graph of a classifier in two formats, the same bytes on every run: model.pt2 (torch.export) and model.onnx."""
 
-import contextlib
 import importlib.util
-import logging
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +12,7 @@ from torch.fx import GraphModule
 from pipeline.export.errors import ExportError
 from pipeline.export.folding import Folded, fold_batch_norm
 from pipeline.export.preprocessing import WithProbabilities
+from pipeline.quiet import quiet
 
 # What tells where on this machine, and from which line of code, a node comes.
 TRACES = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node", "custom")
@@ -66,7 +63,7 @@ def save_onnx(program: ExportedProgram, example: Tensor, file: Path) -> None:
     """Writes a graph for ONNX Runtime and others; its input is ``images``, its output ``probabilities``."""
     import onnx
 
-    with _quiet():
+    with quiet("torch", "torch.onnx", "torch.export", "onnxscript"):
         converted = torch.onnx.export(
             program, (example,), dynamo=True, input_names=["images"], output_names=["probabilities"], verbose=False
         )
@@ -78,7 +75,7 @@ def save_onnx(program: ExportedProgram, example: Tensor, file: Path) -> None:
 
 
 def _export(module: torch.nn.Module, example: Tensor) -> ExportedProgram:
-    with _quiet():
+    with quiet("torch", "torch.onnx", "torch.export", "onnxscript"):
         return torch.export.export(module, (example,), dynamic_shapes=({0: Dim("batch")},))
 
 
@@ -101,17 +98,3 @@ def _strip(message: Any) -> None:
         elif field.message_type is not None:
             for part in (value,) if hasattr(value, "ListFields") else value:
                 _strip(part)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps notices on torch's own insides from the terminal."""
-    loggers = {name: logging.getLogger(name).level for name in ("torch", "torch.onnx", "torch.export", "onnxscript")}
-    for name in loggers:
-        logging.getLogger(name).setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            yield
-    finally:
-        for name, level in loggers.items():
-            logging.getLogger(name).setLevel(level)

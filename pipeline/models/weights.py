@@ -1,8 +1,6 @@
 """The body of a timm model, all below its classifier, with weights from wherever they are: every tensor or an error."""
 
 import contextlib
-import logging
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +23,7 @@ from pipeline.models.weight_sources import (
     read_tensors,
     weights_config,
 )
+from pipeline.quiet import quiet
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ def create_body(
     # timm's mark of the models whose constructor has to know the size; most of the others refuse the argument.
     if config.fixed_input_size:
         arguments["img_size"] = image_size
-    with _quiet():
+    with quiet("timm", "huggingface_hub"):
         if pretrained is False:
             body = _untrained(name, image_size, arguments)
         else:
@@ -196,17 +195,3 @@ def _refusing_size(name: str, size: int) -> Iterator[None]:
     except UNSUITABLE as error:
         trained = input_spec(name).size
         raise ModelError(f"{name} takes no images of {size} pixels ({first_line(error)}); try {trained}") from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps the notices of timm and of the hub's client from the terminal."""
-    loggers = {name: logging.getLogger(name).level for name in ("timm", "huggingface_hub")}
-    for name in loggers:
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            yield
-    finally:
-        for name, level in loggers.items():
-            logging.getLogger(name).setLevel(level)

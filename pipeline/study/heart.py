@@ -7,7 +7,7 @@ import optuna
 from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.records import TrialReaped
+from pipeline.events import TrialReaped
 from pipeline.study.trials import SILENT, make_up_for
 
 

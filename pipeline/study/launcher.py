@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 from pipeline.study.task import Task
 
 if TYPE_CHECKING:
-    from pipeline.records import Event
+    from pipeline.events import Event
 
 
 class Process(Protocol):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.records import Event, WorkerDoomed
+from pipeline.events import Event, WorkerDoomed
 from pipeline.study.task import SupervisorGoneError
 
 POLL_SECONDS = 0.5

@@ -12,19 +12,10 @@ import optuna
 from pipeline.config import TrialConfig
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.data.image_data import ImageData
+from pipeline.events import EpochEnded, Event, TrialEnded, TrialStarted
 from pipeline.models import num_parameters
 from pipeline.phase_results import backbone_figures
-from pipeline.records import (
-    EpochEnded,
-    EpochResult,
-    Event,
-    LayerFlow,
-    Outcome,
-    TrialEnded,
-    TrialResult,
-    TrialStarted,
-    Verdict,
-)
+from pipeline.records import EpochResult, LayerFlow, Outcome, TrialResult, Verdict
 from pipeline.study.task import SupervisorGoneError
 from pipeline.study.trials import attempt_of, finish, frozen_trial, result_of, twin_of
 from pipeline.study_config import StudyConfig

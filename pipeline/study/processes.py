@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
-from pipeline.records import Event, TrialWanted, WorkerDoomed
+from pipeline.events import Event, TrialWanted, WorkerDoomed
 from pipeline.study.launcher import Launcher, Process
 from pipeline.study.task import SupervisorGoneError, Task
 

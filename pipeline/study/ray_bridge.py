@@ -20,10 +20,10 @@ from multiprocessing.connection import Connection, Pipe, answer_challenge, deliv
 from typing import TYPE_CHECKING, Any
 
 from pipeline import __version__
-from pipeline.records import WorkerFailed
+from pipeline.events import WorkerFailed
 
 if TYPE_CHECKING:
-    from pipeline.records import Event
+    from pipeline.events import Event
 
 Address = tuple[str, int]
 

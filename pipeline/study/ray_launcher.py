@@ -19,7 +19,7 @@ from pipeline.study.ray_bridge import RayProcess, remote_function, submit
 from pipeline.study.task import Task
 
 if TYPE_CHECKING:
-    from pipeline.records import Event
+    from pipeline.events import Event
 
 # Ray reads these when it is imported. Its reports on standard output would mix with ours.
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": "."}

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from types import FrameType
 
+from pipeline.events import Event
 from pipeline.places import Places
-from pipeline.records import DataSummary, Event, Outcome
+from pipeline.records import DataSummary, Outcome
 from pipeline.study.launcher import Launcher
 from pipeline.study.presence import present
 from pipeline.study.processes import LocalLauncher

@@ -11,8 +11,9 @@ from filelock import FileLock
 from optuna.trial import TrialState
 
 from pipeline.distributions import FloatRange, IntRange
+from pipeline.events import Event
 from pipeline.places import Places
-from pipeline.records import DataSummary, Event, Outcome
+from pipeline.records import DataSummary, Outcome
 from pipeline.space import SearchSpace, without_kinds
 from pipeline.study.budget import Budget
 from pipeline.study.cases import case_label

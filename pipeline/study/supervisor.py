@@ -12,18 +12,17 @@ from multiprocessing.connection import wait
 import optuna
 
 from pipeline.errors import StudyError
-from pipeline.records import (
-    DataSummary,
+from pipeline.events import (
     Event,
     NothingToClaim,
     TrialClaimed,
     TrialEnded,
-    TrialResult,
     TrialWanted,
     WorkerDoomed,
     WorkerFailed,
     WorkerReady,
 )
+from pipeline.records import DataSummary, TrialResult
 from pipeline.study.budget import MAX_SAME_FAILURES, Budget
 from pipeline.study.heart import Heart
 from pipeline.study.launcher import Launcher

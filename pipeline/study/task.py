@@ -8,9 +8,9 @@ from typing import Protocol
 import optuna
 
 from pipeline.config import TrialConfig
+from pipeline.events import Event
 from pipeline.model_config import BackboneConfig, HeadConfig
 from pipeline.places import Places
-from pipeline.records import Event
 from pipeline.space import SearchSpace
 from pipeline.study.studies import Searched
 from pipeline.study_config import StudyConfig

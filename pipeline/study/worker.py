@@ -11,7 +11,8 @@ from pipeline.data import load_data
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.data.image_data import ImageData
 from pipeline.errors import DnntuneError
-from pipeline.records import DataSummary, NothingToClaim, Notice, TrialClaimed, WorkerFailed, WorkerReady
+from pipeline.events import NothingToClaim, Notice, TrialClaimed, WorkerFailed, WorkerReady
+from pipeline.records import DataSummary
 from pipeline.study.claims import NoClaim, claim_trial
 from pipeline.study.limits import Watchdog
 from pipeline.study.objective import StoppedError, run_trial

@@ -5,7 +5,7 @@ import queue
 import threading
 from collections.abc import Callable
 
-from pipeline.records import Event
+from pipeline.events import Event
 from pipeline.tracking.patience import persist
 
 # A server that is gone for longer than this is not being restarted.

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.distributions import word
-from pipeline.records import EpochResult, TrialResult, TrialStarted
+from pipeline.events import TrialStarted
+from pipeline.records import EpochResult, TrialResult
 from pipeline.space import flatten
 from pipeline.verdict import first_to_last
 

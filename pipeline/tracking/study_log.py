@@ -8,8 +8,9 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pipeline import __version__
+from pipeline.events import Event
 from pipeline.places import Places
-from pipeline.records import DataSummary, Event, Outcome
+from pipeline.records import DataSummary, Outcome
 from pipeline.tracking.background import BackgroundLog
 from pipeline.tracking.patience import is_passing, persist
 from pipeline.tracking.store import experiment_id, open_client, unusable

@@ -8,7 +8,8 @@ an error, and ends no run of a trial that may be alive.
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from pipeline.records import EpochEnded, Event, Outcome, TrialEnded, TrialReaped, TrialStarted
+from pipeline.events import EpochEnded, Event, TrialEnded, TrialReaped, TrialStarted
+from pipeline.records import Outcome
 from pipeline.tracking.naming import tags_of
 from pipeline.tracking.runs import STATUS, SUPERSEDED, StudyRuns, milliseconds
 from pipeline.tracking.trial_run import TrialRun

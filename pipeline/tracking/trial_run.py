@@ -7,9 +7,10 @@ once.
 
 import time
 
+from pipeline.events import TrialStarted
 from pipeline.figures.canvas import png
 from pipeline.figures.gradient_flow import draw_gradient_flow
-from pipeline.records import EpochResult, LayerFlow, TrialResult, TrialStarted
+from pipeline.records import EpochResult, LayerFlow, TrialResult
 from pipeline.tracking.attach import attach
 from pipeline.tracking.naming import attempt_tags, curves_of, metrics_of, params_of, run_name, tags_of
 from pipeline.tracking.runs import ATTEMPTED_AGAIN, STATUS, StudyRuns, milliseconds

@@ -7,7 +7,7 @@ import torch
 from pipeline.config import DataConfig, TrialConfig
 from pipeline.data import load_data
 from pipeline.data.image_data import ImageData
-from pipeline.records import Event
+from pipeline.events import Event
 
 
 @pytest.fixture(scope="session")

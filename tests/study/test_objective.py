@@ -7,7 +7,8 @@ from optuna.trial import TrialState
 
 from pipeline.config import TrialConfig
 from pipeline.data.image_data import ImageData
-from pipeline.records import EpochEnded, TrialEnded, TrialResult, TrialStarted
+from pipeline.events import EpochEnded, TrialEnded, TrialStarted
+from pipeline.records import TrialResult
 from pipeline.study.objective import TAKEN_FOR_DEAD, run_trial
 from pipeline.study.trials import (
     CONFIG,

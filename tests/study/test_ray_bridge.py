@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from pipeline import __version__
-from pipeline.records import WorkerFailed
+from pipeline.events import WorkerFailed
 from pipeline.study.ray_bridge import RayProcess, remote_function, serve, submit
 from tests.study.test_ray_launcher import PATIENCE, assert_closed, hear
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from pipeline.events import EpochEnded, Event, TrialStarted
 from pipeline.places import Places
-from pipeline.records import DataSummary, EpochEnded, Event, TrialStarted
+from pipeline.records import DataSummary
 from pipeline.space_file import read_space
 from pipeline.study.run import run_study
 from pipeline.yaml_text import parse

@@ -9,18 +9,8 @@ import optuna
 import pytest
 
 from pipeline.errors import StudyError
-from pipeline.records import (
-    DataSummary,
-    Event,
-    NothingToClaim,
-    Outcome,
-    TrialClaimed,
-    TrialEnded,
-    TrialResult,
-    TrialWanted,
-    WorkerDoomed,
-    WorkerReady,
-)
+from pipeline.events import Event, NothingToClaim, TrialClaimed, TrialEnded, TrialWanted, WorkerDoomed, WorkerReady
+from pipeline.records import DataSummary, Outcome, TrialResult
 from pipeline.study.budget import Budget
 from pipeline.study.heart import Heart
 from pipeline.study.supervisor import MAX_FAILED_STARTS, Supervisor

@@ -21,9 +21,10 @@ from filelock import FileLock
 
 from pipeline.data import load_data
 from pipeline.data.feature_cache import FeatureCache
+from pipeline.events import EpochEnded, Event, Notice
 from pipeline.overrides import Override
 from pipeline.places import Places
-from pipeline.records import DataSummary, EpochEnded, Event, Notice, TrialResult
+from pipeline.records import DataSummary, TrialResult
 from pipeline.space_file import load_space
 from pipeline.study.run import run_study
 from pipeline.study.storage import open_storage

@@ -11,7 +11,8 @@ from pydantic import TypeAdapter
 
 from pipeline.config import TrialConfig
 from pipeline.data.image_data import ImageData
-from pipeline.records import EpochEnded, TrialEnded, TrialResult, Verdict
+from pipeline.events import EpochEnded, TrialEnded
+from pipeline.records import TrialResult, Verdict
 from pipeline.study.objective import run_trial
 from pipeline.study.trials import result_of
 from pipeline.study_config import NoPruning, PrunerConfig, StudyConfig

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.events import EpochEnded, TrialEnded, TrialStarted
 from pipeline.places import Places
-from pipeline.records import EpochEnded, TrialEnded, TrialResult, TrialStarted
+from pipeline.records import TrialResult
 from pipeline.tracking import trial_run
 from pipeline.tracking.study_log import StudyLog
 from pipeline.tracking.view import view_key

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from pipeline.records import EpochEnded, LayerFlow, Outcome, TrialEnded, TrialResult, TrialStarted, Verdict, VerdictWord
+from pipeline.events import EpochEnded, TrialEnded, TrialStarted
+from pipeline.records import LayerFlow, Outcome, TrialResult, Verdict, VerdictWord
 from pipeline.tracking.naming import MAX_REASON_LENGTH, curves_of, run_name, tags_of
 from pipeline.tracking.study_log import StudyLog
 from tests.tracking.logs import CONFIG, epoch, finish, start

@@ -9,8 +9,9 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from pipeline.errors import TrackingError
+from pipeline.events import EpochEnded, TrialEnded, TrialReaped, TrialStarted
 from pipeline.places import Places
-from pipeline.records import EpochEnded, LayerFlow, TrialEnded, TrialReaped, TrialResult, TrialStarted, Verdict
+from pipeline.records import LayerFlow, TrialResult, Verdict
 from pipeline.tracking import background, patience, trial_run
 from pipeline.tracking.patience import is_passing, persist
 from pipeline.tracking.study_log import StudyLog

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from mlflow.exceptions import MlflowException
 
+from pipeline.events import EpochEnded, TrialEnded, TrialReaped, TrialStarted
 from pipeline.places import Places
-from pipeline.records import EpochEnded, Outcome, TrialEnded, TrialReaped, TrialResult, TrialStarted
+from pipeline.records import Outcome, TrialResult
 from pipeline.tracking import store, trial_run
 from pipeline.tracking.page import study_views
 from pipeline.tracking.store import experiment_id, find_runs

@@ -8,7 +8,8 @@ from mlflow import MlflowClient
 
 from pipeline.config import TrialConfig
 from pipeline.errors import TrackingError
-from pipeline.records import EpochEnded, TrialEnded, TrialResult, TrialStarted
+from pipeline.events import EpochEnded, TrialEnded, TrialStarted
+from pipeline.records import TrialResult
 from pipeline.tracking import trial_run
 from pipeline.tracking.naming import params_of, run_name
 from pipeline.tracking.store import open_client
