@@ -46,6 +46,10 @@ class Places:
         """Folder for the checkpoints of a study's trials."""
         return self.workspace.resolve() / "checkpoints" / study
 
+    def models(self, study: str) -> Path:
+        """Folder for the weights of a study's best trials."""
+        return self.workspace.resolve() / "models" / study
+
     def lock(self, study: str) -> Path:
         """The file that is locked while a process runs the study."""
         return self.workspace.resolve() / "locks" / f"{study}.lock"

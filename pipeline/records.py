@@ -4,6 +4,7 @@ Nothing here imports torch, so whoever only watches need not load it.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -103,6 +104,39 @@ class EpochResult:
     def from_json(cls, fields: dict[str, Any]) -> Self:
         """Reads what `to_json` wrote."""
         return cls(**{**fields, "gradient_flow": tuple(LayerFlow(**layer) for layer in fields["gradient_flow"])})
+
+
+# What of its epochs a study's storage keeps of each trial.
+CURVE_NAMES = (
+    "train_loss",
+    "train_accuracy",
+    "valid_loss",
+    "valid_accuracy",
+    "lr",
+    "gradient_norm",
+    "clipped",
+    "seconds",
+)
+
+
+def curves_of(epochs: Sequence[EpochResult]) -> dict[str, Any]:
+    """Returns what epochs brought, small enough to be kept for every trial: six digits of each figure.
+
+    Args:
+        epochs: All epochs of a trial, in their order.
+
+    Returns:
+        For each name of `CURVE_NAMES` a list with a value for each epoch; ``gradient_flow``: for each epoch in which
+        it was measured, its number and each layer's gradient (see `LayerFlow`), the output at the end.
+    """
+    curves: dict[str, Any] = {name: [_short(getattr(epoch, name)) for epoch in epochs] for name in CURVE_NAMES}
+    measured = [epoch for epoch in epochs if epoch.gradient_flow]
+    flow = [[epoch.epoch, [_short(layer.gradient) for layer in epoch.gradient_flow]] for epoch in measured]
+    return {**curves, "gradient_flow": flow}
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.6g}")
 
 
 @dataclass(frozen=True)

@@ -162,6 +162,8 @@ class StudyConfig(Block):
     trial_memory: PositiveFloat | None = None
     """Main memory in GiB that a trial's process may take; one that takes more fails, and is not tried again. null:
     all."""
+    keep_models: Annotated[int, Field(ge=0)] = 10
+    """The weights of the best so many trials are kept in the workspace, for ensembles and exports; 0: none."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the sampler. With one worker a study repeats itself, interrupted or not."""
     sampler: SamplerConfig = Tpe()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from pipeline.data.idx import DEBIAN_FASHION_MNIST
 from pipeline.places import Places
@@ -115,6 +116,27 @@ def _postgresql_server() -> Iterator[PostgreSQL]:
         pytest.skip(HOW_TO_GET)
     with postgresql_server(programs) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def _chromium() -> Iterator[Browser]:
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("needs a browser: apt-get install chromium")
+    # Not with its sandbox, which root cannot have; and it would look up hosts of its maker.
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=[*quiet, "--disable-sync", "--no-first-run"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(_chromium: Browser) -> Iterator[Page]:
+    """A page of a real browser, 1280 x 900 pixels, with nothing from earlier tests."""
+    context = _chromium.new_context(viewport={"width": 1280, "height": 900})
+    yield context.new_page()
+    context.close()
 
 
 @pytest.fixture

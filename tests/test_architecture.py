@@ -19,6 +19,7 @@ ALLOWED = {
         "export/",
         "models/",
         "training/",
+        "study/kept_models.py",
         "study/worker.py",
         "results/train_report.py",
         "results/inputs.py",

@@ -24,6 +24,7 @@ from pipeline.export.preprocessing import Preprocess, WithProbabilities, describ
 from pipeline.export.reading import load_export
 from pipeline.model_config import BackboneConfig
 from pipeline.models import num_parameters
+from pipeline.models.tensors import tensor_bytes, tensors_of
 from pipeline.space_file import configuration_text
 from pipeline.training.evaluation import predict
 from pipeline.training.images import prepared
@@ -83,7 +84,7 @@ def export_model(
     images = on_processor(prepared(config.model, images))
     trained = copy.deepcopy(model).cpu()
     expected = predict(trained, images, nullcontext()).exp()
-    tensors = {name: tensor.detach().contiguous().clone() for name, tensor in trained.state_dict().items()}
+    tensors = tensors_of(trained)
     network = build_network(
         config, tensors, image_shape=image_shape, channels=images.mean.shape[1], num_classes=len(class_names)
     )
@@ -146,10 +147,8 @@ def _as_trained(config: TrialConfig, network: Network) -> TrialConfig:
 
 
 def _write_tensors(place: Path, tensors: Mapping[str, Tensor]) -> None:
-    from safetensors.torch import save
-
     # Through bytes: what safetensors itself writes to, only its owner may read.
-    (place / "model.safetensors").write_bytes(save(dict(tensors)))
+    (place / "model.safetensors").write_bytes(tensor_bytes(tensors))
 
 
 def _notes(config: TrialConfig, network: Network, cut: Sequence[str], folded: Folded | None) -> list[str]:

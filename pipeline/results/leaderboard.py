@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.distributions import word
 from pipeline.records import TrialResult
 from pipeline.space import flatten, without_kinds
-from pipeline.study.trials import CONFIG, result_of
+from pipeline.study.trials import CONFIG, best_trials, result_of
 
 if TYPE_CHECKING:
     import optuna
@@ -27,19 +27,13 @@ class Entry:
 
 
 def leaderboard(study: "optuna.Study", top: int) -> list[Entry]:
-    """Returns the best complete trials, best first, the earlier one first of equals.
-
-    Trials that took over another one's result are left out: they are that trial once more.
-    """
-    import optuna
-
+    """Returns the best complete trials, see `pipeline.study.trials.best_trials`."""
     entries = []
-    for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)):
+    for trial in best_trials(study)[:top]:
         result = result_of(trial)
-        if trial.value is not None and result is not None and result.same_as is None:
-            entries.append(Entry(trial.number, trial.value, result, trial.params, trial.user_attrs[CONFIG]))
-    sign = -1.0 if study.direction == optuna.study.StudyDirection.MAXIMIZE else 1.0
-    return sorted(entries, key=lambda entry: (sign * entry.value, entry.number))[:top]
+        assert result is not None
+        entries.append(Entry(trial.number, trial.values[0], result, trial.params, trial.user_attrs[CONFIG]))
+    return entries
 
 
 def differences(entries: Sequence[Entry]) -> list[dict[str, str]]:

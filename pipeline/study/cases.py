@@ -35,14 +35,26 @@ class Cases:
         """What tells a study of other cases from this one; the number of seeds may grow."""
         return {name: config.plain() for name, config in self.configs.items()}
 
-    def settings(self, *, timeout: float | None = None) -> StudyConfig:
-        """Returns the settings of a study that runs each case with each seed, seed by seed."""
+    def settings(self, *, timeout: float | None = None, keeps_models: bool = False) -> StudyConfig:
+        """Returns the settings of a study that runs each case with each seed, seed by seed.
+
+        Args:
+            timeout: Seconds after which a call ends; None for any.
+            keeps_models: Whether the weights of all trials are kept.
+        """
         points = tuple(
             {CASE: name, SEED: config.seed + seed}
             for seed in range(self.num_seeds)
             for name, config in self.configs.items()
         )
-        return StudyConfig(trials=len(points), timeout=timeout, sampler=Random(), pruner=NoPruning(), baselines=points)
+        return StudyConfig(
+            trials=len(points),
+            timeout=timeout,
+            keep_models=len(points) if keeps_models else 0,
+            sampler=Random(),
+            pruner=NoPruning(),
+            baselines=points,
+        )
 
 
 def case_label(params: Mapping[str, Any]) -> dict[str, str]:

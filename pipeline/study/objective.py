@@ -15,7 +15,8 @@ from pipeline.data.image_data import ImageData
 from pipeline.events import EpochEnded, Event, TrialEnded, TrialStarted
 from pipeline.models import num_parameters
 from pipeline.phase_results import backbone_figures
-from pipeline.records import EpochResult, LayerFlow, Outcome, TrialResult, Verdict
+from pipeline.records import EpochResult, LayerFlow, Outcome, TrialResult, Verdict, curves_of
+from pipeline.study.kept_models import KeptModels
 from pipeline.study.task import SupervisorGoneError
 from pipeline.study.trials import attempt_of, finish, frozen_trial, result_of, twin_of
 from pipeline.study_config import StudyConfig
@@ -48,6 +49,7 @@ def run_trial(
     stopping: Callable[[], bool],
     cache: FeatureCache | None = None,
     checkpoints: Path | None = None,
+    models: KeptModels | None = None,
 ) -> None:
     """Runs a trial, from its last checkpoint if it has one, and records how it ended, whatever happens in it.
 
@@ -61,6 +63,7 @@ def run_trial(
         stopping: Whether the trial should give up; asked after every epoch.
         cache: Where the output of frozen layers is kept; None for nowhere.
         checkpoints: Folder for the study's checkpoints; None for none.
+        models: Where the weights of the study's best trials are kept; None for nowhere.
     """
     started = time.time()
     plain: dict[str, object] | None = None
@@ -126,6 +129,8 @@ def run_trial(
                     raise StoppedError
                 _prune(trial, settings, epochs, time.time() - started)
             result = ended("complete")
+            if models is not None and result.value is not None:
+                models.keep(study, trial.number, result.value, training.model)
     except _PrunedError as error:
         result = ended("pruned", f"after epoch {len(epochs)}{error}")
     except DivergedError as error:
@@ -138,10 +143,12 @@ def run_trial(
         result = ended("failed", TAKEN_FOR_DEAD)
     except Exception as error:  # recorded as the trial's outcome; the supervisor decides whether the study goes on
         result = ended("failed", f"{type(error).__name__}: {error}", traceback.format_exc())
-    if not finish(study, trial, plain, result):
+    if not finish(study, trial, plain, result, curves=curves_of(epochs) if epochs else None):
         result = dataclasses.replace(result, outcome="failed", reason=TAKEN_FOR_DEAD)
     elif writer is not None and result.outcome != "interrupted":
         writer.remove()
+    if models is not None and result.outcome == "complete":
+        models.tidy(study)
     emit(TrialEnded(trial.number, result))
 
 

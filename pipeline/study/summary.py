@@ -7,7 +7,7 @@ from typing import Any
 import optuna
 
 from pipeline.records import Outcome
-from pipeline.study.trials import CONFIG, best_trial
+from pipeline.study.trials import CONFIG, best_trials
 from pipeline.yaml_text import dump
 
 
@@ -60,11 +60,9 @@ class StudySummary:
 
 def best_of(study: optuna.Study) -> Best | None:
     """Returns a study's best trial, or None if none is complete."""
-    trial = best_trial(study)
-    if trial is None:
-        return None
-    assert trial.value is not None
-    return Best(trial.number, trial.value, trial.params, trial.user_attrs[CONFIG])
+    for trial in best_trials(study):
+        return Best(trial.number, trial.values[0], trial.params, trial.user_attrs[CONFIG])
+    return None
 
 
 def config_text(config: dict[str, Any]) -> str:

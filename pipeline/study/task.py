@@ -30,6 +30,7 @@ class Task:
         most_unfrozen: The most top stages that it can train.
         cache_dir: Where the output of frozen layers is kept.
         checkpoints: Folder for the study's checkpoints.
+        models: Folder for the weights of the study's best trials.
         lock: The study's lock file on this machine, see `pipeline.study.presence`.
         data_dir: Where data sets are looked for first.
         device: auto, cpu, cuda or cuda:N.
@@ -46,6 +47,7 @@ class Task:
     most_unfrozen: int
     cache_dir: Path
     checkpoints: Path
+    models: Path
     lock: Path
     data_dir: str | None
     device: str
@@ -88,6 +90,7 @@ def tasks_of(
             most_unfrozen=_most_unfrozen(space, example),
             cache_dir=places.feature_cache,
             checkpoints=places.checkpoints(name),
+            models=places.models(name),
             lock=places.lock(name),
             data_dir=places.data_dir,
             device=device,

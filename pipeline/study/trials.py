@@ -11,8 +11,8 @@ from pipeline.records import COUNTED, Outcome, TrialResult
 
 # The parameters of a study that compares cases, see `pipeline.study.cases`.
 CASE, SEED = "case", "seed"
-# User attributes: the configuration as plain values, and the TrialResult.
-CONFIG, RESULT = "config", "result"
+# User attributes: the configuration as plain values, the TrialResult, and the curves of `pipeline.records.curves_of`.
+CONFIG, RESULT, CURVES = "config", "result", "curves"
 # User attributes of a trial that is tried again: how often already, after which trial, and which was the first.
 RETRY, RETRY_OF, ORIGIN = "retry", "retry_of", "origin"
 # User attribute of a trial that was taken when there was none left, and never ran.
@@ -94,7 +94,13 @@ def twin_of(study: optuna.Study, config: dict[str, Any]) -> FrozenTrial | None:
 
 
 def finish(
-    study: optuna.Study, trial: optuna.Trial, config: dict[str, Any] | None, result: TrialResult, *, retries: int = 0
+    study: optuna.Study,
+    trial: optuna.Trial,
+    config: dict[str, Any] | None,
+    result: TrialResult,
+    *,
+    curves: dict[str, Any] | None = None,
+    retries: int = 0,
 ) -> bool:
     """Records how a trial ended; an interrupted one is put back, to be resumed under its number.
 
@@ -103,6 +109,7 @@ def finish(
         trial: The trial, running.
         config: Its configuration as plain values; None if it never had one.
         result: How it ended.
+        curves: What its epochs brought; None if it had none.
         retries: How often it may be tried again if it has failed.
 
     Returns:
@@ -113,6 +120,8 @@ def finish(
             return put_back(study, trial._trial_id)
         if config is not None:
             trial.set_user_attr(CONFIG, config)
+        if curves is not None:
+            trial.set_user_attr(CURVES, curves)
         trial.set_user_attr(RESULT, result.to_json())
         value = result.value if result.outcome == "complete" else None
         study.tell(trial, value, state=STATES[result.outcome])
@@ -170,9 +179,12 @@ def running_trial(study: optuna.Study, number: int) -> optuna.Trial:
     return optuna.Trial(study, frozen_trial(study, number)._trial_id)
 
 
-def best_trial(study: optuna.Study) -> FrozenTrial | None:
-    """Returns the best complete trial, the earliest of equals."""
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    sign = -1.0 if study.direction == optuna.study.StudyDirection.MAXIMIZE else 1.0
-    ranked = sorted(complete, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
-    return ranked[0] if ranked else None
+def best_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """Returns the complete trials, best first, the earlier one first of equals.
+
+    Trials that took over another one's result are left out: they are that trial once more.
+    """
+    sign = -1.0 if study.directions[0] == optuna.study.StudyDirection.MAXIMIZE else 1.0
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    own = [trial for trial in trials if (result := result_of(trial)) is not None and result.same_as is None]
+    return sorted(own, key=lambda trial: (sign * trial.values[0], trial.number))

@@ -14,6 +14,7 @@ from pipeline.errors import DnntuneError
 from pipeline.events import NothingToClaim, Notice, TrialClaimed, WorkerFailed, WorkerReady
 from pipeline.records import DataSummary
 from pipeline.study.claims import NoClaim, claim_trial
+from pipeline.study.kept_models import KeptModels
 from pipeline.study.limits import Watchdog
 from pipeline.study.objective import StoppedError, run_trial
 from pipeline.study.presence import present
@@ -76,6 +77,7 @@ def work(task: Task, channel: Channel) -> None:
     # What is loaded by now stays for good: the garbage collector need not walk through it again and again.
     gc.freeze()
     watchdog = Watchdog(channel.emit, task.study.trial_timeout, task.study.trial_memory)
+    models = KeptModels(task.models, task.study.keep_models)
     storage: optuna.storages.BaseStorage | None = None
     with present(task.lock) as presence:
         presence.share()
@@ -96,6 +98,7 @@ def work(task: Task, channel: Channel) -> None:
                 stopping=channel.stopping,
                 cache=cache,
                 checkpoints=task.checkpoints,
+                models=models,
             )
             watchdog.trial_ends()
 

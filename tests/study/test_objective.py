@@ -1,21 +1,26 @@
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import optuna
 import pytest
 from optuna.trial import TrialState
+from safetensors.torch import load_file
 
 from pipeline.config import TrialConfig
 from pipeline.data.image_data import ImageData
 from pipeline.events import EpochEnded, TrialEnded, TrialStarted
+from pipeline.models import build_mlp
 from pipeline.records import TrialResult
+from pipeline.study.kept_models import KeptModels
 from pipeline.study.objective import TAKEN_FOR_DEAD, run_trial
 from pipeline.study.trials import (
     CONFIG,
+    CURVES,
     SILENT,
     Attempt,
     attempt_of,
-    best_trial,
+    best_trials,
     count_outcomes,
     finish,
     has_retry,
@@ -25,6 +30,7 @@ from pipeline.study.trials import (
 )
 from pipeline.study_config import StudyConfig
 from pipeline.training import start
+from pipeline.training.evaluation import evaluate
 
 Make = Callable[..., TrialConfig]
 
@@ -46,6 +52,7 @@ def run(study: optuna.Study, small_data: ImageData, recorder, tmp_path: Path) ->
             emit=recorder.events.append,
             stopping=stopping,
             checkpoints=tmp_path / "checkpoints",
+            models=KeptModels(tmp_path / "models", 1),
         )
         ended = recorder.events[-1]
         assert isinstance(ended, TrialEnded)
@@ -71,6 +78,19 @@ def test_a_complete_trial(run, study: optuna.Study, config: Make, recorder) -> N
     assert trial.user_attrs[CONFIG] == config(seed=5).plain()
     assert result_of(trial) == ended.result
     assert trial.intermediate_values == {epoch.epoch: epoch.valid_accuracy for epoch in epochs}
+    assert trial.user_attrs[CURVES]["valid_loss"] == pytest.approx([epoch.valid_loss for epoch in epochs], rel=1e-5)
+
+
+def test_the_best_epochs_weights_are_kept(run, config: Make, small_data: ImageData, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    result = run(lambda trial: config())
+    network = build_mlp(config().model, image_shape=small_data.image_shape, num_classes=small_data.num_classes)
+    network.load_state_dict(load_file(tmp_path / "models" / "trial-0000.safetensors"))
+    assert evaluate(network, small_data.valid, nullcontext()) == (result.best_valid_loss, result.value)
+
+
+def test_a_trial_that_was_pruned_keeps_no_weights(run, config: Make, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    run(lambda trial: config(optimizer={"kind": "sgd", "lr": 1e30}, schedule={"kind": "constant"}))
+    assert not (tmp_path / "models").exists()
 
 
 def test_a_pruned_trial(run, study: optuna.Study, config: Make) -> None:  # type: ignore[no-untyped-def]
@@ -198,7 +218,7 @@ def test_a_configuration_is_not_trained_twice(run, study: optuna.Study, config: 
     assert (second.outcome, second.value, second.same_as) == ("complete", first.value, 0)
     assert second.reason == "same as trial 0"
     assert study.trials[1].value == first.value
-    best = best_trial(study)
+    best = best_trials(study)[0]
     assert best is not None
     assert best.number == 0
     assert run(lambda trial: config(seed=4)).same_as is None

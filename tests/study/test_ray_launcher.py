@@ -32,7 +32,7 @@ PATIENCE = 60.0
 def make_task(threads: int = 1, device: str = "cpu") -> Task:
     """A task for workers that do not look at what they are to search."""
     unread: Any = None
-    return Task(*[unread] * 11, device=device, threads=threads, worker=0)
+    return Task(*[unread] * 12, device=device, threads=threads, worker=0)
 
 
 def talker() -> Callable[[Task, Any], None]:

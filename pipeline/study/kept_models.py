@@ -1,0 +1,56 @@
+"""The weights of a study's best trials, kept for ensembles and exports."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+from torch import nn
+
+from pipeline.models.tensors import tensor_bytes
+from pipeline.study.trials import best_trials, frozen_trial
+
+
+@dataclass(frozen=True)
+class KeptModels:
+    """A folder with a file of tensors for each of a study's best trials, and for others that are about to end.
+
+    Attributes:
+        folder: The folder.
+        most: How many of the best are kept.
+    """
+
+    folder: Path
+    most: int
+
+    def file(self, number: int) -> Path:
+        """Returns where a trial's weights are, if they are kept."""
+        return self.folder / f"trial-{number:04d}.safetensors"
+
+    def keep(self, study: optuna.Study, number: int, value: float, model: nn.Module) -> None:
+        """Writes a trial's weights if it is among the best; before its end is recorded, so that none is without.
+
+        Args:
+            study: Its study.
+            number: Its number.
+            value: The study's metric.
+            model: The network, with the weights of its best epoch.
+        """
+        better = best_trials(study)[: self.most]
+        maximizes = study.directions[0] == optuna.study.StudyDirection.MAXIMIZE
+        if len(better) == self.most and all(
+            (trial.values[0] >= value) if maximizes else (trial.values[0] <= value) for trial in better
+        ):
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        file = self.file(number)
+        partial = file.with_suffix(f".{os.getpid()}.partial")
+        partial.write_bytes(tensor_bytes(model))
+        partial.replace(file)
+
+    def tidy(self, study: optuna.Study) -> None:
+        """Removes the weights of trials that have ended and are not, or no longer, among the best."""
+        kept = {self.file(trial.number) for trial in best_trials(study)[: self.most]}
+        for file in set(self.folder.glob("trial-*.safetensors")) - kept:
+            if frozen_trial(study, int(file.stem.removeprefix("trial-"))).state.is_finished():
+                file.unlink(missing_ok=True)
