@@ -50,6 +50,14 @@ class Places:
         """Folder for the weights of a study's best trials."""
         return self.workspace.resolve() / "models" / study
 
+    def final(self, study: str) -> Path:
+        """The file of a study's final result."""
+        return self.workspace.resolve() / "final" / f"{study}.json"
+
+    def report(self, study: str) -> Path:
+        """The file of a study's report."""
+        return self.workspace.resolve() / "reports" / f"{study}.html"
+
     def lock(self, study: str) -> Path:
         """The file that is locked while a process runs the study."""
         return self.workspace.resolve() / "locks" / f"{study}.lock"
