@@ -37,6 +37,12 @@ def changing_state(network: nn.Module) -> dict[str, Tensor]:
     }
 
 
+def moving_statistics(network: nn.Module) -> list[Tensor]:
+    """Returns the buffers of real numbers, of modules that are not wholly frozen: normalization's mean and variance."""
+    state = changing_state(network).values()
+    return [tensor for tensor in state if not isinstance(tensor, nn.Parameter) and tensor.is_floating_point()]
+
+
 def depends_on_batch(network: nn.Module) -> bool:
     """Returns whether an image's output depends on the other images of its batch, in the network's present mode.
 

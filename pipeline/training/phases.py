@@ -17,6 +17,7 @@ from pipeline.data.feature_cache import FeatureCache
 from pipeline.data.image_data import Examples, ImageData
 from pipeline.model_config import BackboneConfig, MlpConfig
 from pipeline.models import build_mlp
+from pipeline.models.state import moving_statistics
 from pipeline.training.augmentation import Augmentation, build_augmentation
 from pipeline.training.averaging import WeightAverage
 from pipeline.training.batches import batches_per_epoch
@@ -240,6 +241,9 @@ class PhaseBuilder:
             augmentation=None if trained.is_cached else self.augmentation,
             label_smoothing=config.label_smoothing,
             parts=Parts(None if config.accumulation == 1 else math.ceil(config.batch_size / config.accumulation)),
-            average=None if config.ema_decay is None else WeightAverage(parameters.values, config.ema_decay),
+            average=None if config.ema_decay is None else self._average(network, parameters, config.ema_decay),
         )
         return Phase(name, network, step, trained.valid, schedule, epochs, trained.computed, trained.is_cached)
+
+    def _average(self, network: nn.Module, parameters: FlatParameters, decay: float) -> WeightAverage:
+        return WeightAverage(parameters.values, decay, moving_statistics(network))

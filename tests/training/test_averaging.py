@@ -27,7 +27,7 @@ def test_at_first_an_even_mean_and_then_exponential() -> None:
         expected = decay ** (number - even) * seen[:even].mean(0)
         for index in range(even, number):
             expected += (1.0 - decay) * decay ** (number - 1 - index) * seen[index]
-        torch.testing.assert_close(average.average, expected)
+        torch.testing.assert_close(average.averages[0], expected)
     torch.testing.assert_close(values, seen[-1], rtol=0.0, atol=0.0)
 
 
@@ -43,7 +43,34 @@ def test_it_takes_the_weights_place_for_a_while_only() -> None:
     with pytest.raises(KeyError), average.in_place():
         raise KeyError
     assert values.tolist() == [6.0] * 3
-    assert average.average.tolist() == [3.0] * 3
+    assert average.averages[0].tolist() == [3.0] * 3
+
+
+def test_statistics_are_averaged_with_the_weights() -> None:
+    values, mean = torch.zeros(2), torch.zeros(3)
+    average = WeightAverage(values, 0.5, [mean])
+    for number in (1.0, 2.0, 6.0):
+        values.fill_(number)
+        mean.fill_(10.0 * number)
+        average.update()
+    with average.in_place():
+        assert mean.tolist() == [37.5] * 3  # of 10 and 20 the mean, then half of it and half of 60
+    assert mean.tolist() == [60.0] * 3
+
+
+def test_weights_that_jump_are_validated_with_statistics_that_suit_their_average(
+    small_data: ImageData, configure: Configure
+) -> None:
+    """At a rate at which each step throws the weights far, their average is the better network."""
+    fast = {
+        "optimizer": {"kind": "sgd", "lr": 3.0},
+        "schedule": {"kind": "constant"},
+        "model": {"batch_norm": "before"},
+    }
+    config = configure(**fast, epochs=8, batch_size=32, early_stopping={"patience": None})
+    plain = [result.valid_loss for result in start(config, small_data).epochs]
+    averaged = [result.valid_loss for result in start(config.replaced({"ema_decay": 0.98}), small_data).epochs]
+    assert averaged[-1] < plain[-1]
 
 
 def _vector(model: nn.Module) -> torch.Tensor:
