@@ -69,7 +69,8 @@ def words(annotation: Any) -> str:
     if get_origin(members[0]) is Literal:
         return ", ".join(map(str, get_args(members[0])))
     if get_origin(members[0]) is tuple:
-        return "list"
+        (item, *_) = get_args(members[0])
+        return f"list of {words(item)}" if get_origin(item) is Literal else "list"
     names = {int: "integer", float: "number", bool: "true, false", str: "text", type(None): "null"}
     return names[members[0]]
 
@@ -83,6 +84,8 @@ def default(field: Any) -> str:
         return f"`{kind}`" if kind else ""
     if field.default is None:
         return "null"
+    if isinstance(field.default, tuple):
+        return f"`[{', '.join(map(str, field.default))}]`"
     return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
 
 

@@ -49,12 +49,12 @@ def figure_path(chosen: Path | None, workspace: Path, name: str) -> Path:
 def print_leaderboard(study: str, places: Places, *, top: int, err: bool) -> None:
     """Prints the best trials of a study."""
     from pipeline.results.leaderboard import leaderboard, table
-    from pipeline.study.studies import METRIC, open_study
+    from pipeline.study.studies import metrics_of, open_study
 
     loaded = open_study(places, study)
     entries = leaderboard(loaded, top)
     if entries:
-        wide_console(err=err).print(table(study, loaded.user_attrs[METRIC], entries))
+        wide_console(err=err).print(table(study, metrics_of(loaded), entries))
     else:
         typer.echo(f"study {study} has no complete trial yet", err=err)
 
@@ -79,6 +79,10 @@ def outlook(summary: "StudySummary", places: Places, again: str) -> Iterator[str
     if summary.best is not None:
         yield f"  dnntune best {summary.study}{where}{storage} > best.yaml    # the best configuration"
         yield "  dnntune train best.yaml    # train it, and measure it on the test set"
+    if summary.front:
+        *_, last = summary.front[0].values
+        nearly = f"--within 0.005 --prefer {last}"
+        yield f"  dnntune best {summary.study} {nearly}{where}{storage}    # nearly as good, with the least {last}"
 
 
 def epoch_line(epoch: EpochResult) -> str:
@@ -111,10 +115,18 @@ def figure_lines(figures: dict[str, Any]) -> Iterator[str]:
     if figures["verdict"] is not None:
         yield f"gradients: {figures['verdict']['word']}, {figures['verdict']['text']}"
     if "export" in figures:
-        differences = ", ".join(f"{file} {value:.0e}" for file, value in figures["export_differences"].items())
-        yield f"exported to {figures['export']}; largest difference of a probability: {differences}"
-        yield from figures["export_notes"]
-        yield f"  dnntune predict {figures['export']} IMAGE..."
+        yield from exported_lines(figures["export"])
+
+
+def exported_lines(exported: dict[str, Any]) -> Iterator[str]:
+    """Writes what `pipeline.export.writing.Exported.to_json` says."""
+    differences = ", ".join(f"{file} {value:.1e}" for file, value in exported["differences"].items())
+    yield (
+        f"exported to {exported['folder']}; compared on {exported['num_checked']:,} images: the same labels, largest "
+        f"difference of a probability: {differences}"
+    )
+    yield from exported["notes"]
+    yield f"  dnntune predict {exported['folder']} IMAGE..."
 
 
 def _assessed(figures: dict[str, float]) -> str:

@@ -55,3 +55,7 @@ class StudyError(DnntuneError):
 
 class TrackingError(DnntuneError):
     """MLflow cannot be reached or used."""
+
+
+class PortError(DnntuneError):
+    """A page cannot be served on the port of this machine that was asked for."""

@@ -15,6 +15,9 @@ VerdictWord = Literal["healthy", "vanishing", "exploding", "dead", "diverged"]
 # Outcomes that use up one of a study's trials; failed and interrupted ones are made up for.
 COUNTED: tuple[Outcome, ...] = ("complete", "pruned", "diverged")
 
+# Metrics of a study that a trial's result has under another name: that of their value at the best epoch.
+AT_BEST_EPOCH = {"valid_accuracy": "best_valid_accuracy", "valid_loss": "best_valid_loss"}
+
 # Of an epoch's fields, those that are no measure.
 NOT_CURVES = ("epoch", "is_best", "gradient_flow", "phase", "backbone_images", "cached_images")
 
@@ -154,7 +157,7 @@ class TrialResult:
     Attributes:
         outcome: complete; pruned by the pruner; diverged (a loss was not finite); failed with an exception;
             interrupted by the user or the time limit, to be run again.
-        value: The study's metric at the best epoch; None if there was no epoch.
+        value: The study's first metric at the best epoch; None if there was no epoch.
         epochs: Epochs trained.
         best_epoch: The epoch whose weights came back, from 1.
         best_valid_accuracy: Validation accuracy at that epoch.
@@ -169,6 +172,7 @@ class TrialResult:
         phases: What each phase reached, in words; None for a perceptron.
         backbone_images: Images that passed through the backbone; None for a perceptron.
         cached_images: Images that the cache spared its frozen layers; None for a perceptron.
+        latency_ms: Median time of a forward pass of one image, in milliseconds; None where the study does not ask.
     """
 
     outcome: Outcome
@@ -187,6 +191,12 @@ class TrialResult:
     phases: str | None = None
     backbone_images: int | None = None
     cached_images: int | None = None
+    latency_ms: float | None = None
+
+    def figure(self, metric: str) -> float | None:
+        """Returns what a metric of `StudyConfig.metrics` came to; None if it was not measured."""
+        value: float | None = getattr(self, AT_BEST_EPOCH.get(metric, metric))
+        return value
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values for a storage."""

@@ -89,7 +89,8 @@ def _adapter(block: type[Block], field: str) -> TypeAdapter[Any]:
 def _rule(kind: str, message: str) -> str:
     if kind == "none_required":
         return "must be null"
-    return message.replace("Input should be", "must be").replace("a valid integer", "an integer").replace("valid ", "")
+    rule = message.removeprefix("Value error, ").replace("Input should be", "must be")
+    return rule.replace("a valid integer", "an integer").replace("valid tuple", "list").replace("valid ", "")
 
 
 def members_of(annotation: Any) -> Iterator[Any]:

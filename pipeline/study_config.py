@@ -3,13 +3,22 @@
 The table rows that turn `SamplerConfig` and `PrunerConfig` into Optuna's objects are in `pipeline.study`.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast, get_args
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from pipeline.training_config import Block, Monitor, tuple_from_list
 
 Direction = Literal["maximize", "minimize"]
+Metric = Literal["valid_accuracy", "valid_loss", "latency_ms", "num_parameters"]
 
 
 class StartupBlock(Block):
@@ -34,7 +43,7 @@ class Gp(StartupBlock):
 
 
 class CmaEs(StartupBlock):
-    """CMA-ES (Hansen, 2016), for numbers; choices and what hangs on them are drawn at random."""
+    """CMA-ES (Hansen, 2016), for numbers and one metric; choices and what hangs on them are drawn at random."""
 
     kind: Literal["cmaes"] = "cmaes"
     startup_trials: Annotated[int, Field(ge=0)] = 1
@@ -65,6 +74,9 @@ class Grid(Block):
     """Values taken from a range of floats (or of more integers than this), evenly on its scale, ends included."""
 
 
+ONE_METRIC_ONLY = (
+    "sampler: {kind} optimizes one metric; got {metrics}. Take tpe, gp, random, qmc or grid, or name one metric"
+)
 NEEDS_MEASUREMENTS = (
     "pruner.by_verdict: a verdict needs measurements, and gradient_flow_steps is null. Set it, or drop by_verdict"
 )
@@ -143,13 +155,38 @@ PrunerConfig = Annotated[
 Baselines = Annotated[tuple[dict[str, Any], ...], tuple_from_list]
 
 
+def _one_or_more(value: object) -> object:
+    """Returns a list as a tuple, and a single word as a tuple of one."""
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
+def _refuse_unusable(metrics: tuple[Metric, ...]) -> tuple[Metric, ...]:
+    """Refuses no metrics, metrics that repeat themselves, and a first one that is not known after every epoch."""
+    if not metrics:
+        raise ValueError(f"must name at least one of {', '.join(get_args(Metric))}")
+    if repeated := [metric for metric in dict.fromkeys(metrics) if metrics.count(metric) > 1]:
+        raise ValueError(f"may have each metric once. Drop the second {repeated[0]}")
+    if metrics[0] not in (measured := get_args(Monitor)):
+        raise ValueError(
+            f"must begin with one that every epoch has, by which trials are pruned. Put {' or '.join(measured)} first"
+        )
+    return metrics
+
+
+Metrics = Annotated[tuple[Metric, ...], BeforeValidator(_one_or_more), AfterValidator(_refuse_unusable)]
+
+
 class StudyConfig(Block):
     """How a study searches its space."""
 
     name: Annotated[str, Field(pattern=r"^[\w.-]+$")] | None = None
     """The study's name; null: the file's name without its ending."""
-    metric: Monitor = "valid_accuracy"
-    """What is optimized, measured at the best epoch; accuracy is maximized and loss minimized."""
+    metrics: Metrics = ("valid_accuracy",)
+    """What is optimized, measured with the best epoch's weights: a word, or a list for a study of several goals, whose
+    result is a Pareto front. The first one, valid_accuracy or valid_loss, prunes trials, ranks them and is shown where
+    one number is shown. Only valid_accuracy is maximized. latency_ms is the median time of a forward pass of one image,
+    on the study's device and threads: other work on the machine, other workers included, disturbs it. num_parameters
+    counts frozen ones, too."""
     trials: PositiveInt = 50
     """Trials in all, over all calls: complete, pruned and diverged ones count, failed ones are made up for."""
     timeout: PositiveFloat | None = None
@@ -176,9 +213,25 @@ class StudyConfig(Block):
     """Configurations that run first, each a mapping of parameter names to values; what it leaves out is drawn."""
 
     @property
+    def metric(self) -> Monitor:
+        """The first metric."""
+        return cast(Monitor, self.metrics[0])
+
+    @property
     def direction(self) -> Direction:
-        """The way in which the metric improves."""
+        """The way in which the first metric improves."""
         return direction(self.metric)
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """The way in which each metric improves."""
+        return tuple(direction(metric) for metric in self.metrics)
+
+    @model_validator(mode="after")
+    def _several_metrics_need_a_sampler_for_them(self) -> Self:
+        if len(self.metrics) > 1 and isinstance(self.sampler, CmaEs):
+            raise ValueError(ONE_METRIC_ONLY.format(kind=self.sampler.kind, metrics=", ".join(self.metrics)))
+        return self
 
     @model_validator(mode="after")
     def _verdicts_need_measurements(self) -> Self:
@@ -187,6 +240,6 @@ class StudyConfig(Block):
         return self
 
 
-def direction(metric: Monitor) -> Direction:
-    """Returns the way in which a measure improves."""
+def direction(metric: Metric) -> Direction:
+    """Returns the way in which a metric improves."""
     return "maximize" if metric == "valid_accuracy" else "minimize"

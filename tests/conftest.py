@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -144,3 +145,10 @@ def postgresql(_postgresql_server: PostgreSQL) -> PostgreSQL:
     """An empty database on a PostgreSQL server, which a test may stop and restart."""
     _postgresql_server.start()
     return _postgresql_server.fresh()
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    """A port of this machine that another program listens at."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield int(server.getsockname()[1])

@@ -1,4 +1,4 @@
-"""Commands about studies: run, worker, best, leaderboard, studies, ui."""
+"""Commands about studies: run, worker, best, leaderboard, studies."""
 
 import json
 from collections.abc import Callable
@@ -117,10 +117,10 @@ def worker(
 ) -> None:
     """Run trials of a study that exists, from any machine: it needs the storage and the data, and no space file."""
     from pipeline.study.run import join_study
-    from pipeline.study.studies import METRIC, open_study
+    from pipeline.study.studies import carried, open_study
 
     places = Places(workspace, storage, tracking_uri, experiment, data_dir)
-    metric = open_study(places, study).user_attrs.get(METRIC, "")
+    metric = carried(open_study(places, study))[1].metric
 
     def start(watcher: "StudyProgress") -> "StudySummary":
         return join_study(
@@ -188,19 +188,24 @@ def watch(
 @app.command()
 def best(
     study: StudyArgument,
+    within: Annotated[
+        float | None, typer.Option(min=0.0, help="With --prefer: how much worse than the best, by the first metric.")
+    ] = None,
+    prefer: Annotated[
+        str | None, typer.Option(help="With --within: the figure to choose by, a metric or num_parameters.")
+    ] = None,
     workspace: WorkspaceOption = Path("runs"),
     storage: StorageOption = None,
 ) -> None:
-    """Print a study's best configuration, a file that train and run accept."""
+    """Print a study's best configuration, or a nearly best one that is faster or smaller: a file for train and run."""
+    from pipeline.results.choice import choose
     from pipeline.study.studies import open_study
-    from pipeline.study.summary import best_of, config_text
+    from pipeline.study.summary import config_text
 
-    loaded = open_study(Places(workspace, storage), study)
-    found = best_of(loaded)
-    if found is None:
-        raise DnntuneError(f"study {study} has no complete trial yet")
-    typer.echo(f"# study {study}, trial {found.number}: {loaded.user_attrs['metric']} {found.value:.4f}")
-    typer.echo(config_text(found.config), nl=False)
+    choice = choose(open_study(Places(workspace, storage), study), within=within, prefer=prefer)
+    for line in choice.reasons:
+        typer.echo(f"# {line}")
+    typer.echo(config_text(choice.config), nl=False)
 
 
 @app.command()
@@ -226,16 +231,3 @@ def studies(
     from pipeline.results.study_list import study_list
 
     wide_console().print(study_list(Places(workspace, storage)))
-
-
-@app.command()
-def ui(
-    workspace: WorkspaceOption = Path("runs"),
-    tracking_uri: TrackingOption = None,
-    experiment: ExperimentOption = "dnntune",
-    port: Annotated[int, typer.Option(help="Port of the page on this machine.")] = 5000,
-) -> None:
-    """Open MLflow's page on the right store; prints the address of each study's comparison."""
-    from pipeline.tracking.page import serve
-
-    serve(Places(workspace, None, tracking_uri, experiment), port, say=typer.echo)

@@ -198,23 +198,26 @@ class FeatureCache:
             ) from None
 
 
-@dataclass(frozen=True)
-class StoredEntry:
-    """An entry on the disk: its file, its size, and when a process last mapped it, in seconds since 1970."""
+def remove_unused(folder: Path, *, before: float) -> int:
+    """Removes the entries that no process has mapped since a moment; those that are being built or mapped stay.
 
-    data: Path
-    num_bytes: int
-    last_used: float
+    A process that has an entry mapped keeps what it has: the disk's space is free when it ends.
 
+    Args:
+        folder: A feature cache's folder.
+        before: Unix time in seconds.
 
-def stored_entries(folder: Path) -> list[StoredEntry]:
-    """Returns a folder's entries, the one used last first."""
-    entries: list[StoredEntry] = []
+    Returns:
+        The bytes that were removed.
+    """
+    num_bytes = 0
     for data in folder.glob("*.npy"):
-        with suppress(FileNotFoundError):  # pruned by another process meanwhile
+        with suppress(Timeout, FileNotFoundError), FileLock(data.with_suffix(".lock"), timeout=0):
             status = data.stat()
-            entries.append(StoredEntry(data, status.st_size, status.st_mtime))
-    return sorted(entries, key=lambda entry: entry.last_used, reverse=True)
+            if status.st_mtime < before:
+                _remove(data)
+                num_bytes += status.st_size
+    return num_bytes
 
 
 def total_bytes(shape: tuple[int, ...], dtype: torch.dtype) -> int:

@@ -3,7 +3,7 @@
 import functools
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -83,6 +83,12 @@ class LabeledImages:
         """Returns prepared images and labels from one row up to another."""
         return self.prepare(self.images[start:stop]), self.labels[start:stop]
 
+    def first(self, count: int | None) -> "LabeledImages":
+        """Returns the first images, at most so many; all of them if that is None."""
+        if count is None:
+            return self
+        return replace(self, images=self.images[:count], labels=self.labels[:count], rows=None)
+
     def prepare(self, images: Tensor) -> Tensor:
         """Returns standardized images of the right size (batch, channels, height, width), float32."""
         if self.mean.shape[1] == images.shape[1]:
@@ -122,13 +128,27 @@ class ImageData:
     def num_classes(self) -> int:
         return len(self.class_names)
 
+    def together(self) -> "ImageData":
+        """Returns all images to learn from. The validation part is among them, and so says nothing about others."""
+        parts = (self.train, self.valid)
+        rows = [part.rows for part in parts if part.rows is not None]
+        train = replace(
+            self.train,
+            images=torch.cat([part.images for part in parts]),
+            labels=torch.cat([part.labels for part in parts]),
+            rows=torch.cat(rows) if len(rows) == len(parts) else None,
+        )
+        return replace(self, train=train)
+
     @functools.cached_property
     def fingerprint(self) -> str:
         """SHA-256 of all images, in the order of the source: however they are split, it is the same."""
         assert self.train.rows is not None
         assert self.valid.rows is not None
         parts = (self.train, self.valid)
-        order = torch.cat([part.rows for part in parts if part.rows is not None]).argsort().cpu()
+        rows = torch.cat([part.rows for part in parts if part.rows is not None]).cpu()
+        order = rows.argsort(stable=True)
+        order = order[rows[order].diff(prepend=rows.new_tensor([-1])) > 0]  # those that are in both parts once
         digest = hashlib.sha256(repr((tuple(self.train.images.shape[1:]), str(self.train.images.dtype))).encode())
         for rows in torch.split(order, 1024):
             chunk = torch.empty((len(rows), *self.train.images.shape[1:]), dtype=self.train.images.dtype)

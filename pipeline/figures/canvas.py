@@ -2,7 +2,7 @@
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pipeline.errors import DnntuneError
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Of Okabe and Ito's palette, which people with color blindness can tell apart.
-BLUE, ORANGE, GRAY = "#0072B2", "#D55E00", "#777777"
+BLUE, ORANGE, GRAY, PURPLE = "#0072B2", "#D55E00", "#777777", "#CC79A7"
 ENDINGS = (".png", ".svg", ".pdf")
 
 
@@ -23,10 +23,23 @@ def new_figure(width: float, height: float) -> "tuple[Figure, Axes]":
     return figure, figure.subplots()
 
 
+def use_decades(axes: "Axes", which: Literal["x", "y"]) -> None:
+    """Makes an axis logarithmic, with plain numbers on it, such as 0.001."""
+    from matplotlib.ticker import NullFormatter
+
+    axes.set(**{f"{which}scale": "log"})
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_formatter(lambda value, place: f"{value:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
 def png(figure: "Figure") -> bytes:
     """Returns a figure as a PNG file's bytes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
+    # Not savefig, which goes through everything twice.
+    FigureCanvasAgg(figure).print_png(buffer)  # type: ignore[no-untyped-call]
     return buffer.getvalue()
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.errors import StudyError
+from pipeline.study.trials import losses
 
 if TYPE_CHECKING:
     import optuna
@@ -40,7 +41,7 @@ class Importance:
 
 
 def importances(study: "optuna.Study") -> list[Importance]:
-    """Returns the importance of every parameter, the largest by PED-ANOVA first.
+    """Returns the importance of every parameter for the first metric, the largest by PED-ANOVA first.
 
     A conditional parameter's fANOVA is computed on the trials that have it, together with the parameters that all
     trials have: it compares with theirs within these trials.
@@ -62,10 +63,13 @@ def importances(study: "optuna.Study") -> list[Importance]:
     counts = {name: sum(name in trial.params for trial in trials) for trial in trials for name in trial.params}
     shared = [name for name, count in counts.items() if count == len(trials)]
 
+    def first(trial: optuna.trial.FrozenTrial) -> float:
+        return losses(study, trial)[0]
+
     def fanova(names: Sequence[str]) -> dict[str, float]:
         try:
             forest = FanovaImportanceEvaluator(seed=0)
-            return get_param_importances(study, evaluator=forest, params=list(names), normalize=False)
+            return get_param_importances(study, evaluator=forest, params=list(names), target=first, normalize=False)
         except RuntimeError:  # all these trials have one value: there is no variance to explain
             return {}
 
@@ -74,7 +78,7 @@ def importances(study: "optuna.Study") -> list[Importance]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # too few trials: said in our own words
-        ped_anova = get_param_importances(study)
+        ped_anova = get_param_importances(study, target=first)
         explained: dict[str, float] = fanova(shared)
         for together in dict.fromkeys(having(name) for name in counts if name not in shared):
             if len(together) >= MIN_TRIALS:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.distributions import word
 from pipeline.records import TrialResult
 from pipeline.space import flatten, without_kinds
+from pipeline.study.front import pareto_front
 from pipeline.study.trials import CONFIG, best_trials, result_of
 
 if TYPE_CHECKING:
@@ -17,23 +18,43 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Entry:
-    """A trial on the leaderboard; ``params`` are the drawn parameters, ``config`` all settings, as plain values."""
+    """A trial on the leaderboard.
+
+    Attributes:
+        number: Its number.
+        value: The study's first metric.
+        result: How it ended.
+        params: Its drawn parameters.
+        config: All settings as plain values.
+        on_front: Whether no other trial dominates it; see `pipeline.study.front.pareto_front`.
+    """
 
     number: int
     value: float
     result: TrialResult
     params: dict[str, Any]
     config: dict[str, Any]
+    on_front: bool = False
 
 
 def leaderboard(study: "optuna.Study", top: int) -> list[Entry]:
     """Returns the best complete trials, see `pipeline.study.trials.best_trials`."""
+    front = {trial.number for trial in pareto_front(study)}
     entries = []
     for trial in best_trials(study)[:top]:
-        result = result_of(trial)
+        result, config = result_of(trial), trial.user_attrs[CONFIG]
         assert result is not None
-        entries.append(Entry(trial.number, trial.values[0], result, trial.params, trial.user_attrs[CONFIG]))
+        entries.append(Entry(trial.number, trial.values[0], result, trial.params, config, trial.number in front))
     return entries
+
+
+def figure_text(metric: str, value: float | None) -> str:
+    """Writes a figure with as many digits as tell trials apart; nothing if it was not measured."""
+    if value is None:
+        return ""
+    if metric == "num_parameters":
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if metric == "latency_ms" else f"{value:.4f}"
 
 
 def differences(entries: Sequence[Entry]) -> list[dict[str, str]]:
@@ -60,20 +81,28 @@ def _words(flat: dict[str, Any], paths: Sequence[str]) -> list[str]:
     return words
 
 
-def table(study: str, metric: str, entries: Sequence[Entry]) -> "Table":
-    """Returns the leaderboard as a table for the terminal."""
+def table(study: str, metrics: Sequence[str], entries: Sequence[Entry]) -> "Table":
+    """Returns the leaderboard as a table for the terminal.
+
+    Args:
+        study: The study's name.
+        metrics: Its metrics; with several, those trials are marked that no other one dominates.
+        entries: The trials.
+    """
     from rich.table import Table
 
     cells = differences(entries)
     blocks = list(cells[0]) if cells else []
     board = Table(title=f"{study}: the best {len(entries)} trials, and what differs", title_justify="left")
-    for name in ("trial", metric, "epoch", "parameters", "seconds"):
-        board.add_column(name, justify="right", no_wrap=True)
+    figures = list(dict.fromkeys([*metrics, "num_parameters"]))
+    for name in ("trial", *(["front"] if len(metrics) > 1 else []), *figures, "epoch", "seconds"):
+        board.add_column(name.removeprefix("num_"), justify="right", no_wrap=True)
     for block in blocks:
         board.add_column(block)
     for entry, cell in zip(entries, cells, strict=True):
         result = entry.result
-        figures = [str(entry.number), f"{entry.value:.4f}", f"{result.best_epoch} of {result.epochs}"]
-        figures += [f"{result.num_parameters:,}", f"{result.seconds:.1f}"]
-        board.add_row(*figures, *(cell[block] for block in blocks))
+        row = [str(entry.number), *(["*" if entry.on_front else ""] if len(metrics) > 1 else [])]
+        row += [figure_text(name, result.figure(name)) for name in figures]
+        row += [f"{result.best_epoch} of {result.epochs}", f"{result.seconds:.1f}"]
+        board.add_row(*row, *(cell[block] for block in blocks))
     return board

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.places import Places
 from pipeline.study.storage import open_existing, quiet_optuna, study_names
-from pipeline.study.studies import METRIC
+from pipeline.study.studies import metrics_of
 from pipeline.study.summary import best_of
 from pipeline.study.trials import count_outcomes
 
@@ -19,12 +19,12 @@ def study_list(places: Places) -> "Table":
 
     quiet_optuna()
     storage = open_existing(places)
-    table = Table("study", "metric", "complete", "pruned", "diverged", "failed", "best", "trial")
+    table = Table("study", "metrics", "complete", "pruned", "diverged", "failed", "best", "trial")
     for name in study_names(storage):
         study = optuna.load_study(study_name=name, storage=storage)
         counts = count_outcomes(study.get_trials(deepcopy=False))
         best = best_of(study)
         numbers = [str(counts[outcome]) for outcome in ("complete", "pruned", "diverged", "failed")]
         found = ["", ""] if best is None else [f"{best.value:.4f}", str(best.number)]
-        table.add_row(name, str(study.user_attrs.get(METRIC, "")), *numbers, *found)
+        table.add_row(name, ", ".join(metrics_of(study)), *numbers, *found)
     return table

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
+from optuna.trial import FrozenTrial
 
 from pipeline.config import TrialConfig
 from pipeline.records import TrialResult
 from pipeline.study.trials import CASE, SEED, outcome_of, result_of
 from pipeline.study_config import NoPruning, Random, StudyConfig
+from pipeline.training_config import Monitor
 
 LARGEST_SEED = 2**31 - 1
 
@@ -35,10 +37,13 @@ class Cases:
         """What tells a study of other cases from this one; the number of seeds may grow."""
         return {name: config.plain() for name, config in self.configs.items()}
 
-    def settings(self, *, timeout: float | None = None, keeps_models: bool = False) -> StudyConfig:
+    def settings(
+        self, *, metric: Monitor = "valid_accuracy", timeout: float | None = None, keeps_models: bool = False
+    ) -> StudyConfig:
         """Returns the settings of a study that runs each case with each seed, seed by seed.
 
         Args:
+            metric: What is measured.
             timeout: Seconds after which a call ends; None for any.
             keeps_models: Whether the weights of all trials are kept.
         """
@@ -48,6 +53,7 @@ class Cases:
             for name, config in self.configs.items()
         )
         return StudyConfig(
+            metrics=(metric,),
             trials=len(points),
             timeout=timeout,
             keep_models=len(points) if keeps_models else 0,
@@ -62,11 +68,18 @@ def case_label(params: Mapping[str, Any]) -> dict[str, str]:
     return {CASE: params[CASE]} if CASE in params else {}
 
 
-def results_by_case(study: optuna.Study) -> dict[str, dict[int, TrialResult]]:
-    """Returns the results of a study of cases: by name, then by seed. Failed and interrupted trials have none."""
-    results: dict[str, dict[int, TrialResult]] = {}
+def trials_by_case(study: optuna.Study) -> dict[str, dict[int, FrozenTrial]]:
+    """Returns the trials of a study of cases that have a result: by name, then by seed. Failed ones have none."""
+    found: dict[str, dict[int, FrozenTrial]] = {}
     for trial in study.get_trials(deepcopy=False):
-        result = result_of(trial)
-        if result is not None and outcome_of(trial) in ("complete", "diverged"):
-            results.setdefault(trial.params[CASE], {})[trial.params[SEED]] = result
-    return results
+        if outcome_of(trial) in ("complete", "diverged"):
+            found.setdefault(trial.params[CASE], {})[trial.params[SEED]] = trial
+    return found
+
+
+def results_by_case(study: optuna.Study) -> dict[str, dict[int, TrialResult]]:
+    """Returns the results of a study of cases; see `trials_by_case`."""
+    return {
+        case: {seed: result for seed, trial in trials.items() if (result := result_of(trial)) is not None}
+        for case, trials in trials_by_case(study).items()
+    }

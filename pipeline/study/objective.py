@@ -1,10 +1,9 @@
 """One trial: draw a configuration, train it, report every epoch, prune it if it is bad."""
 
-import dataclasses
-import statistics
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -13,12 +12,11 @@ from pipeline.config import TrialConfig
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.data.image_data import ImageData
 from pipeline.events import EpochEnded, Event, TrialEnded, TrialStarted
-from pipeline.models import num_parameters
-from pipeline.phase_results import backbone_figures
-from pipeline.records import EpochResult, LayerFlow, Outcome, TrialResult, Verdict, curves_of
+from pipeline.records import EpochResult, Outcome, TrialResult, curves_of
 from pipeline.study.kept_models import KeptModels
 from pipeline.study.task import SupervisorGoneError
-from pipeline.study.trials import attempt_of, finish, frozen_trial, result_of, twin_of
+from pipeline.study.trial_results import last_flow, latency_ms, result_of_epochs, taken_over
+from pipeline.study.trials import attempt_of, finish, frozen_trial, twin_of
 from pipeline.study_config import StudyConfig
 from pipeline.training import Training, start
 from pipeline.training.checkpoint import CheckpointWriter, load_checkpoint
@@ -73,24 +71,9 @@ def run_trial(
     training: Training | None = None
     writer: CheckpointWriter | None = None
 
-    def ended(
-        outcome: Outcome, reason: str | None = None, trace: str | None = None, verdict: Verdict | None = None
-    ) -> TrialResult:
-        best = next((epoch for epoch in reversed(epochs) if epoch.is_best), None)
-        return TrialResult(
-            outcome=outcome,
-            value=None if best is None else getattr(best, settings.metric),
-            epochs=len(epochs),
-            best_epoch=None if best is None else best.epoch,
-            best_valid_accuracy=None if best is None else best.valid_accuracy,
-            best_valid_loss=None if best is None else best.valid_loss,
-            num_parameters=None if training is None else num_parameters(training.model),
-            samples_per_second=statistics.median(e.samples_per_second for e in epochs) if epochs else None,
-            seconds=time.time() - started,
-            reason=reason,
-            traceback=trace,
-            verdict=verdict or judge(_flow(epochs)),
-            **backbone_figures(epochs, settings.metric),
+    def ended(outcome: Outcome, reason: str | None = None) -> TrialResult:
+        return result_of_epochs(
+            outcome, reason, epochs, metric=settings.metric, training=training, seconds=time.time() - started
         )
 
     def passed(epoch: EpochResult) -> None:
@@ -113,10 +96,11 @@ def run_trial(
             )
         )
         if (twin := twin_of(study, plain)) is not None:
-            result = _taken_over(twin)
+            result = taken_over(twin)
         else:
             steps = settings.gradient_flow_steps
-            training = start(config, load(config), measure_every=steps, cache=cache, resume=saved)
+            data = load(config)
+            training = start(config, data, measure_every=steps, cache=cache, resume=saved)
             for epoch in before:
                 passed(epoch)
             for epoch in training.epochs:
@@ -128,13 +112,15 @@ def run_trial(
                         writer.save(training, epochs)
                     raise StoppedError
                 _prune(trial, settings, epochs, time.time() - started)
-            result = ended("complete")
+            latency = latency_ms(training, data) if "latency_ms" in settings.metrics else None
+            result = replace(ended("complete"), latency_ms=latency)
             if models is not None and result.value is not None:
                 models.keep(study, trial.number, result.value, training.model)
     except _PrunedError as error:
         result = ended("pruned", f"after epoch {len(epochs)}{error}")
     except DivergedError as error:
-        result = ended("diverged", str(error), verdict=judge(error.gradient_flow or _flow(epochs), str(error)))
+        verdict = judge(error.gradient_flow or last_flow(epochs), str(error))
+        result = replace(ended("diverged", str(error)), verdict=verdict)
     except (StoppedError, KeyboardInterrupt):
         result = ended("interrupted", f"after epoch {len(epochs)}")
     except SupervisorGoneError:
@@ -142,9 +128,10 @@ def run_trial(
     except optuna.exceptions.UpdateFinishedTrialError:
         result = ended("failed", TAKEN_FOR_DEAD)
     except Exception as error:  # recorded as the trial's outcome; the supervisor decides whether the study goes on
-        result = ended("failed", f"{type(error).__name__}: {error}", traceback.format_exc())
-    if not finish(study, trial, plain, result, curves=curves_of(epochs) if epochs else None):
-        result = dataclasses.replace(result, outcome="failed", reason=TAKEN_FOR_DEAD)
+        result = replace(ended("failed", f"{type(error).__name__}: {error}"), traceback=traceback.format_exc())
+    curves = curves_of(epochs) if epochs else None
+    if not finish(study, trial, plain, result, further_metrics=settings.metrics[1:], curves=curves):
+        result = replace(result, outcome="failed", reason=TAKEN_FOR_DEAD)
     elif writer is not None and result.outcome != "interrupted":
         writer.remove()
     if models is not None and result.outcome == "complete":
@@ -157,11 +144,6 @@ def checkpoint_file(folder: Path, origin: int) -> Path:
     return folder / f"trial-{origin:04d}.pt"
 
 
-def _flow(epochs: Sequence[EpochResult]) -> tuple[LayerFlow, ...]:
-    """Returns what was measured last."""
-    return next((epoch.gradient_flow for epoch in reversed(epochs) if epoch.gradient_flow), ())
-
-
 def _prune(trial: optuna.Trial, settings: StudyConfig, epochs: Sequence[EpochResult], seconds: float) -> None:
     """Ends a trial after an epoch if its verdict, its time or the pruner wants it.
 
@@ -169,25 +151,10 @@ def _prune(trial: optuna.Trial, settings: StudyConfig, epochs: Sequence[EpochRes
         _PrunedError: It is to end.
     """
     if len(epochs) == 1 and settings.pruner.by_verdict:
-        verdict = judge(_flow(epochs))
+        verdict = judge(last_flow(epochs))
         if verdict is not None and verdict.word in HOPELESS:
             raise _PrunedError(f" by its verdict: {verdict.word}, {verdict.text}")
     if settings.trial_timeout is not None and seconds >= settings.trial_timeout:
         raise _PrunedError(f": its time limit of {settings.trial_timeout:g} s has passed")
     if trial.should_prune():
         raise _PrunedError
-
-
-def _taken_over(twin: optuna.trial.FrozenTrial) -> TrialResult:
-    """Returns the result of an earlier trial with the same configuration, as this trial's."""
-    result = result_of(twin)
-    assert result is not None
-    images = {} if result.phases is None else {"backbone_images": 0, "cached_images": 0}
-    fields = {
-        **result.to_json(),
-        **images,
-        "seconds": 0.0,
-        "same_as": twin.number,
-        "reason": f"same as trial {twin.number}",
-    }
-    return TrialResult.from_json(fields)

@@ -1,10 +1,11 @@
-"""Pruners: a row each. They see the study's metric after every epoch."""
+"""Pruners: a row each. They see the study's first metric after every epoch."""
 
 from collections.abc import Callable
 from typing import Any
 
 from optuna import pruners
 
+from pipeline.study.prunable import PrunableHyperband
 from pipeline.study_config import PrunerBlock, PrunerConfig
 
 # From its settings and the most epochs that a trial can have.
@@ -20,7 +21,7 @@ PRUNERS: dict[str, Callable[[Any, int], pruners.BasePruner]] = {
     "successive_halving": lambda c, max_epochs: pruners.SuccessiveHalvingPruner(
         min_resource=c.min_epochs, reduction_factor=c.reduction_factor
     ),
-    "hyperband": lambda c, max_epochs: pruners.HyperbandPruner(
+    "hyperband": lambda c, max_epochs: PrunableHyperband(
         min_resource=c.min_epochs, max_resource=max(max_epochs, c.min_epochs), reduction_factor=c.reduction_factor
     ),
 }

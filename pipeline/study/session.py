@@ -10,7 +10,6 @@ import optuna
 from filelock import FileLock
 from optuna.trial import TrialState
 
-from pipeline.distributions import FloatRange, IntRange
 from pipeline.events import Event
 from pipeline.places import Places
 from pipeline.records import DataSummary, Outcome
@@ -21,7 +20,7 @@ from pipeline.study.claims import withdraw_leftovers
 from pipeline.study.heart import Heart
 from pipeline.study.storage import open_storage, study_names
 from pipeline.study.studies import TOTAL, Searched, create_or_resume, load_study, num_trials, recover_trials
-from pipeline.study.summary import StudySummary, best_of, config_text
+from pipeline.study.summary import StudySummary, best_of, config_text, front_of
 from pipeline.study.task import Task, tasks_of
 from pipeline.study.trials import (
     CONFIG,
@@ -151,7 +150,9 @@ class Session:
         with FileLock(f"{self.places.lock(self.name)}.mlflow"):  # two that begin at once share the study's run
             runs = study.user_attrs.get(RUNS, {})
             url = self.places.tracking_url
-            parent = self.log.begin(data, parent=runs.get(url), log_scaled=_log_scaled(self.space), fate=self._fate)
+            parent = self.log.begin(
+                data, parent=runs.get(url), space=self.space, metrics=self.settings.metrics, fate=self._fate
+            )
             if runs.get(url) != parent:
                 study.set_user_attr(RUNS, {**runs, url: parent})
         deadline = None if self.settings.timeout is None else self.started + self.settings.timeout
@@ -188,15 +189,15 @@ class Session:
             figures |= {"backbone_images": float(backbone_images), "cached_images": float(cached_images)}
         if best is not None:
             figures[f"best_{self.settings.metric}"] = best.value
+        searched = dict.fromkeys(without_kinds(name, trial.params.get) for trial in trials for name in trial.params)
         self.tracking_error = self.log.end(
             outcome,
             others_run=others_run,
             figures=figures,
+            best_trial=None if best is None else best.number,
             best_config=None if best is None else config_text(best.config),
             configs=[{**t.user_attrs[CONFIG], **case_label(t.params)} for t in trials if CONFIG in t.user_attrs],
-            searched={without_kinds(name, trial.params.get) for trial in trials for name in trial.params},
-            metric=self.settings.metric,
-            maximize=self.settings.direction == "maximize",
+            searched=list(searched),
         )
 
     def summary(self) -> StudySummary:
@@ -216,9 +217,5 @@ class Session:
             tracking_error=self.tracking_error,
             backbone_images=backbone_images,
             cached_images=cached_images,
+            front=() if self.study is None else front_of(self.study),
         )
-
-
-def _log_scaled(space: SearchSpace | None) -> frozenset[str]:
-    ranges = [] if space is None else space.parameters()
-    return frozenset(p.path for p in ranges if isinstance(p.distribution, IntRange | FloatRange) and p.distribution.log)

@@ -19,12 +19,12 @@ from pipeline.space_file import read_space
 from pipeline.study.cases import Cases
 from pipeline.study.storage import open_existing, quiet_optuna, study_names
 from pipeline.study.trials import RETRY, attempt_of, finish, running_trial
-from pipeline.study_config import Grid, StudyConfig
+from pipeline.study_config import Grid, Metric, StudyConfig
 from pipeline.yaml_text import locate
 
 # User attributes of a study: its space as plain values (None if a function draws), whether that is a list of cases,
-# how it searches, how many trials it has in all, and its metric.
-SPACE, IS_CASES, SETTINGS, TOTAL, METRIC = "space", "is_cases", "settings", "total", "metric"
+# how it searches, how many trials it has in all, and its metrics.
+SPACE, IS_CASES, SETTINGS, TOTAL, METRICS = "space", "is_cases", "settings", "total", "metrics"
 UNEXPLAINED = "its process ended without a word"
 # How long another process may take from making a study to filling it.
 MAKING_SECONDS = 5.0
@@ -48,15 +48,16 @@ def create_or_resume(
         space: What it searches.
 
     Raises:
-        StudyError: A study of this name searches another space or optimizes another metric.
+        StudyError: A study of this name searches another space or optimizes other metrics.
     """
     source = _source(space)
     try:
-        study = optuna.create_study(study_name=name, storage=storage, direction=settings.direction)
+        study = optuna.create_study(study_name=name, storage=storage, directions=settings.directions)
     except optuna.exceptions.DuplicatedStudyError:
         study = optuna.load_study(study_name=name, storage=storage)
         _wait_until_made(study)
         _refuse_another(study, settings, source)
+    study.set_metric_names(list(settings.metrics))  # for Optuna's dashboard
     study.set_user_attr(SPACE, source)
     study.set_user_attr(IS_CASES, isinstance(space, Cases))
     study.set_user_attr(SETTINGS, settings.model_dump(mode="json"))
@@ -65,7 +66,7 @@ def create_or_resume(
     for point in _queue(settings, space):
         if not any(_covers(trial, point) for trial in trials):
             study.enqueue_trial(dict(point))
-    study.set_user_attr(METRIC, settings.metric)  # the last one: it says that the study is whole
+    study.set_user_attr(METRICS, settings.metrics)  # the last one: it says that the study is whole
     return study
 
 
@@ -77,7 +78,7 @@ def carried(study: optuna.Study) -> tuple[Searched, StudyConfig]:
     """
     _wait_until_made(study)
     name, attrs = study.study_name, study.user_attrs
-    if METRIC not in attrs:
+    if METRICS not in attrs:
         raise StudyError(f"study {name} was not made by dnntune: make one with dnntune run, on this storage")
     settings = StudyConfig.model_validate(attrs[SETTINGS])
     if attrs[SPACE] is None:
@@ -93,7 +94,7 @@ def carried(study: optuna.Study) -> tuple[Searched, StudyConfig]:
 def _wait_until_made(study: optuna.Study) -> None:
     """Waits for the process that has just made the study, if there is one."""
     deadline = time.monotonic() + MAKING_SECONDS
-    while METRIC not in study.user_attrs and not study.get_trials(deepcopy=False) and time.monotonic() < deadline:
+    while METRICS not in study.user_attrs and not study.get_trials(deepcopy=False) and time.monotonic() < deadline:
         time.sleep(0.1)
 
 
@@ -160,6 +161,11 @@ def open_study(places: Places, name: str) -> optuna.Study:
     return load_study(open_existing(places), name)
 
 
+def metrics_of(study: optuna.Study) -> tuple[Metric, ...]:
+    """Returns what a study optimizes, the metric first by which its trials are ranked; nothing if it is not ours."""
+    return tuple(study.user_attrs.get(METRICS, ()))
+
+
 def recover_trials(study: optuna.Study, retries: int) -> None:
     """Lets the trials that processes which are no more left running wait to be resumed.
 
@@ -185,12 +191,12 @@ def _covers(trial: FrozenTrial, point: Mapping[str, Any]) -> bool:
 
 
 def _refuse_another(study: optuna.Study, settings: StudyConfig, source: Mapping[str, Any] | None) -> None:
-    metric = study.user_attrs.get(METRIC)
-    if metric is None:
+    metrics = metrics_of(study)
+    if not metrics:
         raise StudyError(f"study {study.study_name} was not made by dnntune. Give yours another name with --study NAME")
-    if metric != settings.metric:
+    if metrics != settings.metrics:
         raise StudyError(
-            f"study {study.study_name} optimizes {metric}, and not {settings.metric}. "
+            f"study {study.study_name} optimizes {', '.join(metrics)}, and not {', '.join(settings.metrics)}. "
             "Give yours another name with --study NAME"
         )
     theirs = study.user_attrs.get(SPACE)

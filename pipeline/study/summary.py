@@ -7,6 +7,8 @@ from typing import Any
 import optuna
 
 from pipeline.records import Outcome
+from pipeline.study.front import pareto_front
+from pipeline.study.studies import metrics_of
 from pipeline.study.trials import CONFIG, best_trials
 from pipeline.yaml_text import dump
 
@@ -22,6 +24,14 @@ class Best:
 
 
 @dataclass(frozen=True)
+class FrontPoint:
+    """A trial that no other one dominates: its number and its values in all of the study's metrics, by name."""
+
+    number: int
+    values: dict[str, float]
+
+
+@dataclass(frozen=True)
 class StudySummary:
     """How a study stands.
 
@@ -31,12 +41,13 @@ class StudySummary:
         tracking_uri: MLflow's tracking store.
         trials: Number of trials by outcome.
         num_left: Trials that it still needs.
-        best: Its best trial; None if none is complete.
+        best: Its best trial, by the first metric; None if none is complete.
         seconds: Wall-clock time of the call.
         interrupted: Whether the user ended it before its end.
         tracking_error: What stopped the logging to MLflow, if anything did.
         backbone_images: Images that passed through the trials' backbones; 0 for perceptrons.
         cached_images: Images that the feature cache spared their frozen layers.
+        front: The Pareto front of a study with several metrics, the best by the first one first; empty with one.
     """
 
     study: str
@@ -50,6 +61,7 @@ class StudySummary:
     tracking_error: str | None
     backbone_images: int
     cached_images: int
+    front: tuple[FrontPoint, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values for another program."""
@@ -63,6 +75,16 @@ def best_of(study: optuna.Study) -> Best | None:
     for trial in best_trials(study):
         return Best(trial.number, trial.values[0], trial.params, trial.user_attrs[CONFIG])
     return None
+
+
+def front_of(study: optuna.Study) -> tuple[FrontPoint, ...]:
+    """Returns the front of a study with several metrics; nothing with one."""
+    metrics = metrics_of(study)
+    if len(metrics) < 2:
+        return ()
+    return tuple(
+        FrontPoint(trial.number, dict(zip(metrics, trial.values, strict=True))) for trial in pareto_front(study)
+    )
 
 
 def config_text(config: dict[str, Any]) -> str:

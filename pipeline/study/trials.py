@@ -99,6 +99,7 @@ def finish(
     config: dict[str, Any] | None,
     result: TrialResult,
     *,
+    further_metrics: Sequence[str] = (),
     curves: dict[str, Any] | None = None,
     retries: int = 0,
 ) -> bool:
@@ -109,6 +110,7 @@ def finish(
         trial: The trial, running.
         config: Its configuration as plain values; None if it never had one.
         result: How it ended.
+        further_metrics: The study's metrics after the first one.
         curves: What its epochs brought; None if it had none.
         retries: How often it may be tried again if it has failed.
 
@@ -123,8 +125,8 @@ def finish(
         if curves is not None:
             trial.set_user_attr(CURVES, curves)
         trial.set_user_attr(RESULT, result.to_json())
-        value = result.value if result.outcome == "complete" else None
-        study.tell(trial, value, state=STATES[result.outcome])
+        values = [value for value in (result.value, *map(result.figure, further_metrics)) if value is not None]
+        study.tell(trial, values if result.outcome == "complete" else None, state=STATES[result.outcome])
     except optuna.exceptions.UpdateFinishedTrialError:
         return False
     if result.outcome == "failed":
@@ -179,12 +181,20 @@ def running_trial(study: optuna.Study, number: int) -> optuna.Trial:
     return optuna.Trial(study, frozen_trial(study, number)._trial_id)
 
 
+def losses(study: optuna.Study, trial: FrozenTrial) -> tuple[float, ...]:
+    """Returns a complete trial's values in all metrics, so that less is better: what is maximized, with a minus."""
+    maximized = optuna.study.StudyDirection.MAXIMIZE
+    return tuple(
+        -value if direction == maximized else value
+        for value, direction in zip(trial.values, study.directions, strict=True)
+    )
+
+
 def best_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """Returns the complete trials, best first, the earlier one first of equals.
+    """Returns the complete trials, best first by the first metric, the earlier one first of equals.
 
     Trials that took over another one's result are left out: they are that trial once more.
     """
-    sign = -1.0 if study.directions[0] == optuna.study.StudyDirection.MAXIMIZE else 1.0
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     own = [trial for trial in trials if (result := result_of(trial)) is not None and result.same_as is None]
-    return sorted(own, key=lambda trial: (sign * trial.values[0], trial.number))
+    return sorted(own, key=lambda trial: (losses(study, trial)[0], trial.number))

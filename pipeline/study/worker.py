@@ -18,6 +18,7 @@ from pipeline.study.kept_models import KeptModels
 from pipeline.study.limits import Watchdog
 from pipeline.study.objective import StoppedError, run_trial
 from pipeline.study.presence import present
+from pipeline.study.prunable import PrunableStudy, PrunableTrial
 from pipeline.study.pruners import build_pruner
 from pipeline.study.samplers import build_sampler
 from pipeline.study.storage import open_storage, quiet_optuna, worker_view
@@ -111,7 +112,7 @@ def _claim(
     if isinstance(claim, NoClaim):
         channel.emit(NothingToClaim(claim.complete))
         return None
-    study = optuna.load_study(
+    study = PrunableStudy(
         study_name=task.study_name,
         storage=storage,
         sampler=build_sampler(task.study.sampler, seed=task.study.seed, ordinal=claim.ordinal),
@@ -122,4 +123,4 @@ def _claim(
     except SupervisorGoneError:
         put_back(study, claim.trial_id)
         raise
-    return study, optuna.Trial(study, claim.trial_id)
+    return study, PrunableTrial(study, claim.trial_id)

@@ -1,5 +1,6 @@
-"""Files added to a run that is there already."""
+"""Files and images added to a run that is there already."""
 
+import io
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,3 +23,20 @@ def attach(client: "MlflowClient", run_id: str, files: Mapping[str, bytes]) -> N
             path = Path(folder) / name
             path.write_bytes(content)
             client.log_artifact(run_id, str(path))
+
+
+def show_image(client: "MlflowClient", run_id: str, name: str, image: bytes) -> None:
+    """Adds an image to those that MLflow shows side by side, runs beside runs.
+
+    The page shows the images of one step at a time, so that all runs have theirs at the same one. Of images with the
+    same name and step it shows one: to add one again does no harm.
+
+    Args:
+        client: Its store.
+        run_id: The run.
+        name: What it is: equal in all runs.
+        image: The contents of a PNG file.
+    """
+    import PIL.Image
+
+    client.log_image(run_id, PIL.Image.open(io.BytesIO(image)), key=name, step=0, synchronous=True)

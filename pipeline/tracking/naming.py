@@ -1,18 +1,19 @@
 """What runs, parameters and metrics are called in MLflow."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from pipeline.distributions import word
 from pipeline.events import TrialStarted
 from pipeline.records import EpochResult, TrialResult
-from pipeline.space import flatten
+from pipeline.tracking.axes import Axes, set_values
 from pipeline.verdict import first_to_last
 
 # MLflow's limit for a value.
 MAX_VALUE_LENGTH = 6000
 MAX_REASON_LENGTH = 500
+# The tag that MLflow shows as a run's description, in Markdown.
+NOTE = "mlflow.note.content"
 
 
 def run_name(number: int, config: Mapping[str, Any], params: Mapping[str, Any], retry: int = 0) -> str:
@@ -40,19 +41,15 @@ def _network_name(config: Mapping[str, Any]) -> str:
     return f"{model['activation']} {shape}"
 
 
-def params_of(config: Mapping[str, Any], log_scaled: frozenset[str]) -> dict[str, str]:
-    """Returns a configuration's settings under their paths, unset ones left out.
+def params_of(config: Mapping[str, Any], axes: Axes) -> dict[str, str]:
+    """Returns a configuration's settings under their paths, unset ones left out, and what charts need beside them.
 
     Args:
         config: A configuration as plain values.
-        log_scaled: Paths whose base-10 logarithm is added.
+        axes: What charts must know of its space.
     """
-    flat = {path: value for path, value in flatten(config).items() if value is not None}
-    params = {path: word(value)[:MAX_VALUE_LENGTH] for path, value in flat.items()}
-    for path in log_scaled & flat.keys():
-        if flat[path] > 0:  # another kind of block may have the setting at 0
-            params[f"{path}.log10"] = f"{math.log10(flat[path]):.3f}"
-    return params
+    params = {path: word(value)[:MAX_VALUE_LENGTH] for path, value in set_values(config).items()}
+    return params | axes.further_params(config)
 
 
 def curves_of(epoch: EpochResult) -> dict[str, float]:
@@ -70,7 +67,7 @@ def metrics_of(result: TrialResult) -> dict[str, float]:
     """Returns a trial's final figures, those that it has."""
     names = (
         *("best_valid_accuracy", "best_valid_loss", "best_epoch", "epochs", "num_parameters", "samples_per_second"),
-        *("backbone_images", "cached_images"),
+        *("latency_ms", "backbone_images", "cached_images"),
     )
     figures = {name: getattr(result, name) for name in names} | {
         "seconds": round(result.seconds, 2),
@@ -91,9 +88,19 @@ def attempt_tags(started: TrialStarted) -> dict[str, str]:
     return tags
 
 
+def note_of(result: TrialResult) -> str:
+    """Returns a line that describes a trial on its run's page, and in the column of descriptions: how it went."""
+    said = [result.outcome if result.reason is None else f"{result.outcome}: {result.reason[:MAX_REASON_LENGTH]}"]
+    if result.same_as is not None:
+        said.append(f"the configuration of trial {result.same_as}, whose result it has")
+    if result.verdict is not None:
+        said.append(f"{result.verdict.word}: {result.verdict.text}")
+    return "; ".join(said)
+
+
 def tags_of(result: TrialResult) -> dict[str, str]:
     """Returns what a trial's end is filtered by."""
-    tags: dict[str, str] = {"outcome": result.outcome}
+    tags: dict[str, str] = {"outcome": result.outcome, NOTE: note_of(result)}
     if result.reason is not None:
         tags["reason"] = result.reason[:MAX_REASON_LENGTH]
     if result.verdict is not None:

@@ -1,20 +1,21 @@
 """MLflow's page on the store that holds a workspace's studies."""
 
+import contextlib
 import os
-import socket
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pipeline.errors import TrackingError
 from pipeline.places import Places
+from pipeline.ports import HOST, check_port
+from pipeline.tracking.comparison import save_comparison
 from pipeline.tracking.store import find_runs, open_client, prepare_environment
 from pipeline.tracking.view import view_path
 
-HOST = "127.0.0.1"
 
-
-def serve(places: Places, port: int, say: Callable[[str], None]) -> None:
+def serve(places: Places, port: int, *, studies: Sequence[str], say: Callable[[str], None]) -> None:
     """Prints the address of each study's comparison, and serves the page until Ctrl-C.
 
     Where the store is a server already, only the addresses are printed.
@@ -22,36 +23,61 @@ def serve(places: Places, port: int, say: Callable[[str], None]) -> None:
     Args:
         places: Which store and experiment.
         port: Port on this machine.
+        studies: Names of studies: the address of one view of all of them is printed instead. None for each study's own.
         say: Prints a line.
 
     Raises:
-        TrackingError: Nothing has been logged yet, or the port is in use.
+        TrackingError: Nothing has been logged yet, or studies cannot be compared.
+        PortError: The port cannot be used.
     """
     if places.tracking_uri is None and not (places.workspace / "mlflow.db").exists():
         raise TrackingError(f"nothing is logged in the workspace {places.workspace} yet: dnntune run makes a study")
     is_server = places.tracking_url.startswith(("http://", "https://"))
     address = places.tracking_url.rstrip("/") if is_server else f"http://{HOST}:{port}"
-    for study, path in study_views(places):
-        say(f"{study}: {address}{path}")
+    if not is_server:
+        check_port(port)
+    for shown, path in _views(places, studies):
+        say(f"{shown}: {address}{path}")
     if is_server:
         return
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            raise TrackingError(f"port {port} is in use: choose another one with --port") from None
     say(f"serving {address} (Ctrl-C ends it; the page takes some seconds to come up)")
     prepare_environment()
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", places.tracking_url]
     if places.artifacts is not None:
         command += ["--default-artifact-root", places.artifacts.as_uri()]
-    try:
-        code = subprocess.call([*command, "--host", HOST, "--port", str(port), "--workers", "1"], env=os.environ)
-    except KeyboardInterrupt:
-        return
+    code = _run([*command, "--host", HOST, "--port", str(port), "--workers", "1"])
     if code:
         raise TrackingError(f"mlflow ui ended with exit code {code}")
+
+
+def _run(command: Sequence[str]) -> int:
+    """Runs a server until it ends, or until Ctrl-C, and lets none of its processes outlive it; returns its code."""
+    with subprocess.Popen(command, process_group=0) as server:
+        try:
+            return server.wait()
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGTERM)
+
+
+def _views(places: Places, studies: Sequence[str]) -> list[tuple[str, str]]:
+    if len(set(studies)) > 1:
+        return [_comparison(places, studies)]
+    views = study_views(places)
+    named = [(study, path) for study, path in views if not studies or study in studies]
+    if studies and not named:
+        raise TrackingError(f"no study {studies[0]} is logged here. There are {', '.join(name for name, _ in views)}")
+    return named
+
+
+def _comparison(places: Places, studies: Sequence[str]) -> tuple[str, str]:
+    client = open_client(places.tracking_url)
+    experiment = client.get_experiment_by_name(places.experiment)
+    if experiment is None:
+        raise TrackingError(f"MLflow has no experiment {places.experiment} here. Name it with --experiment")
+    return " and ".join(studies), save_comparison(client, experiment.experiment_id, studies)
 
 
 def study_views(places: Places) -> list[tuple[str, str]]:

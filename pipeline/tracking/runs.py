@@ -25,6 +25,8 @@ STATUS: dict[Outcome, str] = {
 # Outcomes after which a trial may be attempted again.
 ATTEMPTED_AGAIN: tuple[Outcome, ...] = ("interrupted", "failed")
 PARENT_TAG = "mlflow.parentRunId"
+# Tag of a study's run: what it optimizes.
+METRICS = "metrics"
 # Tag of an attempt that is not its trial's last one: the number under which it was attempted again.
 SUPERSEDED = "superseded_by"
 

@@ -4,18 +4,22 @@ import functools
 import importlib.metadata
 import subprocess
 import time
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pipeline import __version__
 from pipeline.events import Event
 from pipeline.places import Places
 from pipeline.records import DataSummary, Outcome
+from pipeline.space import SearchSpace
+from pipeline.study_config import Metric
+from pipeline.tracking.axes import axes_of
 from pipeline.tracking.background import BackgroundLog
+from pipeline.tracking.note import study_note
 from pipeline.tracking.patience import is_passing, persist
 from pipeline.tracking.store import experiment_id, open_client, unusable
 from pipeline.tracking.tracker import Fate, StudyTracker
-from pipeline.tracking.view import axes, save_view, view_path
+from pipeline.tracking.view import has_view, save_view, view_path
 
 T = TypeVar("T")
 
@@ -35,6 +39,9 @@ class StudyLog:
 
     def __init__(self, places: Places, study: str) -> None:
         self.study, self.uri = study, places.tracking_url
+        self.space: SearchSpace | None = None
+        self.metrics: tuple[Metric, ...] = ()
+        self.data: DataSummary | None = None
         self.client = open_client(self.uri)
         self.experiment = experiment_id(self.client, places.experiment, places.artifacts)
         self.tracker: StudyTracker | None = None
@@ -50,7 +57,8 @@ class StudyLog:
         data: DataSummary,
         *,
         parent: str | None,
-        log_scaled: frozenset[str],
+        space: SearchSpace | None,
+        metrics: tuple[Metric, ...],
         fate: Fate,
         agree: Callable[[str], str] | None = None,
     ) -> str:
@@ -59,7 +67,8 @@ class StudyLog:
         Args:
             data: The data that the workers have loaded.
             parent: Id of the study's run, if it has one from before.
-            log_scaled: Settings searched on a logarithmic scale.
+            space: What is searched; None if a function draws.
+            metrics: What is optimized.
             fate: Tells of a trial's number how the trial ended: interrupted if it waits to be resumed, None if it is
                 running somewhere.
             agree: Given the id of a run that was made for the study, returns the id of the one that all its processes
@@ -71,12 +80,15 @@ class StudyLog:
         Raises:
             TrackingError: The store cannot be used any more.
         """
+        self.space, self.metrics, self.data = space, metrics, data
+        axes = axes_of(space)
         tracker = StudyTracker(
             self.client,
             experiment=self.experiment,
             study=self.study,
             tags={"dataset": data.name, "device": data.device, **_versions()},
-            log_scaled=log_scaled,
+            metrics=metrics,
+            axes=axes,
             fate=fate,
         )
         used = parent if parent is not None and self._insist(functools.partial(tracker.has, parent)) else None
@@ -87,6 +99,9 @@ class StudyLog:
                 self._insist(functools.partial(self.client.delete_run, made))
         self._insist(functools.partial(tracker.begin, used))
         self._insist(tracker.end_abandoned)
+        if not self._insist(functools.partial(has_view, self.client, self.experiment, self.study)):
+            searched = [] if space is None else [parameter.path for parameter in space.parameters()]
+            self._insist(functools.partial(self._save_view, axes.differing(axes.examples, searched)))
         self.tracker = tracker
         self.background = BackgroundLog(tracker.handle)
         return used
@@ -102,11 +117,10 @@ class StudyLog:
         *,
         others_run: bool,
         figures: Mapping[str, float],
+        best_trial: int | None,
         best_config: str | None,
         configs: Sequence[Mapping[str, Any]],
-        searched: Container[str],
-        metric: str,
-        maximize: bool,
+        searched: Sequence[str],
     ) -> str | None:
         """Waits until all is logged, ends the study's run and saves its view.
 
@@ -114,11 +128,10 @@ class StudyLog:
             outcome: How the study ended.
             others_run: Whether other processes go on with the study: its run then goes on too.
             figures: Figures of the whole study.
-            best_config: The best configuration as YAML.
+            best_trial: Number of the best trial, if there is one.
+            best_config: Its configuration as YAML.
             configs: The configurations of all trials, for the view.
             searched: Paths of the settings that the study searches, likewise.
-            metric: What is optimized.
-            maximize: Whether larger is better.
 
         Returns:
             What stopped the logging, if anything did.
@@ -137,23 +150,30 @@ class StudyLog:
                         ended=ended,
                         metrics=figures,
                         config=best_config,
+                        note=self._note(tracker.runs.parent, figures, best_trial),
                         others_run=others_run,
                     )
                 )
-                persist(
-                    functools.partial(
-                        save_view,
-                        self.client,
-                        self.experiment,
-                        self.study,
-                        metric=metric,
-                        maximize=maximize,
-                        parameters=axes(configs, searched, tracker.log_scaled),
-                    )
-                )
+                persist(functools.partial(self._save_view, tracker.axes.differing(configs, searched)))
             except Exception as error:  # the study itself is complete and stored
                 stopped_by = stopped_by or error
         return None if stopped_by is None else f"{type(stopped_by).__name__}: {stopped_by}"
+
+    def _save_view(self, axes: Sequence[tuple[str, str]]) -> None:
+        save_view(self.client, self.experiment, self.study, metrics=self.metrics, axes=axes)
+
+    def _note(self, run: str, figures: Mapping[str, float], best_trial: int | None) -> str:
+        assert self.data is not None
+        return study_note(
+            self.study,
+            space=self.space,
+            metrics=self.metrics,
+            data=self.data,
+            figures=figures,
+            best_trial=best_trial,
+            view=self.view,
+            run=f"/#/experiments/{self.experiment}/runs/{run}",
+        )
 
     def _insist(self, do: Callable[[], T]) -> T:
         """Does what must be done before a study can begin."""

@@ -5,13 +5,14 @@ request, and other processes may log into the same study: each method may be cal
 an error, and ends no run of a trial that may be alive.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.events import EpochEnded, Event, TrialEnded, TrialReaped, TrialStarted
 from pipeline.records import Outcome
-from pipeline.tracking.naming import tags_of
-from pipeline.tracking.runs import STATUS, SUPERSEDED, StudyRuns, milliseconds
+from pipeline.tracking.axes import Axes
+from pipeline.tracking.naming import NOTE, tags_of
+from pipeline.tracking.runs import METRICS, STATUS, SUPERSEDED, StudyRuns, milliseconds
 from pipeline.tracking.trial_run import TrialRun
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ class StudyTracker:
         experiment: Id of the experiment.
         study: The study's name.
         tags: Tags for every run.
-        log_scaled: Settings that the space searches on a logarithmic scale; they also get a base-10 logarithm, since
-            MLflow's axes are linear.
+        metrics: What the study optimizes.
+        axes: What charts must know of the space.
         fate: Tells of a trial's number how the trial ended.
     """
 
@@ -42,11 +43,12 @@ class StudyTracker:
         experiment: str,
         study: str,
         tags: Mapping[str, str],
-        log_scaled: frozenset[str],
+        metrics: Sequence[str],
+        axes: Axes,
         fate: Fate,
     ) -> None:
         self.runs = StudyRuns(client, experiment, study, tags)
-        self.log_scaled, self.fate = log_scaled, fate
+        self.metrics, self.axes, self.fate = metrics, axes, fate
         self.open: dict[int, TrialRun] = {}
 
     def has(self, run_id: str) -> bool:
@@ -69,14 +71,14 @@ class StudyTracker:
         from mlflow.entities import RunTag
 
         self.runs.parent = parent
-        client, tags = self.runs.client, self.runs.tags
+        client, tags = self.runs.client, {**self.runs.tags, METRICS: ", ".join(self.metrics)}
         client.log_batch(parent, tags=[RunTag(name, value) for name, value in tags.items()])
         client.update_run(parent, status="RUNNING")
 
     def handle(self, event: Event) -> None:
         """Logs what happened."""
         if isinstance(event, TrialStarted):
-            self.open[event.number] = TrialRun(self.runs, event, self.log_scaled)
+            self.open[event.number] = TrialRun(self.runs, event, self.axes)
         elif isinstance(event, EpochEnded) and event.number in self.open:
             self.open[event.number].epoch(event.result)
         elif isinstance(event, TrialEnded) and event.number in self.open:
@@ -102,6 +104,7 @@ class StudyTracker:
         ended: float,
         metrics: Mapping[str, float],
         config: str | None,
+        note: str,
         others_run: bool,
     ) -> None:
         """Ends the study's own run; no event may follow.
@@ -111,14 +114,16 @@ class StudyTracker:
             ended: Unix time in seconds.
             metrics: Figures of the whole study.
             config: The best configuration as YAML, if there is one.
+            note: The study's description.
             others_run: Whether other processes go on with the study: its run then goes on too.
         """
-        from mlflow.entities import Metric
+        from mlflow.entities import Metric, RunTag
 
         self.open.clear()  # whose end was not told until now is abandoned like anybody's
         self.end_abandoned()
         client, parent, now = self.runs.client, self.runs.parent, milliseconds(ended)
-        client.log_batch(parent, metrics=[Metric(name, value, now, 0) for name, value in metrics.items()])
+        points = [Metric(name, value, now, 0) for name, value in metrics.items()]
+        client.log_batch(parent, metrics=points, tags=[RunTag(NOTE, note)])
         if config is not None:
             client.log_text(parent, config, "best_config.yaml")
         if not others_run:

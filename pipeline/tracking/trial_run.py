@@ -11,7 +11,8 @@ from pipeline.events import TrialStarted
 from pipeline.figures.canvas import png
 from pipeline.figures.gradient_flow import draw_gradient_flow
 from pipeline.records import EpochResult, LayerFlow, TrialResult
-from pipeline.tracking.attach import attach
+from pipeline.tracking.attach import attach, show_image
+from pipeline.tracking.axes import Axes
 from pipeline.tracking.naming import attempt_tags, curves_of, metrics_of, params_of, run_name, tags_of
 from pipeline.tracking.runs import ATTEMPTED_AGAIN, STATUS, StudyRuns, milliseconds
 from pipeline.yaml_text import dump
@@ -25,14 +26,14 @@ class TrialRun:
     Args:
         runs: Where.
         started: The attempt.
-        log_scaled: Settings that also get a base-10 logarithm.
+        axes: What charts must know of the space.
 
     Attributes:
         run_id: Its run; None as long as nothing has been sent.
     """
 
-    def __init__(self, runs: StudyRuns, started: TrialStarted, log_scaled: frozenset[str]) -> None:
-        self.runs, self.started, self.log_scaled = runs, started, log_scaled
+    def __init__(self, runs: StudyRuns, started: TrialStarted, axes: Axes) -> None:
+        self.runs, self.started, self.axes = runs, started, axes
         self.run_id: str | None = None
         self.name = run_name(started.number, started.config, started.params, started.retry)
         self._has_params = False
@@ -57,12 +58,17 @@ class TrialRun:
         if result.traceback is not None:
             client.log_text(run_id, result.traceback, "traceback.txt")
         if self._flow and _is_worth_a_figure(result):
-            figure = draw_gradient_flow(self._flow, self.name, result.verdict)
-            attach(client, run_id, {"gradient_flow.png": png(figure)})
+            self._show_gradient_flow(run_id, result)
         if result.outcome in ATTEMPTED_AGAIN:
             self.runs.mark_superseded(attempt_tags(self.started))
         ended = self.started.started + result.seconds
         client.set_terminated(run_id, STATUS[result.outcome], end_time=milliseconds(ended))
+
+    def _show_gradient_flow(self, run_id: str, result: TrialResult) -> None:
+        """Adds the figure, as a file and to the grid of images in which MLflow compares runs."""
+        image = png(draw_gradient_flow(self._flow, self.name, result.verdict))
+        attach(self.runs.client, run_id, {"gradient_flow.png": image})
+        show_image(self.runs.client, run_id, "gradient_flow", image)
 
     def _flush(self, result: TrialResult | None) -> str:
         """Sends what has gathered since the last time; the parameters at first, the result at last."""
@@ -74,7 +80,7 @@ class TrialRun:
             self.run_id = self.runs.create_child(self.name, tags, started.started)
         params: list[Param] = []
         if not self._has_params:
-            named = params_of(started.config, self.log_scaled)
+            named = {"study": self.runs.study, **params_of(started.config, self.axes)}  # no axis can be a tag
             named |= {name: str(value) for name, value in started.params.items() if name == "case"}
             params = [Param(name, value) for name, value in named.items()]
         metrics = [

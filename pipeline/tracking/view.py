@@ -1,4 +1,4 @@
-"""A prepared comparison of a study's trials on MLflow's page: sorted, its columns chosen, its charts drawn.
+"""Prepared comparisons of trials on MLflow's page: sorted, their columns chosen, their charts drawn.
 
 A trial that was tried several times appears once, with its last attempt; one that runs appears too.
 
@@ -8,54 +8,52 @@ what MLflow 3.17 reads.
 
 import hashlib
 import json
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.space import flatten
+from pipeline.records import AT_BEST_EPOCH
+from pipeline.study_config import Metric, direction
+from pipeline.tracking.axes import is_partial
+from pipeline.tracking.charts import curves, images, parallel, scatter, section
 from pipeline.tracking.runs import SUPERSEDED
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-# More axes than this cannot be read, and more curves neither.
-MAX_AXES = 10
-MAX_CURVES = 10
+# Runs whose curves and points are drawn at first: the best ones. The parallel plot has them all.
+VISIBLE = "FIRST_20_RUNS"
+# Sections of the page.
+ALL, SOME, REACHED, FLOW = "all", "some", "reached", "flow"
 
 
-def view_key(study: str) -> str:
-    """Returns the key under which a study's view is kept."""
-    return hashlib.sha256(study.encode()).hexdigest()[:32]
+def view_key(*studies: str) -> str:
+    """Returns the key under which the view of a study, or of several, is kept."""
+    return hashlib.sha256("\n".join(studies).encode()).hexdigest()[:32]
 
 
-def view_path(experiment: str, study: str) -> str:
-    """Returns the address of a study's view on MLflow's page, without the server."""
-    query = f"workflowType=machine_learning&viewStateShareKey={view_key(study)}&compareRunsMode=CHART"
+def view_tag(*studies: str) -> str:
+    """Returns the experiment's tag in which it is kept."""
+    return f"mlflow.sharedViewState.{view_key(*studies)}"
+
+
+def view_path(experiment: str, *studies: str) -> str:
+    """Returns the address of a view on MLflow's page, without the server."""
+    query = f"workflowType=machine_learning&viewStateShareKey={view_key(*studies)}&compareRunsMode=CHART"
     return f"/#/experiments/{experiment}/runs?{query}"
 
 
-def axes(configs: Sequence[Mapping[str, Any]], searched: Container[str], log_scaled: frozenset[str]) -> list[str]:
-    """Returns the searched settings that differ and that every trial has: a chart drops the trials that lack one.
-
-    Args:
-        configs: The trials' configurations as plain values.
-        searched: Paths of the settings that the study searches.
-        log_scaled: Settings that are shown by their logarithm.
-    """
-    flats = [{path: value for path, value in flatten(config).items() if value is not None} for config in configs]
-    if not flats:
-        return []
-    shared = [path for path in flats[0] if all(path in flat for flat in flats)]
-    differing = [path for path in shared if path in searched and len({json.dumps(flat[path]) for flat in flats}) > 1]
-
-    def axis(path: str) -> str:
-        # Where a kind of block has the setting at 0, that trial has no logarithm of it.
-        return f"{path}.log10" if path in log_scaled and all(flat[path] > 0 for flat in flats) else path
-
-    return [axis(path) for path in differing]
+def has_view(client: "MlflowClient", experiment: str, *studies: str) -> bool:
+    """Returns whether a view is saved."""
+    return view_tag(*studies) in client.get_experiment(experiment).tags
 
 
 def save_view(
-    client: "MlflowClient", experiment: str, study: str, *, metric: str, maximize: bool, parameters: Sequence[str]
+    client: "MlflowClient",
+    experiment: str,
+    study: str,
+    *,
+    metrics: Sequence[Metric],
+    axes: Sequence[tuple[str, str]],
 ) -> None:
     """Saves the view of a study.
 
@@ -63,66 +61,68 @@ def save_view(
         client: The tracking store.
         experiment: Id of the experiment.
         study: The study's name.
-        metric: The measure that is optimized, valid_accuracy or valid_loss.
-        maximize: Whether larger is better.
-        parameters: See `axes`.
+        metrics: What is optimized.
+        axes: The settings that differ, each with the parameter that makes its axis, see `Axes.differing`.
     """
-    state = _state(study, metric, maximize, list(parameters))
-    client.set_experiment_tag(experiment, f"mlflow.sharedViewState.{view_key(study)}", json.dumps(state))
+    state = view_state(title=study, condition=f"tags.study = '{study}'", metrics=metrics, axes=axes)
+    client.set_experiment_tag(experiment, view_tag(study), json.dumps(state))
 
 
-def _state(study: str, metric: str, maximize: bool, parameters: list[str]) -> dict[str, Any]:
-    best = f"best_{metric}"
-    wide = {"deleted": False, "isGenerated": False, "metricSectionId": "parameters"}
-    small = {**wide, "metricSectionId": "metrics"}
-    section = {"display": True, "isReordered": False}
-    columns = [f"metrics.`{best}`", "tags.`outcome`", *(f"params.`{name}`" for name in parameters)]
-    columns += ["metrics.`best_epoch`", "metrics.`num_parameters`", "metrics.`seconds`"]
+def view_state(
+    *, title: str, condition: str, metrics: Sequence[Metric], axes: Sequence[tuple[str, str]]
+) -> dict[str, Any]:
+    """Returns a view as MLflow keeps it.
+
+    Args:
+        title: What stands above its charts.
+        condition: Which trials it shows, in MLflow's filter language.
+        metrics: What is optimized; the runs are sorted by the first one.
+        axes: The settings that differ, each with the parameter that makes its axis.
+    """
+    figures = [AT_BEST_EPOCH.get(metric, metric) for metric in metrics]
+    best, *others = dict.fromkeys([*figures, "num_parameters"])
+    sections, charts = _settings(title, [axis for _, axis in axes], best)
+    sections += [
+        section(REACHED, f"{title}: what was reached", columns=2, height=400),
+        section(FLOW, f"{title}: gradient flow", columns=1, height=460),
+    ]
+    charts += [curves(REACHED, metrics[0]), *(scatter(REACHED, other, best) for other in others)]
+    charts += [images(FLOW, "gradient_flow")]
+    final = [f"metrics.`{name}`" for name in ("best_epoch", "num_parameters", "seconds") if name not in figures]
     return {
-        "searchFilter": f"tags.study = '{study}' and tags.kind = 'trial' and tags.{SUPERSEDED} IS NULL",
+        "searchFilter": f"{condition} and tags.kind = 'trial' and tags.{SUPERSEDED} IS NULL",
         "orderByKey": f"metrics.`{best}`",
-        "orderByAsc": not maximize,
+        "orderByAsc": direction(metrics[0]) == "minimize",
         "startTime": "ALL",
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": columns,
+        "selectedColumns": [
+            *(f"metrics.`{figure}`" for figure in figures),
+            "tags.`outcome`",
+            *(f"params.`{path}`" for path, _ in axes),
+            *final,
+            "tags.`verdict`",
+            "attributes.`Description`",
+        ],
         "runsExpanded": {},
         "runsPinned": [],
         "runsHidden": [],
-        "runsHiddenMode": "FIRST_20_RUNS",
+        "runsHiddenMode": VISIBLE,
         "viewMaximized": False,
         "runListHidden": False,
-        "isAccordionReordered": False,
-        "compareRunSections": [
-            section | {"uuid": "parameters", "name": f"{study}: parameters", "columns": 1, "cardHeight": 460},
-            section | {"uuid": "metrics", "name": f"{study}: {metric}", "columns": 2, "cardHeight": 400},
-        ],
-        "compareRunCharts": [
-            wide
-            | {
-                "type": "PARALLEL",
-                "uuid": "parallel",
-                "runsCountToCompare": 100,
-                "selectedParams": parameters[:MAX_AXES],
-                "selectedMetrics": [best],
-                "showAllRuns": True,
-            },
-            small
-            | {
-                "type": "LINE",
-                "uuid": "curves",
-                "runsCountToCompare": MAX_CURVES,
-                "metricKey": metric,
-                "selectedMetricKeys": [metric],
-                "xAxisKey": "step",
-                "lineSmoothness": 0,
-                "scaleType": "linear",
-                "xAxisScaleType": "linear",
-                "displayPoints": False,
-                "range": {},
-                "yAxisKey": "metric",
-            },
-            small | {"type": "BAR", "uuid": "best", "runsCountToCompare": 20, "metricKey": best},
-        ],
+        "isAccordionReordered": True,  # else sections are sorted by their names
+        "compareRunSections": sections,
+        "compareRunCharts": charts,
     }
+
+
+def _settings(title: str, axes: Sequence[str], figure: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Returns sections and charts: one for what every trial has, one for what hangs on a kind; none without axes."""
+    parts = {
+        ALL: ("settings of every trial", [axis for axis in axes if not is_partial(axis)]),
+        SOME: ("settings of some trials, by thirds of their ranges", [axis for axis in axes if is_partial(axis)]),
+    }
+    drawn = {name: part for name, part in parts.items() if part[1]}
+    sections = [section(name, f"{title}: {what}", columns=1, height=460) for name, (what, _) in drawn.items()]
+    return sections, [parallel(name, part, figure) for name, (_, part) in drawn.items()]

@@ -1,6 +1,7 @@
 """Training. `start` unpacks a configuration into the plain arguments of the loop."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Generator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -33,12 +34,12 @@ class Training:
     Attributes:
         config: What is trained.
         position: Where it is; before any epoch, in the first phase or in that of the checkpoint.
-        epochs: Trains while it is iterated; see `pipeline.training.loop.train`.
+        epochs: Trains while it is iterated, until it is closed; see `pipeline.training.loop.train`.
     """
 
     config: TrialConfig
     position: Position
-    epochs: Iterator[EpochResult]
+    epochs: Generator[EpochResult]
 
     @property
     def phase(self) -> Phase:
@@ -88,6 +89,7 @@ def start(
     measure_every: int | None = None,
     cache: FeatureCache | None = None,
     resume: Checkpoint | None = None,
+    keeps_last: bool = False,
 ) -> Training:
     """Builds the model, optimizer and schedule of a configuration.
 
@@ -101,6 +103,8 @@ def start(
         measure_every: Optimizer steps from one measurement of gradient flow to the next; None for none.
         cache: Where the output of frozen layers is kept; None to compute it in every epoch.
         resume: A checkpoint of this configuration, on the same data; its epochs are not yielded again.
+        keeps_last: Whether the last epoch's weights come back, and not the best one's, and nothing stops early: for a
+            training whose validation images say nothing, since it learns from them.
 
     Raises:
         DeviceError: The precision does not exist on the data's device.
@@ -113,7 +117,9 @@ def start(
         config, prepared_data(config.model, data), precision, measure_every, cache, lambda: data.fingerprint
     )
     stopping = config.early_stopping
-    improvement = Improvement(maximize=direction(stopping.monitor) == "maximize", min_delta=stopping.min_delta)
+    # Where each epoch is better than all before it, the last one is the best.
+    min_delta = -math.inf if keeps_last else stopping.min_delta
+    improvement = Improvement(maximize=direction(stopping.monitor) == "maximize", min_delta=min_delta)
     position = Position(plan(builder), improvement)
     if resume is not None:
         position.load(resume.state)
@@ -121,7 +127,7 @@ def start(
         position,
         batch_size=config.batch_size,
         monitor=stopping.monitor,
-        patience=stopping.patience,
+        patience=None if keeps_last else stopping.patience,
         seed=config.seed,
     )
     return Training(config, position, epochs)

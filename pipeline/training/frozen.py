@@ -115,7 +115,8 @@ class _Source:
     seed: int = 0
 
     def __len__(self) -> int:
-        return sum(len(images) for images, _ in self.parts)
+        """How many places there are; an image that is in two parts has one."""
+        return 1 + max(int(places.max()) for _, places in self.parts)
 
     def features(self, below: nn.Module, precision: AbstractContextManager[object]) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields places (n,) and features (n, ...), chunk by chunk."""

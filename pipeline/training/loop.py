@@ -5,7 +5,7 @@ Whoever drives it decides what to report, when to prune and when to stop: closin
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,7 +37,7 @@ class DivergedError(Exception):
 
 def train(
     position: Position, *, batch_size: int, monitor: Monitor, patience: int | None, seed: int
-) -> Iterator[EpochResult]:
+) -> Generator[EpochResult]:
     """Trains a model; yields after each epoch; at the end the best epoch's weights and buffers are back in place.
 
     The best epoch is the best of all phases. A phase begins with its network's best weights, if the best so far are of

@@ -17,7 +17,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from pipeline.data.feature_cache import FeatureCache, StoredEntry, stored_entries, total_bytes
+from pipeline.data.feature_cache import FeatureCache, remove_unused, total_bytes
 from pipeline.errors import DataError
 
 SHAPE = (20, 3, 2)
@@ -237,14 +237,32 @@ def test_who_builds_or_waits_ticks_and_who_waited_maps(cache: FeatureCache, said
     assert said[1:] == ["waiting for another process that computes features: 20 images x 3 x 2 in float32"]
 
 
-def test_entries_are_listed_by_their_last_use(cache: FeatureCache) -> None:
-    assert stored_entries(cache.folder) == []
+def test_what_was_not_read_for_long_is_removed(cache: FeatureCache) -> None:
+    assert remove_unused(cache.folder, before=1000.0) == 0
     _load(cache)
     single = _data(cache)
-    _load(cache, dtype=torch.float16)
+    mapped = _load(cache, dtype=torch.float16)
     half = next(data for data in cache.folder.glob("*.npy") if data != single)
     os.utime(single, (0, 1000))
     os.utime(half, (0, 999))
-    assert stored_entries(cache.folder) == [StoredEntry(single, 128 + 480, 1000.0), StoredEntry(half, 128 + 240, 999.0)]
-    _load(cache, dtype=torch.float16, compute=NEVER)
-    assert [entry.data for entry in stored_entries(cache.folder)] == [half, single]
+    assert remove_unused(cache.folder, before=1000.0) == 128 + 240
+    assert list(cache.folder.glob("*.npy")) == [single]
+    assert not half.with_suffix(".json").exists()
+    assert mapped is not None
+    assert len(mapped.features) == 20  # who has it mapped keeps it
+    assert _load(cache, dtype=torch.float16).built_rows == 20
+
+
+def test_reading_an_entry_keeps_it(cache: FeatureCache) -> None:
+    _load(cache)
+    os.utime(_data(cache), (0, 1000))
+    _load(cache, compute=NEVER)
+    assert remove_unused(cache.folder, before=2000.0) == 0
+
+
+def test_an_entry_that_another_process_holds_stays(cache: FeatureCache) -> None:
+    _load(cache)
+    os.utime(_data(cache), (0, 1000))
+    with FileLock(_data(cache).with_suffix(".lock"), is_singleton=False):
+        assert remove_unused(cache.folder, before=2000.0) == 0
+    assert _data(cache).exists()

@@ -72,6 +72,18 @@ def test_what_decides_comes_first_by_both_measures() -> None:
     assert (found["decides"].condition, found["decides"].trials) == (None, 40)
 
 
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_of_several_metrics_the_first_one_counts(direction: str) -> None:
+    alone = optuna.create_study(direction=direction)
+    several = optuna.create_study(directions=[direction, "minimize"])
+    for point in drawn(40):
+        add(alone, point, point["decides"])
+        distributions = {name: DISTRIBUTIONS[name] for name in point}
+        values = [point["decides"], point["nothing"]]
+        several.add_trial(create_trial(params=point, distributions=distributions, values=values))
+    assert importances(several) == importances(alone)
+
+
 def test_a_conditional_parameter_is_measured_where_it_exists() -> None:
     def value(point: Params) -> float:
         return float(point.get("block.a.x", 0.01 * point["nothing"]))

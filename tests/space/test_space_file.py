@@ -139,7 +139,7 @@ def test_a_rule_is_not_held_against_combinations_that_cannot_be_drawn() -> None:
 
 def test_all_mistakes_are_reported_at_once() -> None:
     text = """
-study: {trials: 0, sampler: tpee, metric: acc}
+study: {trials: 0, sampler: tpee, metrics: acc}
 space:
   data: {name: digitz}
   model: {widht: 3}
@@ -147,7 +147,7 @@ space:
 extra: 1
 """
     found = "\n".join(messages(text))
-    for place in ("f.yaml:2: study.trials", "study.sampler.kind", "study.metric", "f.yaml:4: data.name"):
+    for place in ("f.yaml:2: study.trials", "study.sampler.kind", "study.metrics", "f.yaml:4: data.name"):
         assert place in found
     for place in ("f.yaml:5: model.widht", "f.yaml:6: epochs", "f.yaml:7: extra"):
         assert place in found

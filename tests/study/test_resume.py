@@ -16,7 +16,7 @@ from pipeline.study.run import run_study
 from pipeline.yaml_text import parse
 
 SPACE = """
-study: {trials: 1, pruner: none, metric: valid_loss}
+study: {trials: 1, pruner: none, metrics: valid_loss}
 space:
   data: {name: digits}
   model: {hidden_layers: 3, width: 384, batch_norm: before, dropout: {kind: dropout, rate: 0.2}}

@@ -66,10 +66,10 @@ def test_another_space_is_refused_with_what_differs(storage: optuna.storages.Bas
     assert "--study NAME" in str(caught.value)
 
 
-def test_another_metric_is_refused(storage: optuna.storages.BaseStorage) -> None:
+def test_other_metrics_are_refused(storage: optuna.storages.BaseStorage) -> None:
     open_study(storage)
     with pytest.raises(StudyError, match="optimizes valid_accuracy, and not valid_loss"):
-        open_study(storage, TEXT.replace("trials: 100,", "trials: 100, metric: valid_loss,"))
+        open_study(storage, TEXT.replace("trials: 100,", "trials: 100, metrics: valid_loss,"))
 
 
 def test_more_trials_or_another_sampler_are_welcome(storage: optuna.storages.BaseStorage) -> None:

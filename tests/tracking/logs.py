@@ -5,19 +5,25 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
+from PIL import Image
 
 from pipeline.config import DataConfig, TrialConfig
 from pipeline.records import DataSummary, EpochResult, LayerFlow, Outcome
+from pipeline.space_file import read_space
 from pipeline.tracking.store import find_runs
 from pipeline.tracking.study_log import StudyLog
 from pipeline.training_config import NAdam
+from pipeline.yaml_text import parse
 
+SPACE = read_space(
+    parse("space: {data: {name: digits}, optimizer: {kind: nadam, lr: {float: [1e-3, 0.1], log: true}}}", "s.yaml"), "s"
+).space
 CONFIG = TrialConfig(data=DataConfig(name="digits"), optimizer=NAdam(lr=0.01)).plain()
 DATA = DataSummary("digits", 1000, 200, 10, (1, 8, 8), "cpu")
 # Those whose every point is compared: of an epoch, of its gradient flow, of a trial's end and of the study.
 CURVES = ("valid_accuracy", "gradient_flow/gradient/01", "best_valid_loss", "seconds")
-WRITES = ("create_run", "delete_run", "log_artifact", "log_batch", "log_text", "set_experiment_tag", "set_tag")
-WRITES += ("set_terminated", "update_run")
+WRITES = ("create_run", "delete_run", "log_artifact", "log_batch", "log_image", "log_text")
+WRITES += ("set_experiment_tag", "set_tag", "set_terminated", "update_run")
 
 
 def epoch(number: int, accuracy: float = 0.5, layers: tuple[LayerFlow, ...] = ()) -> EpochResult:
@@ -30,19 +36,18 @@ def running(number: int) -> Outcome | None:
 
 
 def start(log: StudyLog, parent: str | None = None, fate: Callable[[int], Outcome | None] = running) -> str:
-    return log.begin(DATA, parent=parent, log_scaled=frozenset({"optimizer.lr"}), fate=fate)
+    return log.begin(DATA, parent=parent, space=SPACE, metrics=("valid_accuracy",), fate=fate)
 
 
 def finish(log: StudyLog, outcome: Outcome = "complete", *, others_run: bool = False) -> str | None:
     return log.end(
         outcome,
         others_run=others_run,
-        figures={"seconds": 3.0},
+        figures={"seconds": 3.0, "trials_complete": 1.0, "best_valid_accuracy": 0.6},
+        best_trial=0,
         best_config="x: 1",
         configs=[CONFIG],
-        searched=set(),
-        metric="valid_accuracy",
-        maximize=True,
+        searched=[],
     )
 
 
@@ -94,7 +99,8 @@ class FailingClient:
             return real
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            what = [each if "/" not in str(each) else Path(str(each)).name for each in args]  # folders are temporary
+            words = [each.format if isinstance(each, Image.Image) else str(each) for each in args]
+            what = [Path(each).name for each in words]  # folders are temporary
             which = f"{name} {what} {kwargs}"
             fails = which not in self.calls if self.fails is None else len(self.calls) in self.fails
             self.calls.append(which)

@@ -5,7 +5,7 @@ from typing import Any
 
 from pipeline.events import EpochEnded, TrialEnded, TrialStarted
 from pipeline.records import LayerFlow, Outcome, TrialResult, Verdict, VerdictWord
-from pipeline.tracking.naming import MAX_REASON_LENGTH, curves_of, run_name, tags_of
+from pipeline.tracking.naming import MAX_REASON_LENGTH, NOTE, curves_of, note_of, run_name, tags_of
 from pipeline.tracking.study_log import StudyLog
 from tests.tracking.logs import CONFIG, epoch, finish, start
 
@@ -117,4 +117,21 @@ def test_a_case_is_what_its_run_is_called() -> None:
 
 def test_a_long_reason_is_cut() -> None:
     tags = tags_of(TrialResult("failed", reason="x" * 9000))
-    assert tags == {"outcome": "failed", "reason": "x" * MAX_REASON_LENGTH}
+    assert tags["reason"] == "x" * MAX_REASON_LENGTH
+    assert len(tags[NOTE]) < 2 * MAX_REASON_LENGTH
+
+
+def test_a_runs_description_says_how_it_went() -> None:
+    assert note_of(result("complete", "healthy")) == f"complete; healthy: {TEXT}"
+    pruned = TrialResult("pruned", 0.5, 4, reason="after epoch 4", same_as=7)
+    assert note_of(pruned) == "pruned: after epoch 4; the configuration of trial 7, whose result it has"
+
+
+def test_the_figures_of_all_runs_are_at_one_step_of_the_image_grid(log: StudyLog) -> None:
+    runs = log_trials(log, result("complete", "healthy"), result("pruned", "healthy"), flows=[flow(), flow()])
+    images = [log.client.list_artifacts(run.info.run_id, "images") for run in runs]
+    assert images[1] == []
+    names = [image.path.split("+") for image in images[0]]
+    assert {tuple(parts[:3]) for parts in names} == {("images/gradient_flow", "step", "0")}
+    assert sorted(parts[-1].partition(".")[2] or parts[-1] for parts in names) == ["png", "webp"]
+    assert [run.data.tags.get("mlflow.loggedImages") for run in runs] == ["True", None]

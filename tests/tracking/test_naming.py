@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.config import TrialConfig
 from pipeline.records import NOT_CURVES, EpochResult, TrialResult
+from pipeline.tracking.axes import Axes
 from pipeline.tracking.naming import MAX_VALUE_LENGTH, curves_of, metrics_of, params_of, run_name, tags_of
 
 
@@ -32,7 +33,7 @@ def test_a_backbone_is_named_by_its_architecture_and_what_learns(config: dict[st
 
 def test_parameters_of_a_backbone_stand_under_their_paths() -> None:
     config = make({"head": {"width": [30, 20]}}, transfer={"lr_factor": 0.1}, feature_cache={"dtype": "float16"})
-    params = params_of(config, frozenset({"transfer.lr_factor"}))
+    params = params_of(config, Axes(log_scaled=frozenset({"transfer.lr_factor"})))
     expected = {
         "model.kind": "backbone",
         "model.pretrained": "true",

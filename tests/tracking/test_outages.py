@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 from mlflow.exceptions import MlflowException
 
 from pipeline.errors import TrackingError
 from pipeline.events import EpochEnded, TrialEnded, TrialReaped, TrialStarted
+from pipeline.figures.canvas import png
 from pipeline.places import Places
 from pipeline.records import LayerFlow, TrialResult, Verdict
 from pipeline.tracking import background, patience, trial_run
@@ -24,15 +26,16 @@ FLOW = (LayerFlow(1, "body.0", 0.1, 0.5, 1e-3, 0.2, 1.0), LayerFlow(2, "head", 0
 FAILED = TrialResult("failed", None, 1, reason="ValueError: x", traceback="Traceback ...", seconds=2.0)
 DIVERGED = TrialResult("diverged", 0.5, 2, 1, 0.5, 0.4, 99, 9.0, 5.0, verdict=Verdict("exploding", "it grows"))
 REAPED = TrialResult("failed", reason="not heard of for 120 s")
+A_PIXEL = png(Figure(figsize=(0.01, 0.01)))
 # Writes of `log_study`: each is a case of the test in which one of them fails.
-NUM_WRITES = 24
+NUM_WRITES = 26
 
 
 @pytest.fixture(autouse=True)
 def _each_epoch_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial_run, "FLUSH_SECONDS", 0.0)
     monkeypatch.setattr(trial_run, "draw_gradient_flow", lambda *args: None)  # its own tests draw it
-    monkeypatch.setattr(trial_run, "png", lambda figure: b"PNG")
+    monkeypatch.setattr(trial_run, "png", lambda figure: A_PIXEL)
 
 
 def log_study(workspace: Path, methods: Collection[str], fails: Collection[int] | None, lost: bool) -> Any:
@@ -68,7 +71,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, mlflow_tables: Path) -
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trial_run, "FLUSH_SECONDS", 0.0)
         patch.setattr(trial_run, "draw_gradient_flow", lambda *args: None)
-        patch.setattr(trial_run, "png", lambda figure: b"PNG")
+        patch.setattr(trial_run, "png", lambda figure: A_PIXEL)
         found, client = log_study(folder, WRITES, (), lost=False)
     assert len(client.calls) == NUM_WRITES
     return list(found)
@@ -89,7 +92,7 @@ def test_an_undisturbed_study_is_stored_whole(undisturbed: list[Any]) -> None:
     _, tags, params, curves, files = by_name["t001 relu 3x100 nadam retry 1"]
     assert curves["valid_accuracy"] == [(1, 0.4), (2, 0.5)]
     assert len(params) > 30
-    assert files == ["config.yaml", "gradient_flow.png"]
+    assert files == ["config.yaml", "gradient_flow.png", "images"]
     assert tags["outcome"] == "diverged"
 
 

@@ -121,7 +121,7 @@ def test_what_is_logged_here_is_not_ended_from_here(log: StudyLog) -> None:
     log.tracker.end_abandoned()
     log.tracker.handle(TrialReaped(0, REAPED))
     assert state(run_of(log, 0)) == ("RUNNING", None)
-    log.tracker.end("complete", ended=3000.0, metrics={}, config=None, others_run=False)
+    log.tracker.end("complete", ended=3000.0, metrics={}, config=None, note="", others_run=False)
     assert state(run_of(log, 0)) == ("FAILED", "failed")
 
 
@@ -174,7 +174,8 @@ def test_two_that_begin_at_once_agree_on_a_run(log: StudyLog, beside: StudyLog) 
         made.append(run_id)
         return made[0]
 
-    begun = [each.begin(DATA, parent=None, log_scaled=frozenset(), fate=running, agree=agree) for each in (log, beside)]
+    how = {"parent": None, "space": None, "metrics": ("valid_accuracy",), "fate": running, "agree": agree}
+    begun = [each.begin(DATA, **how) for each in (log, beside)]
     assert len(set(made)) == 2
     assert begun == [made[0], made[0]]
     run_trial(beside, 0)

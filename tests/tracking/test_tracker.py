@@ -1,20 +1,17 @@
 """A study's runs in a real MLflow store."""
 
-import json
 from typing import Any
 
 import pytest
-from mlflow import MlflowClient
 
 from pipeline.config import TrialConfig
 from pipeline.errors import TrackingError
 from pipeline.events import EpochEnded, TrialEnded, TrialStarted
 from pipeline.records import TrialResult
 from pipeline.tracking import trial_run
-from pipeline.tracking.naming import params_of, run_name
+from pipeline.tracking.naming import run_name
 from pipeline.tracking.store import open_client
 from pipeline.tracking.study_log import StudyLog
-from pipeline.tracking.view import axes, view_key
 from tests.tracking.logs import CONFIG, close, epoch, finish, run_of, start
 
 
@@ -36,6 +33,7 @@ def test_a_trial_has_parameters_curves_figures_and_its_configuration(log: StudyL
     assert (run.info.start_time, run.info.end_time) == (1_000_000, 1_005_000)
     assert run.data.params["optimizer.lr"] == "0.01"
     assert run.data.params["optimizer.lr.log10"] == "-2.000"
+    assert run.data.params["study"] == "s"
     assert run.data.params["model.batch_norm"] == "before"
     assert run.data.tags["mlflow.parentRunId"] == parent
     for name, value in {
@@ -98,37 +96,6 @@ def test_the_study_has_a_run_of_its_own_and_keeps_it(log: StudyLog, beside: Stud
     assert start(beside, parent) == parent
     assert beside.client.get_run(parent).info.status == "RUNNING"
     finish(beside)
-
-
-def test_the_view_has_the_axes_that_every_trial_has(log: StudyLog) -> None:
-    start(log)
-    finish(log)
-    client: MlflowClient = log.client
-    tags = client.get_experiment(log.experiment).tags
-    state = json.loads(tags[f"mlflow.sharedViewState.{view_key('s')}"])
-    assert state["searchFilter"] == "tags.study = 's' and tags.kind = 'trial' and tags.superseded_by IS NULL"
-    assert state["compareRunCharts"][0]["selectedMetrics"] == ["best_valid_accuracy"]
-    assert f"viewStateShareKey={view_key('s')}" in log.view
-
-
-def test_axes_are_what_differs_and_what_all_have() -> None:
-    configs = [
-        {"a": 1, "b": {"kind": "x", "lr": 0.1, "m": 1}},
-        {"a": 1, "b": {"kind": "y", "lr": 0.2}},
-    ]
-    searched = {"a", "b.kind", "b.lr", "b.m"}
-    assert axes(configs, searched, frozenset({"b.lr"})) == ["b.kind", "b.lr.log10"]
-    assert axes(configs, {"b.kind"}, frozenset()) == ["b.kind"]
-    with_zero = [*configs, {"a": 1, "b": {"kind": "z", "lr": 0.0}}]
-    assert axes(with_zero, searched, frozenset({"b.lr"})) == ["b.kind", "b.lr"]
-    assert axes([], searched, frozenset()) == []
-
-
-def test_parameters_are_short_enough_and_named_by_path() -> None:
-    params = params_of({"a": {"b": "x" * 9000, "c": None, "d": 0.0, "e": [1, 2]}}, frozenset({"a.d"}))
-    assert set(params) == {"a.b", "a.d", "a.e"}
-    assert len(params["a.b"]) == 6000
-    assert params["a.e"] == "[1, 2]"
 
 
 def test_a_list_of_widths_is_in_the_name() -> None:

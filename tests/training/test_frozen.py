@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pipeline.config import DataConfig, TrialConfig
 from pipeline.data import load_data
-from pipeline.data.feature_cache import FeatureCache, stored_entries
+from pipeline.data.feature_cache import FeatureCache
 from pipeline.data.features import LabeledFeatures
 from pipeline.data.image_data import ImageData, LabeledImages
 from pipeline.models import backbone
@@ -145,7 +145,7 @@ def test_the_second_training_computes_nothing(
     filled = [NUM_IMAGES, 0] if transfer == FROZEN else [NUM_IMAGES, NUM_IMAGES]
     assert _images(config, read(), cache) == [(images, NUM_IMAGES) for images in filled]
     assert _images(config, read(), cache) == [(0, NUM_IMAGES)] * 2
-    assert len(stored_entries(cache.folder)) == sum(images > 0 for images in filled)
+    assert len(list(cache.folder.glob("*.npy"))) == sum(images > 0 for images in filled)
 
 
 def test_who_shares_an_entry(
@@ -168,7 +168,7 @@ def test_who_shares_an_entry(
     changes = ({"image_size": 40}, {"pretrained": str(other)}, {"drop_top_stages": 1})
     for number, model in enumerate(changes, 2):
         assert _images(configure(FROZEN, epochs=1, model=model), read(), cache) == [(NUM_IMAGES, NUM_IMAGES)]
-        assert len(stored_entries(cache.folder)) == number
+        assert len(list(cache.folder.glob("*.npy"))) == number
 
 
 @pytest.mark.parametrize("settings", [{"augment": {"flip": True}}, {"feature_cache": {"enabled": False}}])
@@ -204,7 +204,7 @@ def test_views_are_all_that_training_sees(configure: Configure, read: Reader, ca
     config = configure(FROZEN, augment={"crop_padding": 0.3, "flip": True}, feature_cache={"views": 3})
     num_train = len(read().train)
     assert _images(config, read(), cache) == [(NUM_IMAGES + 3 * num_train, NUM_IMAGES), (0, NUM_IMAGES)]
-    assert len(stored_entries(cache.folder)) == 4
+    assert len(list(cache.folder.glob("*.npy"))) == 4
     training = start(config, read(), cache=cache)
     train, valid, rows = training.step.examples, training.phase.valid, torch.arange(20)
     assert training.step.augmentation is None

@@ -1,0 +1,87 @@
+"""What a study's run says of itself on MLflow's page, in Markdown."""
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+
+from pipeline.records import DataSummary
+from pipeline.space import SearchSpace
+from pipeline.study_config import Metric, direction
+
+# MLflow's limit for a tag is 8,000 characters; a space may have any number of settings, and a choice of options.
+MAX_SETTINGS = 30
+MAX_OPTIONS = 120
+
+
+def study_note(
+    study: str,
+    *,
+    space: SearchSpace | None,
+    metrics: Sequence[Metric],
+    data: DataSummary,
+    figures: Mapping[str, float],
+    best_trial: int | None,
+    view: str,
+    run: str,
+) -> str:
+    """Returns a study's description: what was searched and found, and where to go on.
+
+    Args:
+        study: Its name.
+        space: What it searches; None if a function draws.
+        metrics: What it optimizes.
+        data: What it trains on.
+        figures: Figures of the whole study, as its run has them.
+        best_trial: Number of the best trial; None if none is complete.
+        view: Address of the prepared comparison on the page, without the server.
+        run: Address of the study's run, likewise.
+    """
+    aims = " and ".join(f"the {_aim(metric)} `{metric}`" for metric in metrics)
+    images = f"{data.num_train:,} images to train on, {data.num_valid:,} to validate, {data.num_classes} classes"
+    # Links first: the page shows some lines, and the rest on demand.
+    links = (
+        f"**[Compare the trials]({_link(view)})**",
+        f"[report]({_link(run)}/artifacts/report.html) (after `dnntune report {study}`)",
+        *([] if best_trial is None else [f"[best configuration]({_link(run)}/artifacts/best_config.yaml)"]),
+    )
+    paragraphs = (
+        f"{_found(metrics[0], figures, best_trial)} {', '.join(links)}.",
+        f"It searches for {aims} on {data.name} ({images}). Go on, in the study's workspace:",
+        "\n".join(("```", *_commands(study, best_trial), "```")),
+        "" if space is None else "\n".join(_settings(space)),
+    )
+    return "\n\n".join(paragraphs).rstrip()
+
+
+def _aim(metric: Metric) -> str:
+    return "highest" if direction(metric) == "maximize" else "lowest"
+
+
+def _link(path: str) -> str:
+    """Returns a place on the page as a link from another one: MLflow may be served below some other path."""
+    return path.removeprefix("/")
+
+
+def _found(metric: Metric, figures: Mapping[str, float], best_trial: int | None) -> str:
+    counts = {name.removeprefix("trials_"): int(count) for name, count in figures.items() if name.startswith("trials_")}
+    trials = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count) or "none has ended yet"
+    if best_trial is None:
+        return f"Trials: {trials}."
+    return f"Best: **trial {best_trial}**, `{metric}` **{figures[f'best_{metric}']:.4f}**. Trials: {trials}."
+
+
+def _commands(study: str, best_trial: int | None) -> Iterator[str]:
+    yield f"dnntune leaderboard {study}"
+    if best_trial is not None:
+        yield f"dnntune best {study} > best.yaml"
+        yield "dnntune train best.yaml"
+
+
+def _settings(space: SearchSpace) -> Iterator[str]:
+    parameters = space.parameters()
+    yield "| searched | drawn from |"
+    yield "| --- | --- |"
+    for parameter in parameters[:MAX_SETTINGS]:
+        drawn_from = textwrap.shorten(str(parameter.distribution).replace(" | ", ", "), MAX_OPTIONS, placeholder=" ...")
+        yield f"| {parameter.name} | {drawn_from} |"
+    if len(parameters) > MAX_SETTINGS:
+        yield f"| and {len(parameters) - MAX_SETTINGS} more | |"

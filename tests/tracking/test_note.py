@@ -1,0 +1,57 @@
+"""What a study's run says of itself."""
+
+from pathlib import Path
+
+from pipeline.places import Places
+from pipeline.tracking.naming import NOTE
+from pipeline.tracking.note import study_note
+from pipeline.tracking.study_log import StudyLog
+from tests.tracking.logs import DATA, SPACE, finish, start
+
+FIGURES = {"trials_complete": 7.0, "trials_pruned": 2.0, "trials_failed": 0.0, "best_valid_accuracy": 0.91234}
+
+
+def note(**changes: object) -> str:
+    given = {
+        "space": SPACE,
+        "metrics": ("valid_accuracy",),
+        "data": DATA,
+        "figures": FIGURES,
+        "best_trial": 3,
+        "view": "/#/view",
+        "run": "/#/run",
+    }
+    return study_note("s", **{**given, **changes})  # type: ignore[arg-type]
+
+
+def test_a_note_says_what_was_found_and_where_to_look() -> None:
+    text = note()
+    first = text.splitlines()[0]
+    assert first.startswith("Best: **trial 3**, `valid_accuracy` **0.9123**. Trials: 7 complete, 2 pruned.")
+    for link in ("(#/view)", "(#/run/artifacts/report.html)", "(#/run/artifacts/best_config.yaml)"):
+        assert link in first
+    assert "for the highest `valid_accuracy` on digits (1,000 images to train on, 200 to validate, 10 classes)" in text
+    assert "dnntune best s > best.yaml" in text
+    assert "| optimizer.lr | float 0.001 to 0.1, log |" in text
+
+
+def test_a_study_without_a_complete_trial_has_no_best() -> None:
+    text = note(best_trial=None, figures={"trials_failed": 2.0})
+    assert text.startswith("Trials: 2 failed.")
+    assert "best" not in text
+    assert note(best_trial=None, figures={}).startswith("Trials: none has ended yet.")
+
+
+def test_a_function_has_no_table_and_several_metrics_are_named() -> None:
+    text = note(space=None, metrics=("valid_accuracy", "num_parameters"))
+    assert "the highest `valid_accuracy` and the lowest `num_parameters`" in text
+    assert "| searched" not in text
+
+
+def test_the_studys_run_has_its_note(log: StudyLog, workspace: Path) -> None:
+    parent = start(log)
+    assert finish(log) is None
+    text = StudyLog(Places(workspace), "s").client.get_run(parent).data.tags[NOTE]
+    assert text.startswith("Best: **trial 0**, `valid_accuracy` **0.6000**. Trials: 1 complete.")
+    assert f"(#/experiments/{log.experiment}/runs/{parent}/artifacts/report.html)" in text
+    assert f"({log.view.removeprefix('/')})" in text
