@@ -24,8 +24,8 @@ def test_what_is_trained_is_exported_and_predicts(cli: Cli, tmp_path: Path) -> N
     trained = cli(*train, "--json")
     assert trained.returncode == 0, trained.stderr
     figures = json.loads(trained.stdout.splitlines()[-1])
-    assert set(figures["export_differences"]) == {"model.safetensors", "model.pt2", "model.onnx"}
-    assert max(figures["export_differences"].values()) < 1e-4
+    assert set(figures["export"]["differences"]) == {"model.safetensors", "model.pt2", "model.onnx"}
+    assert max(figures["export"]["differences"].values()) < 1e-4
     metrics = json.loads((tmp_path / "model" / "metrics.json").read_text())
     assert metrics["test_accuracy"] == figures["test_accuracy"]
     digits = load_digits()

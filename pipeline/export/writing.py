@@ -1,6 +1,7 @@
 """Writes an export."""
 
 import copy
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -46,6 +47,10 @@ class Exported:
     differences: dict[str, float]
     notes: tuple[str, ...]
 
+    def to_json(self) -> dict[str, Any]:
+        """Returns plain values for another program."""
+        return {**dataclasses.asdict(self), "folder": str(self.folder)}
+
 
 def export_model(
     model: nn.Module,
@@ -56,6 +61,7 @@ def export_model(
     image_shape: tuple[int, int, int],
     metrics: Mapping[str, Any],
     folder: Path,
+    notes: Sequence[str] = (),
     fold_batch_norm: bool = False,
     overwrite: bool = False,
 ) -> Exported:
@@ -69,6 +75,7 @@ def export_model(
         image_shape: (channels, height, width), as the data set holds images.
         metrics: Figures for metrics.json and the model card; finite.
         folder: Where to; it is new or empty.
+        notes: What else a person should know of the model; it stands in the model card.
         fold_batch_norm: Whether batch normalization is folded into other layers of model.pt2 and model.onnx. ONNX's
             exporter does so anyway where a convolution comes before it. model.safetensors has all tensors, always.
         overwrite: Whether the folder may be an export, which is replaced.
@@ -94,7 +101,7 @@ def export_model(
     classifier = WithProbabilities(Preprocess(images), module).eval()
     example = images.images[:1].expand(2, *image_shape).contiguous()
     program, folded = trace(classifier, example, folds=fold_batch_norm)
-    notes = tuple(_notes(config, network, cut, folded))
+    notes = (*notes, *_notes(config, network, cut, folded))
     with new_folder(folder, overwrite=overwrite) as place:
         _write_texts(place, shown_config, network, images, class_names, metrics, notes)
         _write_tensors(place, tensors)

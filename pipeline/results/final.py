@@ -4,10 +4,13 @@ import dataclasses
 import json
 import os
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pipeline.errors import StudyError
 from pipeline.places import Places
+from pipeline.training_config import Monitor
+
+Part = Literal["valid", "test"]
 
 
 @dataclass(frozen=True)
@@ -146,14 +149,14 @@ class Final:
     """
 
     study: str
-    metric: str
+    metric: Monitor
     ended: float
     times_measured: int
     finalists: tuple[Finalist, ...]
     seed: int
     finals: str
     number: int
-    part: str
+    part: Part
     num_images: int
     class_names: tuple[str, ...]
     plain: Measured

@@ -65,8 +65,7 @@ def train_and_test(
         (None where the data have no test part), samples_per_second (median over the epochs, training alone),
         num_parameters, seconds; verdict (word and text, on gradient flow); assessment: the part it is of (test, or
         valid where the data have no test part), plain, and monte_carlo (None without), each as `Assessment`; of a
-        backbone phases, backbone_images and cached_images, as in `TrialResult`; of an export its folder, the largest
-        difference of a probability for each of its files, and notes.
+        backbone phases, backbone_images and cached_images, as in `TrialResult`; export, as `Exported`.
 
     Raises:
         DnntuneError: The data or the device cannot be used, the training diverges, or Monte Carlo dropout is asked of a
@@ -134,13 +133,10 @@ def train_and_test(
     written = export_model(
         training.model,
         config=config,
-        images=dataclasses.replace(
-            data.valid, images=data.valid.images[:CHECKED_IMAGES], labels=data.valid.labels[:CHECKED_IMAGES], rows=None
-        ),
+        images=data.valid.first(CHECKED_IMAGES),
         class_names=data.class_names,
         image_shape=data.image_shape,
         metrics={name: figures[name] for name in EXPORTED_FIGURES if figures[name] is not None},
         folder=export,
     )
-    differences = {"export_differences": written.differences, "export_notes": list(written.notes)}
-    return {**figures, "export": str(written.folder), **differences}
+    return {**figures, "export": written.to_json()}

@@ -1,0 +1,126 @@
+"""Commands about what comes out of a study: finalize, export."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.options import (
+    DataOption,
+    DeviceOption,
+    ExperimentOption,
+    JsonOption,
+    StorageOption,
+    StudyArgument,
+    ThreadsOption,
+    TrackingOption,
+    WorkersOption,
+    WorkspaceOption,
+    app,
+)
+from pipeline.places import Places
+
+
+@app.command()
+def finalize(
+    study: StudyArgument,
+    top: Annotated[int, typer.Option(min=1, help="Best configurations to train again.")] = 5,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each, with seeds that the study has not used.")] = 5,
+    refit: Annotated[
+        bool, typer.Option("--refit", help="Also train the chosen one on validation images, too, for the export.")
+    ] = False,
+    mc_samples: Annotated[int, typer.Option("--mc-samples", min=1, help="Passes of Monte Carlo dropout.")] = 20,
+    workers: WorkersOption = 1,
+    threads: ThreadsOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = Path("runs"),
+    storage: StorageOption = None,
+    tracking_uri: TrackingOption = None,
+    experiment: ExperimentOption = "dnntune",
+    data_dir: DataOption = None,
+) -> None:
+    """Train a study's best configurations over fresh seeds, choose one, and measure it once on the test set."""
+    from pipeline.console import echo, wide_console
+    from pipeline.progress import StudyProgress
+    from pipeline.results.final_text import final_lines, finalists_table
+    from pipeline.results.finalize import Wanted, finalize
+    from pipeline.study.studies import metrics_of, open_study
+
+    places = Places(workspace, storage, tracking_uri, experiment, data_dir)
+    say = echo(err=as_json)
+    progress = StudyProgress(next(iter(metrics_of(open_study(places, study))), ""))
+    try:
+        done = finalize(
+            study,
+            places=places,
+            wanted=Wanted(top, seeds, refit, mc_samples),
+            workers=workers,
+            threads=threads,
+            device=device,
+            watcher=progress,
+            say=echo(err=True),
+        )
+    finally:
+        progress.close()
+    if done.final is None:
+        typer.echo(f"{done.summary.num_left} trainings are left: the same command goes on with them", err=True)
+    else:
+        wide_console(err=as_json).print(finalists_table(done.final))
+        for line in final_lines(done.final):
+            say(line)
+    if as_json:
+        typer.echo(json.dumps(None if done.final is None else done.final.to_json()))
+    if done.summary.interrupted:
+        raise typer.Exit(130)
+
+
+@app.command()
+def export(
+    study: StudyArgument,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="A new folder.")],
+    trial: Annotated[int | None, typer.Option(min=0, help="This trial's model, and not the study's best.")] = None,
+    top: Annotated[
+        int | None, typer.Option(min=1, help="The models of so many of the best trials, in folders of DIR.")
+    ] = None,
+    fold: Annotated[
+        bool, typer.Option("--fold", help="Fold batch normalization into other layers of the graphs.")
+    ] = False,
+    images: Annotated[
+        int | None, typer.Option(min=1, help="Images to compare each file with the model on; default: all.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an export.")] = False,
+    threads: ThreadsOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = Path("runs"),
+    storage: StorageOption = None,
+    data_dir: DataOption = None,
+) -> None:
+    """Export a study's model: the finalized one, or else the best trial's; for dnntune predict, ONNX and PyTorch."""
+    from pipeline.console import echo, exported_lines
+    from pipeline.errors import DnntuneError
+
+    if trial is not None and top is not None:
+        raise DnntuneError("--trial and --top exclude each other: leave one out")
+    from pipeline.results.finalists import best_entries
+    from pipeline.results.kept import ModelBench
+    from pipeline.results.study_export import export_all, study_model, trial_model
+    from pipeline.study.studies import open_study
+
+    places = Places(workspace, storage, None, data_dir=data_dir)
+    loaded = open_study(places, study)
+    if top is not None:
+        numbers = [entry.number for entry in best_entries(loaded, top)]
+        models = {out / f"trial-{number:04d}": trial_model(loaded, number, places) for number in numbers}
+    else:
+        models = {out: study_model(study, places) if trial is None else trial_model(loaded, trial, places)}
+    bench = ModelBench(device=device, threads=threads, data_dir=data_dir)
+    say = echo(err=as_json)
+    written = export_all(models, bench=bench, num_checked=images, fold_batch_norm=fold, overwrite=overwrite)
+    for exported in written:
+        for line in exported_lines(exported.to_json()):
+            say(line)
+    if as_json:
+        typer.echo(json.dumps([exported.to_json() for exported in written]))
