@@ -1,0 +1,177 @@
+"""What a report says first: the best that a study has found, what it is worth, and what mattered."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.report.spending import time_text
+from pipeline.results.final import Final, Finalist, Measured
+from pipeline.results.final_text import ENSEMBLES, interval_text
+from pipeline.results.importance import ENOUGH_TRIALS, Importance
+from pipeline.study_config import direction
+
+if TYPE_CHECKING:
+    from pipeline.report.facts import Facts
+
+# Parameters that are named in words.
+NAMED = 3
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Card:
+    """A figure that stands out: what it is, the figure, and what else must be known."""
+
+    label: str
+    figure: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Worth:
+    """A way to classify the measured images: by the model, or by several of them together.
+
+    Attributes:
+        label: Which.
+        measured: What it is worth.
+        num_parameters: That it needs; None where they are the model's.
+    """
+
+    label: str
+    measured: Measured
+    num_parameters: int | None = None
+
+
+def number(value: float) -> str:
+    """Writes a share or a loss."""
+    return f"{value:.4f}"
+
+
+def answer(facts: "Facts") -> Iterator[str]:
+    """Says what the study has found, in sentences."""
+    if facts.final is None:
+        yield best_text(facts)
+    else:
+        yield from final_sentences(facts.final, len(facts.ranked))
+    if facts.importances:
+        yield importance_text(facts.importances)
+    if facts.num_open:
+        which = "A trial runs or waits" if facts.num_open == 1 else f"{facts.num_open} trials run or wait"
+        yield f"{which}: this is how the study stood when the report was written."
+
+
+def cards(facts: "Facts") -> Iterator[Card]:
+    """Returns the figures that stand out."""
+    final, best, spent = facts.final, facts.best, facts.spent
+    if final is not None:
+        interval = f"95 % interval {interval_text(final.plain.interval)}, {final.num_images:,} images"
+        yield Card(f"{final.part} accuracy", number(final.plain.accuracy), interval)
+        if final.seeds_interval is not None:
+            seeds = f"mean over {len(final.by_seed)} seeds"
+            yield Card(seeds, number(final.seeds_mean), f"95 % interval {interval_text(final.seeds_interval)}")
+        latency = next((f", {speed.latency_ms:.2g} ms an image" for speed in final.speed if speed.batch_size == 1), "")
+        yield Card("parameters", f"{final.num_parameters:,}", f"{final.size_bytes / 1e6:.2f} MB{latency}")
+    elif best is not None:
+        yield Card(facts.metrics[0], number(best.values[0]), best.name)
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in facts.outcomes.items() if count)
+    yield Card("trials", str(len(facts.trials)), counts or "none has ended")
+    spared = f"pruning spared up to {time_text(spent.spared_seconds)}" if spent.spared_epochs else "none was pruned"
+    yield Card("training", time_text(spent.total_seconds), spared)
+
+
+def best_text(facts: "Facts") -> str:
+    """Says which trial is the best, where the study has no final result."""
+    if facts.best is None:
+        return "No trial is complete, so there is no best one. What ended the others is below."
+    value = f"The best trial is {facts.best.name}: {facts.metrics[0]} {number(facts.best.values[0])}."
+    count = len(facts.ranked)
+    if facts.compares_cases:
+        return f"{value} The study compares named cases, each over seeds: a single trial says little."
+    if count == 1:
+        return f"{value} It is the only complete one."
+    return (
+        f"{value} As the best of {count} complete trials, measured on the images that chose it, it is too good. Run "
+        f"dnntune finalize {facts.study}: it trains the best configurations again, over new seeds, and measures one of "
+        "them on the test part."
+    )
+
+
+def final_sentences(final: Final, num_complete: int) -> Iterator[str]:
+    """Says what the final result is, and how much too good the study's own best value was.
+
+    Args:
+        final: The final result.
+        num_complete: Complete trials of the study.
+    """
+    others = f", the best mean of {len(final.finalists)} finalists" if len(final.finalists) > 1 else ""
+    yield f"Chosen: the configuration of trial {final.chosen.trial}{others}."
+    best = study_best(final)
+    if best.mean is None:
+        yield f"The study's best one, trial {best.trial} with {number(best.study_value)}, diverged with new seeds."
+    else:
+        interval = "" if best.interval is None else f" ({interval_text(best.interval)})"
+        yield (
+            f"The study's best {final.metric} was {number(best.study_value)} (trial {best.trial}), the best of "
+            f"{num_complete} and so too good: over {len(best.values)} seeds that the study had not used its mean is "
+            f"{number(best.mean)}{interval}, {abs(best.study_value - best.mean):.4f} "
+            f"{'higher' if best.mean > best.study_value else 'lower'}."
+        )
+    images = f"on {final.num_images:,} {final.part} images"
+    yield f"The model of seed {final.seed} has accuracy {number(final.plain.accuracy)} {images}."
+    if final.part != "test":
+        yield "The data have no test part: these images chose the configuration, so that this figure is too good."
+    elif final.times_measured > 1:
+        times = f"The test part was measured {final.times_measured} times for this study"
+        yield f"{times}: each time makes it less of a test."
+
+
+def study_best(final: Final) -> Finalist:
+    """Returns the finalist that was the best one in the study; another one may be chosen."""
+    better = max if direction(final.metric) == "maximize" else min
+    return better(final.finalists, key=lambda finalist: finalist.study_value)
+
+
+def worths(final: Final) -> list[Worth]:
+    """Returns all ways of classification that were measured, the plain model first."""
+    found = [Worth(f"the model, seed {final.seed}", final.plain)]
+    if final.monte_carlo is not None:
+        found.append(Worth(f"the model by Monte Carlo dropout, {final.monte_carlo_samples} passes", final.monte_carlo))
+    for ensemble in final.ensembles:
+        label = f"{len(set(ensemble.members))} {ENSEMBLES[ensemble.name]}"
+        found.append(Worth(label, ensemble.measured, ensemble.num_parameters))
+    if final.refit is not None:
+        label = f"trained on the validation images, too, {final.refit_epochs} epochs"
+        found.append(Worth(label, final.refit))
+    return found
+
+
+def estimates(final: Final) -> list[tuple[str, float, Interval | None, bool]]:
+    """Returns accuracies with intervals: from the study's own one to those on the measured part; the model's counts."""
+    rows: list[tuple[str, float, Interval | None, bool]] = []
+    best = study_best(final)
+    if final.metric == "valid_accuracy":
+        rows.append((f"validation: trial {best.trial} in the study", best.study_value, None, False))
+        rows += [
+            (f"validation: trial {one.trial} over {len(one.values)} new seeds", one.mean, one.interval, False)
+            for one in final.finalists
+            if one in (best, final.chosen) and one.mean is not None
+        ]
+    if final.seeds_interval is not None:
+        label = f"{final.part}: mean over {len(final.by_seed)} seeds"
+        rows.append((label, final.seeds_mean, final.seeds_interval, False))
+    for worth in worths(final):
+        label, measured = f"{final.part}: {worth.label}", worth.measured
+        rows.append((label, measured.accuracy, measured.interval, measured is final.plain))
+    return rows
+
+
+def importance_text(rows: Sequence[Importance]) -> str:
+    """Says what mattered most, and how far that can be trusted."""
+    named = [f"{row.parameter} ({row.ped_anova:.0%})" for row in rows[:NAMED]]
+    explained = max(rows, key=lambda row: row.fanova or 0.0)
+    by_variance = "" if explained.fanova is None else f"; by fANOVA {explained.parameter} ({explained.fanova:.0%})"
+    count = max(row.trials for row in rows)
+    said = f"What mattered most: by PED-ANOVA {', '.join(named)}{by_variance}."
+    if count >= ENOUGH_TRIALS:
+        return said
+    return f"{said} From {count} complete trials this is rough: {ENOUGH_TRIALS} would be enough."

@@ -1,0 +1,170 @@
+"""The figures of a report, each where a study has something for it."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pipeline.figures.curves import draw_importances
+from pipeline.figures.epochs import BEST_COLORS, draw_learning_curves, draw_rates
+from pipeline.figures.gradient_flow import draw_gradients
+from pipeline.figures.outcome import draw_confusion, draw_estimates, draw_time
+from pipeline.figures.parallel import draw_parallel
+from pipeline.figures.shown import ShownTrial, focus
+from pipeline.figures.svg import Drawing, drawing
+from pipeline.figures.trials import draw_front, draw_history, draw_slice
+from pipeline.report.answer import estimates
+from pipeline.report.spending import time_text, time_unit
+
+if TYPE_CHECKING:
+    from pipeline.report.facts import Facts
+    from pipeline.results.final import Final
+
+# More are too many to look at; the others have mattered less.
+MOST_IMPORTANCES = 12
+FAR = "What lies far from all others is drawn on the edge."
+
+
+def figures(facts: "Facts") -> dict[str, list[Drawing]]:
+    """Returns the figures of each section; a section that has nothing to draw has none."""
+    return {
+        "final": list(_final(facts.final)),
+        "confusion": list(_confusion(facts.final)),
+        "history": list(_history(facts)),
+        "front": list(_front(facts)),
+        "parallel": list(_parallel(facts)),
+        "importance": list(_importance(facts)),
+        "slices": list(_slices(facts)),
+        "curves": list(_curves(facts)),
+        "gradients": list(_gradients(facts)),
+        "time": list(_time(facts)),
+    }
+
+
+def _final(final: "Final | None") -> Iterator[Drawing]:
+    if final is None:
+        return
+    rows = estimates(final)
+    said = "; ".join(f"{label} {value:.4f}" for label, value, _, _ in rows)
+    figure = draw_estimates(rows, "accuracy")
+    yield drawing(figure, "estimates", f"Accuracies: {said}", "Orange: the model that stands for the study.")
+
+
+def _confusion(final: "Final | None") -> Iterator[Drawing]:
+    if final is None:
+        return
+    wrong = [
+        (count, final.class_names[true], final.class_names[predicted])
+        for true, row in enumerate(final.confusion)
+        for predicted, count in enumerate(row)
+        if true != predicted and count
+    ]
+    most = ", ".join(f"{count} of {true} for {predicted}" for count, true, predicted in sorted(wrong, reverse=True)[:3])
+    caption = f"Most often mistaken: {most}." if wrong else "No image was mistaken."
+    figure = draw_confusion(final.confusion, final.class_names)
+    yield drawing(figure, "confusion", f"Confusion matrix of {len(final.class_names)} classes. {caption}", caption)
+
+
+def _history(facts: "Facts") -> Iterator[Drawing]:
+    if not facts.trials:
+        return
+    figure = draw_history(facts.trials, facts.metrics[0], maximize=facts.maximizes[0])
+    best = "no complete one" if facts.best is None else f"the best one is {facts.best.words}"
+    yield drawing(
+        figure,
+        "history",
+        f"{facts.metrics[0]} of {len(facts.trials)} trials over their numbers; {best}",
+        f"Each trial's {facts.metrics[0]} at its best epoch; a trial that was pruned has the best of those it came to. "
+        f"{FAR}",
+    )
+
+
+def _front(facts: "Facts") -> Iterator[Drawing]:
+    if not facts.ranked:
+        return
+    for place, metric in list(enumerate(facts.metrics))[1:]:
+        figure = draw_front(facts.ranked, facts.front, (place, metric), (0, facts.metrics[0]))
+        yield drawing(
+            figure,
+            f"front-{metric}",
+            f"{facts.metrics[0]} against {metric}; {len(facts.front)} trials are on the Pareto front",
+            f"Orange: the Pareto front, {len(facts.front)} trials that no other one beats in all metrics.",
+        )
+
+
+def _parallel(facts: "Facts") -> Iterator[Drawing]:
+    trials = [trial for trial in facts.trials if trial.settings]  # some fail before they draw anything
+    if all(trial.value is None for trial in trials):
+        return
+    figure = draw_parallel(trials, facts.axes, facts.metrics[0], maximize=facts.maximizes[0])
+    yield drawing(
+        figure,
+        "parallel",
+        f"{len(trials)} trials as lines through {len(facts.axes)} settings to their {facts.metrics[0]}",
+        "A line is a trial: the more orange, the better; thick: the best; gray: not complete. Where a trial has no "
+        f"such setting, its line passes below the axis. {FAR}",
+    )
+
+
+def _importance(facts: "Facts") -> Iterator[Drawing]:
+    if not facts.importances:
+        return
+    largest = sorted(facts.importances, key=lambda row: -max(row.ped_anova, row.fanova or 0.0))[:MOST_IMPORTANCES]
+    rows = [(row.parameter, row.ped_anova, row.fanova) for row in facts.importances if row in largest]
+    left_out = len(facts.importances) - len(rows)
+    yield drawing(
+        draw_importances(rows, ""),
+        "importance",
+        f"Importances of {len(rows)} parameters; by PED-ANOVA {rows[0][0]} has the largest",
+        (f"{left_out} parameters with less are left out. " if left_out else "")
+        + "PED-ANOVA: how much a parameter's values in the best tenth of the trials differ from those in all. fANOVA: "
+        "the share of the metric's variance that it explains by itself, among the trials that have it.",
+    )
+
+
+def _slices(facts: "Facts") -> Iterator[Drawing]:
+    valued = [trial for trial in facts.trials if trial.value is not None]
+    for axis in facts.axes:
+        if having := [trial for trial in valued if axis.name in trial.settings]:
+            limits = focus([trial.value for trial in valued if trial.value is not None], maximize=facts.maximizes[0])
+            described = f"{facts.metrics[0]} of {len(having)} trials over {axis.name}"
+            yield drawing(draw_slice(having, axis, limits), f"slice-{axis.name}", described, "")
+
+
+def _curves(facts: "Facts") -> Iterator[Drawing]:
+    trials = [trial for trial in facts.trials if trial.curves]
+    if not trials:
+        return
+    best = [trial for trial in facts.ranked if trial.curves][: len(BEST_COLORS)]
+    measure = facts.metrics[0]
+    yield drawing(
+        draw_learning_curves(trials, best, measure, maximize=facts.maximizes[0]),
+        "curves",
+        f"{measure} over the epochs of {len(trials)} trials",
+        "Gray: trials that were pruned, or did not complete; blue: complete ones.",
+    )
+    if best:
+        described = "Learning rates over the epochs of " + ", ".join(trial.name for trial in best)
+        yield drawing(draw_rates(best), "rates", described, "The learning rate of each epoch's last step.")
+
+
+def _gradients(facts: "Facts") -> Iterator[Drawing]:
+    for which, trial in (("best", facts.best), ("worst", facts.worst)):
+        if trial is not None and trial.curves.get("gradient_flow"):
+            yield _gradient_flow(which, trial)
+
+
+def _gradient_flow(which: str, trial: ShownTrial) -> Drawing:
+    flow = {int(epoch): gradients for epoch, gradients in trial.curves["gradient_flow"]}
+    described = f"Gradient's norm by layer and epoch of the {which} trial, {trial.words}"
+    figure = draw_gradients(flow, f"the {which} trial: {trial.name}")
+    return drawing(figure, f"gradients-{which}", described, f"{trial.verdict.capitalize()}." if trial.verdict else "")
+
+
+def _time(facts: "Facts") -> Iterator[Drawing]:
+    spent = facts.spent
+    if not spent.seconds:
+        return
+    scale, unit = time_unit(max(*spent.seconds.values(), spent.spared_seconds))
+    rows = [(outcome, seconds / scale) for outcome, seconds in spent.seconds.items()]
+    described = ", ".join(f"{outcome} {time_text(seconds)}" for outcome, seconds in spent.seconds.items())
+    figure = draw_time(rows, spent.spared_seconds / scale, unit)
+    yield drawing(figure, "time", f"Time of all trials together: {described}", "")

@@ -1,0 +1,121 @@
+"""A study's report: one HTML file that needs nothing else, and loads nothing from anywhere."""
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+
+import optuna
+
+from pipeline import __version__
+from pipeline.errors import DnntuneError
+from pipeline.places import Places
+from pipeline.report.answer import answer, cards
+from pipeline.report.facts import Facts, facts_of
+from pipeline.report.figures import figures
+from pipeline.report.spending import time_sentences
+from pipeline.report.tables import tables
+from pipeline.results.final import Final, load_final
+from pipeline.study.session import attach_to_study
+from pipeline.study.studies import IS_CASES, SETTINGS, SPACE, open_study
+from pipeline.study.summary import config_text
+from pipeline.yaml_text import dump
+
+# Packages on which a study's figures depend.
+VERSIONED = ("torch", "torchvision", "timm", "optuna", "mlflow", "numpy")
+# What the report is called in the study's run.
+ARTIFACT = "report.html"
+
+
+def write_report(places: Places, study: str, out: Path | None) -> Path:
+    """Writes a study's report.
+
+    Args:
+        places: Where the study and its final result are kept.
+        study: Its name.
+        out: The file; None for one in the workspace.
+
+    Returns:
+        The file.
+
+    Raises:
+        StudyError: There is no such study.
+        DnntuneError: The file cannot be written.
+    """
+    content = report_html(open_study(places, study), load_final(places, study))
+    file = out or places.report(study)
+    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(content, encoding="utf-8")
+        partial.replace(file)
+    except OSError as error:
+        if partial.is_file():
+            partial.unlink()
+        raise DnntuneError(f"{file}: the report cannot be written: {error.strerror}. Name a file with --out") from None
+    return file
+
+
+def attach_report(places: Places, study: str, file: Path) -> None:
+    """Adds a report to the study's run in MLflow, if it has one there.
+
+    Raises:
+        TrackingError: MLflow cannot be used.
+    """
+    attach_to_study(open_study(places, study), places, {ARTIFACT: file.read_bytes()})
+
+
+def report_html(study: optuna.Study, final: Final | None) -> str:
+    """Returns a study's report as a page, the same one for the same study.
+
+    Args:
+        study: The study.
+        final: Its final result, if it has one.
+
+    Raises:
+        StudyError: It was not made by dnntune.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    facts = facts_of(study, final)
+    environment = Environment(
+        loader=PackageLoader("pipeline", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.j2").render(
+        facts=facts,
+        final=final,
+        figures=figures(facts),
+        cards=list(cards(facts)),
+        answer=list(answer(facts)),
+        tables=tables(facts),
+        time=list(time_sentences(facts.spent)),
+        study_file=study_file(study),
+        best_file=best_file(facts),
+        versions=versions(),
+        seed=study.user_attrs[SETTINGS]["seed"],
+    )
+
+
+def study_file(study: optuna.Study) -> str | None:
+    """Returns the file that makes the same study; None if its configurations are not drawn from a space."""
+    attrs = study.user_attrs
+    if attrs[SPACE] is None or attrs[IS_CASES]:
+        return None
+    return dump({"study": {**attrs[SETTINGS], "name": study.study_name}, "space": attrs[SPACE]})
+
+
+def best_file(facts: Facts) -> str | None:
+    """Returns the configuration that was chosen, or else the best trial's, as a file; None if there is none."""
+    if facts.final is not None:
+        return config_text(facts.final.chosen.config)
+    return config_text(facts.leaders[0].config) if facts.leaders else None
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of Python and the packages, here and now."""
+    packages = {name: importlib.metadata.version(name) for name in VERSIONED}
+    return {"dnntune": __version__, "Python": platform.python_version(), **packages}
