@@ -1,0 +1,46 @@
+"""The command register: a study's model as a version in MLflow's registry."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.options import (
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    StorageOption,
+    StudyArgument,
+    ThreadsOption,
+    TrackingOption,
+    WorkspaceOption,
+    app,
+)
+from pipeline.places import Places
+
+
+@app.command()
+def register(
+    study: StudyArgument,
+    name: Annotated[str, typer.Option(metavar="NAME", help="The registered model's name.")],
+    threads: ThreadsOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = Path("runs"),
+    storage: StorageOption = None,
+    tracking_uri: TrackingOption = None,
+    data_dir: DataOption = None,
+) -> None:
+    """Register a finalized study's model in MLflow; it becomes the champion if it beats the one that is."""
+    from pipeline.console import echo
+    from pipeline.results.registration_text import outcome_lines
+    from pipeline.results.study_registration import register
+
+    places = Places(workspace, storage, tracking_uri, data_dir=data_dir)
+    done = register(study, model=name, places=places, device=device, threads=threads)
+    say = echo(err=as_json)
+    for line in outcome_lines(done):
+        say(line)
+    if as_json:
+        typer.echo(json.dumps(done.to_json()))
