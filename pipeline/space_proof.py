@@ -35,7 +35,7 @@ def check_baselines(
             name = without_kinds(written, lambda path: _fixed_value(space, path))
             if name not in parameters and _fixed_value(space, name) == value:
                 continue
-            if (reason := _misfit(name, value, parameters, node.plain())) is not None:
+            if (reason := misfit(name, value, parameters, node.plain())) is not None:
                 misfits.append(Problem(f"study.baselines.{name}", reason, item.origin))
                 overridden &= any(name == path or name.startswith(f"{path}.") for path in touched)
             baseline[name] = value
@@ -55,7 +55,15 @@ def _fixed_value(space: SearchSpace, name: str) -> Any:
     return value
 
 
-def _misfit(name: str, value: Any, parameters: dict[str, Parameter], baseline: dict[str, Any]) -> str | None:
+def misfit(name: str, value: Any, parameters: dict[str, Parameter], baseline: dict[str, Any]) -> str | None:
+    """Returns why a baseline's value is not in a space, or None if it is.
+
+    Args:
+        name: A parameter's name.
+        value: Its value.
+        parameters: The space's parameters by name.
+        baseline: All that the baseline says.
+    """
     if name not in parameters:
         return f"a baseline names parameters of the space; this is none{did_you_mean(name, parameters)}"
     parameter = parameters[name]

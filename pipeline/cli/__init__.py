@@ -6,11 +6,24 @@ from typing import Annotated
 import typer
 
 from pipeline import __version__
-from pipeline.cli import configurations, evidence, predict, scaling, studies
+from pipeline.cli import configurations, evidence, pages, predict, register, report, results, scaling, schedule, studies
 from pipeline.cli.options import app
 from pipeline.errors import DnntuneError
 
-__all__ = ["app", "configurations", "evidence", "main", "predict", "scaling", "studies"]
+__all__ = [
+    "app",
+    "configurations",
+    "evidence",
+    "main",
+    "pages",
+    "predict",
+    "register",
+    "report",
+    "results",
+    "scaling",
+    "schedule",
+    "studies",
+]
 
 
 @app.callback(invoke_without_command=True)

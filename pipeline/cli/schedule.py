@@ -1,0 +1,78 @@
+"""Commands for tuning again and again: schedule-once, schedule-step, schedule-show."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.cli.options import app
+
+if TYPE_CHECKING:
+    from pipeline.schedule.run import ScheduledRun
+
+ScheduleArgument = Annotated[Path, typer.Argument(metavar="SCHEDULE", help="A schedule's file.")]
+RunOption = Annotated[
+    str | None,
+    typer.Option("--run", metavar="KEY", help="Which run: the same key goes on with the same one; default: the day."),
+]
+SettingsOption = Annotated[
+    list[str], typer.Option("--set", metavar="NAME=VALUE", help="Override a setting of the schedule; repeatable.")
+]
+
+
+@app.command(name="schedule-once")
+def schedule_once(
+    schedule: ScheduleArgument,
+    run: RunOption = None,
+    overrides: SettingsOption = [],  # noqa: B006 - typer copies it
+    as_json: Annotated[bool, typer.Option("--json", help="End standard output with one line of JSON.")] = False,
+) -> None:
+    """Go through a schedule's chain once: check, tune, finalize, register, report, clean. For cron and CI."""
+    from pipeline.schedule.steps import run_chain
+
+    results = run_chain(scheduled_run(schedule, run, overrides), say)
+    if as_json:
+        typer.echo(json.dumps(results))
+
+
+@app.command(name="schedule-step")
+def schedule_step(
+    step: Annotated[
+        str, typer.Argument(metavar="STEP", help="check, prepare, worker, finalize, register, report, clean")
+    ],
+    schedule: ScheduleArgument,
+    run: RunOption = None,
+    overrides: SettingsOption = [],  # noqa: B006 - typer copies it
+) -> None:
+    """Do one step of a schedule's run; ends standard output with one line of JSON. What Airflow's tasks call."""
+    from pipeline.schedule.steps import step_of
+
+    do = step_of(step)
+    typer.echo(json.dumps(do(scheduled_run(schedule, run, overrides), say)))
+
+
+@app.command(name="schedule-show")
+def schedule_show(schedules: Annotated[list[Path], typer.Argument(metavar="SCHEDULE...", help="Files.")]) -> None:
+    """Prove schedules and their spaces, and print them as JSON, a line each."""
+    from pipeline.schedule.file import load_schedule
+
+    for path in schedules:
+        file = load_schedule(path)
+        file.space()
+        typer.echo(json.dumps({"name": file.name, **file.schedule.model_dump(mode="json")}))
+
+
+def scheduled_run(path: Path, key: str | None, overrides: list[str]) -> "ScheduledRun":
+    """Returns a run of a schedule; without a key today's, in UTC."""
+    from pipeline.schedule.file import load_schedule
+    from pipeline.schedule.run import ScheduledRun
+
+    file = load_schedule(path, overrides)
+    return ScheduledRun(file, key or datetime.now(UTC).strftime("%Y-%m-%d"))
+
+
+def say(line: str) -> None:
+    """Prints a line for a person: standard output is for programs."""
+    typer.echo(line, err=True)

@@ -1,0 +1,87 @@
+"""Schedule files: read, with every mistake at its line, and turned into what a run needs."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from pipeline.errors import Problem, SpaceError
+from pipeline.overrides import Override
+from pipeline.places import Places
+from pipeline.schedule_config import Schedule
+from pipeline.schema import shown
+from pipeline.space import assemble
+from pipeline.space_file import SpaceFile, load_space
+from pipeline.space_reader import SpaceReader
+from pipeline.yaml_text import parse, read_text
+
+
+@dataclass(frozen=True)
+class ScheduleFile:
+    """A schedule and its name, which is the file's.
+
+    Attributes:
+        name: The name.
+        folder: Where the file lies: paths in it count from there.
+        schedule: The settings.
+    """
+
+    name: str
+    folder: Path
+    schedule: Schedule
+
+    @property
+    def places(self) -> Places:
+        """Where its studies are kept."""
+        schedule = self.schedule
+        return Places(
+            Path(schedule.workspace), schedule.storage, schedule.tracking_uri, schedule.experiment, schedule.data_dir
+        )
+
+    def space(self) -> SpaceFile:
+        """Reads and proves the search space, with the schedule's settings in place.
+
+        Raises:
+            SpaceError: With every problem of it.
+        """
+        schedule = self.schedule
+        beside = self.folder / schedule.space
+        overrides = [Override.parse(setting) for setting in schedule.set]
+        for name in ("trials", "timeout"):
+            if (value := getattr(schedule, name)) is not None:
+                overrides.append(Override(f"study.{name}", str(value), f"{self.name}: {name}"))
+        return load_space(str(beside) if beside.is_file() else schedule.space, overrides)
+
+
+def load_schedule(path: Path, overrides: list[str] | None = None) -> ScheduleFile:
+    """Reads and proves a schedule file.
+
+    Args:
+        path: The file.
+        overrides: Settings in place of the file's, each as ``name=value``, the value in YAML.
+
+    Raises:
+        SpaceError: With every problem of the file.
+    """
+    tree = parse(read_text(str(path)), str(path))
+    if not isinstance(tree.value, dict):
+        raise SpaceError([Problem("", f"a schedule is a mapping of settings; got {shown(tree.plain())}", tree.origin)])
+    fields = dict(tree.value)
+    for option in overrides or []:
+        override = Override.parse(option)
+        fields[override.path] = parse(override.text, override.origin, lines=False)
+    reader = SpaceReader(Schedule, searchable=False)
+    node = reader.block(type(tree)(fields, tree.origin), Schedule)
+    name = path.stem
+    if not re.fullmatch(r"[\w.-]+", name):
+        rule = f"a schedule's file is named by letters, digits, dots, dashes and underscores; got {name!r}"
+        reader.problems.append(Problem("", rule, str(path)))
+    if reader.problems:
+        raise SpaceError(reader.problems)
+    try:
+        schedule = Schedule.model_validate(assemble(node, lambda parameter: None))
+    except ValidationError as error:
+        reasons = [str(each["ctx"]["error"]) for each in error.errors()]
+        raise SpaceError([Problem("", reason, tree.origin) for reason in reasons]) from None
+    return ScheduleFile(name, path.parent, schedule)

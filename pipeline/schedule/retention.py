@@ -1,0 +1,66 @@
+"""What old runs of a schedule have left in the workspace, and is not needed any more."""
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+
+from pipeline.data.feature_cache import remove_unused
+from pipeline.places import Places
+from pipeline.schedule.run import PREPARED, studies_of
+from pipeline.schedule_config import Retention
+
+DAY_SECONDS = 86_400.0
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What was removed: the studies whose checkpoints and models are gone, and the bytes of all that was removed."""
+
+    studies: tuple[str, ...]
+    num_bytes: int
+
+
+def remove_old(storage: optuna.storages.BaseStorage, schedule: str, places: Places, retention: Retention) -> Removed:
+    """Removes checkpoints and models of a schedule's old studies, and cached features that nobody has read for long.
+
+    Studies, final results, reports, exports and MLflow's runs stay.
+
+    Args:
+        storage: The studies' storage.
+        schedule: The schedule's name.
+        places: Where its studies are kept.
+        retention: What is kept.
+    """
+    oldest = time.time() - retention.days * DAY_SECONDS
+    old = [
+        study.study_name for study in studies_of(storage, schedule)[: -retention.studies] if last_moment(study) < oldest
+    ]
+    folders = [folder for name in old for folder in folders_of(name, places)]
+    num_bytes = sum(size_of(folder) for folder in folders)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    num_bytes += remove_unused(places.feature_cache, before=oldest)
+    return Removed(tuple(old), num_bytes)
+
+
+def last_moment(study: optuna.Study) -> float:
+    """Returns the Unix time at which a study's last trial ended, or at which it was prepared."""
+    prepared: float = study.user_attrs[PREPARED]
+    ends = (trial.datetime_complete for trial in study.get_trials(deepcopy=False))
+    return max([prepared, *(end.timestamp() for end in ends if end is not None)])
+
+
+def folders_of(study: str, places: Places) -> list[Path]:
+    """Returns the folders of a study, and of the studies that have trained its finalists, that may be removed."""
+    found = []
+    for place in (places.checkpoints(study), places.models(study)):
+        found += [folder for folder in (place, *place.parent.glob(f"{study}-final*")) if folder.is_dir()]
+    return found
+
+
+def size_of(folder: Path) -> int:
+    """Returns the bytes of all files in a folder."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
