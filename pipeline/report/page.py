@@ -15,7 +15,8 @@ from pipeline.report.facts import Facts, facts_of
 from pipeline.report.figures import figures
 from pipeline.report.spending import time_sentences
 from pipeline.report.tables import tables
-from pipeline.results.final import Final, load_final
+from pipeline.results.final import Final
+from pipeline.results.final_file import load_final
 from pipeline.study.session import attach_to_study
 from pipeline.study.studies import IS_CASES, SETTINGS, SPACE, open_study
 from pipeline.study.summary import config_text

@@ -1,13 +1,9 @@
 """What `dnntune finalize` has found, in plain values: kept in the workspace, read by export, register and report."""
 
 import dataclasses
-import json
-import os
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from pipeline.errors import StudyError
-from pipeline.places import Places
 from pipeline.training_config import Monitor
 
 Part = Literal["valid", "test"]
@@ -219,34 +215,6 @@ class Final:
             "speed": tuple(Speed(**values) for values in fields["speed"]),
         }
         return cls(**{**fields, **read})
-
-
-def save_final(places: Places, final: Final) -> None:
-    """Keeps a final result in the workspace, in place of an earlier one."""
-    file = places.final(final.study)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(f".{os.getpid()}.partial")
-    partial.write_text(json.dumps(final.to_json(), allow_nan=False), encoding="utf-8")
-    partial.replace(file)
-
-
-def load_final(places: Places, study: str) -> Final | None:
-    """Returns a study's final result; None if it was not finalized in this workspace."""
-    file = places.final(study)
-    if not file.exists():
-        return None
-    return Final.from_json(json.loads(file.read_text(encoding="utf-8")))
-
-
-def final_of(places: Places, study: str) -> Final:
-    """Returns a study's final result.
-
-    Raises:
-        StudyError: It was not finalized in this workspace.
-    """
-    if (final := load_final(places, study)) is None:
-        raise StudyError(f"study {study} has no final result in {places.workspace}. Run dnntune finalize {study} first")
-    return final
 
 
 def _pair(values: list[float] | None) -> tuple[float, float] | None:

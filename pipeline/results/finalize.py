@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pipeline.config import TrialConfig
 from pipeline.errors import StudyError
 from pipeline.places import Places
-from pipeline.results.final import Final, load_final, save_final
+from pipeline.results.final import Final
+from pipeline.results.final_file import load_final, save_final
 from pipeline.results.finalists import best_entries, cases_of, finalists, finals_name, kept_finals, kept_trials
 from pipeline.results.kept import ModelBench
 from pipeline.results.last_measurement import choose, measure

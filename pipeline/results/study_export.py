@@ -14,7 +14,8 @@ from pipeline.export.folder import check_place
 from pipeline.export.graphs import check_packages
 from pipeline.export.writing import Exported, export_model
 from pipeline.places import Places
-from pipeline.results.final import Final, Part, load_final
+from pipeline.results.final import Final, Part
+from pipeline.results.final_file import load_final
 from pipeline.results.finalists import best_entries, present
 from pipeline.results.kept import KeptModel, ModelBench
 from pipeline.results.refit import REFIT

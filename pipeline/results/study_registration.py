@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pipeline.errors import StudyError, TrackingError
 from pipeline.places import Places
-from pipeline.results.final import final_of
+from pipeline.results.final_file import final_of
 from pipeline.results.kept import ModelBench
 from pipeline.results.registration import Candidate, Registered, enter
 from pipeline.results.study_export import export_all, study_model

@@ -21,7 +21,7 @@ from pipeline.report.page import report_html, study_file, write_report
 from pipeline.report.spending import time_text
 from pipeline.report.tables import tables
 from pipeline.report.trials import axes_of, shown_trials
-from pipeline.results.final import save_final
+from pipeline.results.final_file import save_final
 from pipeline.space_file import load_space
 from pipeline.study.studies import IS_CASES, SPACE
 from pipeline.tracking.store import open_client

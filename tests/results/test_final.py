@@ -6,7 +6,8 @@ import pytest
 
 from pipeline.errors import StudyError
 from pipeline.places import Places
-from pipeline.results.final import Final, final_of, load_final, save_final
+from pipeline.results.final import Final
+from pipeline.results.final_file import final_of, load_final, save_final
 from pipeline.results.final_text import final_lines
 from tests.results.finals import FINAL
 

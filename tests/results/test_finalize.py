@@ -17,7 +17,8 @@ from pipeline.data import load_data, load_test
 from pipeline.errors import StudyError
 from pipeline.export.reading import load_export
 from pipeline.places import Places
-from pipeline.results.final import Final, load_final
+from pipeline.results.final import Final
+from pipeline.results.final_file import load_final
 from pipeline.results.finalists import best_entries, finals_name, kept_trials
 from pipeline.results.kept import ModelBench
 from pipeline.results.study_export import export_all, study_model, trial_model

@@ -16,7 +16,7 @@ from pipeline.errors import StudyError, TrackingError
 from pipeline.export.reading import load_export
 from pipeline.export.writing import export_model
 from pipeline.places import Places
-from pipeline.results.final import save_final
+from pipeline.results.final_file import save_final
 from pipeline.results.registration import Candidate, Registered, checksum_of, enter
 from pipeline.results.registration_text import outcome_lines
 from pipeline.results.study_registration import register

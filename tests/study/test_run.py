@@ -1,14 +1,5 @@
 """Whole studies, with real worker processes, real storage and real MLflow."""
 
-import json
-import os
-import re
-import signal
-import sqlite3
-import subprocess
-import sys
-import threading
-import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -19,66 +10,13 @@ import pytest
 
 from pipeline.config import TrialConfig
 from pipeline.errors import StudyError
-from pipeline.overrides import Override
 from pipeline.places import Places
-from pipeline.records import COUNTED, TrialResult
-from pipeline.space_file import load_space
+from pipeline.records import COUNTED
 from pipeline.study.run import run_study
-from pipeline.study.storage import open_storage
-from pipeline.study.studies import create_or_resume, load_study
-from pipeline.study.summary import StudySummary
-from pipeline.study.trials import RETRY, SILENT, Attempt, attempt_of, finish, outcome_of, result_of
+from pipeline.study.trials import outcome_of
 from pipeline.study_config import StudyConfig
 from pipeline.tracking.store import open_client
-from tests.processes import workers_of
-
-SLOW = ["epochs=3000", "early_stopping.patience=null", "study.trials=2"]
-
-
-def run(file: Path, workspace: Path, *settings: str, **options: Any) -> StudySummary:
-    loaded = load_space(str(file), [Override.parse(setting) for setting in settings])
-    return run_study(loaded.space, loaded.study, name=loaded.name, places=Places(workspace), threads=1, **options)
-
-
-def trials_of(workspace: Path, name: str = "small") -> list[optuna.trial.FrozenTrial]:
-    return load_study(open_storage(Places(workspace).storage_url), name).trials
-
-
-def statuses(workspace: Path) -> list[str]:
-    client = open_client(Places(workspace).tracking_url)
-    ids = [experiment.experiment_id for experiment in client.search_experiments()]
-    return [run.info.status for run in client.search_runs(ids)]
-
-
-def start(file: Path, workspace: Path, *settings: str) -> "subprocess.Popen[str]":
-    overrides = [part for setting in settings for part in ("--set", setting)]
-    command = [sys.executable, "-m", "pipeline", "run", str(file), "--workspace", str(workspace), "--json", *overrides]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def wait_until(condition: Any, seconds: float = 90.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.1)
-
-
-def has_epochs(workspace: Path) -> bool:
-    """Whether a trial has reported an epoch."""
-    if not (workspace / "studies.db").exists():
-        return False
-    with sqlite3.connect(workspace / "studies.db") as connection:
-        tables = connection.execute("SELECT name FROM sqlite_master").fetchall()
-        if ("trial_intermediate_values",) not in tables:
-            return False
-        (count,) = connection.execute("SELECT count(*) FROM trial_intermediate_values").fetchone()
-    connection.close()
-    return bool(count)
-
-
-def worker_of(process: "subprocess.Popen[str]") -> int:
-    (worker,) = workers_of(process.pid)
-    return worker
+from tests.study.runs import run, statuses, trials_of
 
 
 def test_trials_is_the_total_over_all_runs(space_file: Path, workspace: Path) -> None:
@@ -98,162 +36,6 @@ def test_one_worker_and_a_seed_repeat_a_study(space_file: Path, workspace: Path,
     once = [(trial.params, trial.value) for trial in trials_of(workspace)]
     in_two_calls = [(trial.params, trial.value) for trial in trials_of(tmp_path / "other")]
     assert once == in_two_calls
-
-
-def test_ctrl_c_ends_a_study_cleanly_and_it_goes_on_later(space_file: Path, workspace: Path) -> None:
-    process = start(space_file, workspace, *SLOW)
-    wait_until(lambda: has_epochs(workspace))
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert '"interrupted": true' in out
-    assert "go on: 2 trials are left" in err
-    assert "Traceback" not in err
-    (waiting,) = trials_of(workspace)
-    assert waiting.state == optuna.trial.TrialState.WAITING
-    epochs = max(waiting.intermediate_values)
-    assert set(statuses(workspace)) == {"KILLED"}
-    again = start(space_file, workspace, *SLOW)
-    wait_until(lambda: max(trials_of(workspace)[0].intermediate_values) > epochs)
-    again.send_signal(signal.SIGTERM)
-    again.communicate(timeout=60)
-    assert again.returncode == 130
-    (waiting,) = trials_of(workspace)
-    assert waiting.state == optuna.trial.TrialState.WAITING
-    assert list(waiting.intermediate_values) == list(range(1, len(waiting.intermediate_values) + 1))
-    assert statuses(workspace) == ["KILLED"] * 3  # the study's, and one for each attempt
-
-
-def test_a_killed_worker_is_replaced_and_its_trial_tried_again(space_file: Path, workspace: Path) -> None:
-    process = start(space_file, workspace, "epochs=400", "early_stopping.patience=null", "study.trials=2")
-    wait_until(lambda: has_epochs(workspace))
-    os.kill(worker_of(process), signal.SIGKILL)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    assert '"complete": 2' in out
-    assert '"failed": 1' in out
-    failed, retry, other = trials_of(workspace)
-    assert [outcome_of(trial) for trial in (failed, retry, other)] == ["failed", "complete", "complete"]
-    result = result_of(failed)
-    assert result is not None
-    assert result.reason == "its worker was killed by SIGKILL; it is tried again"
-    assert retry.params == failed.params
-    assert attempt_of(retry) == Attempt(1, 0, 0)
-    assert list(retry.intermediate_values) == list(range(1, 401))
-    assert sorted(statuses(workspace)) == ["FAILED", "FINISHED", "FINISHED", "FINISHED"]
-    assert not Places(workspace).checkpoints("small").exists()
-
-
-def test_without_retries_another_trial_is_drawn(space_file: Path, workspace: Path) -> None:
-    process = start(space_file, workspace, "epochs=400", "early_stopping.patience=null", "study.retries=0")
-    wait_until(lambda: has_epochs(workspace))
-    os.kill(worker_of(process), signal.SIGKILL)
-    wait_until(lambda: len(trials_of(workspace)) > 1)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
-    failed, other = trials_of(workspace)
-    result = result_of(failed)
-    assert result is not None
-    assert result.reason == "its worker was killed by SIGKILL"
-    assert other.params != failed.params
-
-
-@pytest.mark.slow
-def test_a_trial_that_takes_too_much_memory_fails_and_the_study_goes_on(space_file: Path, workspace: Path) -> None:
-    # 200 MB of weights, as much of gradients, twice as much of moments
-    greedy = ["model.hidden_layers=1", "model.width={choice: [[16], [700000]]}", "study.trials=3", "optimizer=adamw"]
-    baselines = "study.baselines=[{model.width: [700000]}]"
-    process = start(space_file, workspace, *greedy, baselines, "study.trial_memory=0.9")
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    failed, *_ = trials_of(workspace)
-    result = result_of(failed)
-    assert result is not None
-    assert result.outcome == "failed"
-    assert re.fullmatch(r"its process took \d\.\d\d GiB of memory; trial_memory: 0\.9", str(result.reason))
-    assert RETRY not in {name for trial in trials_of(workspace) for name in trial.user_attrs}
-
-
-def test_a_killed_supervisor_leaves_a_study_that_goes_on(space_file: Path, workspace: Path) -> None:
-    process = start(space_file, workspace, "epochs=400", "early_stopping.patience=null", "study.trials=2")
-    wait_until(lambda: has_epochs(workspace))
-    worker = worker_of(process)
-    process.kill()
-    process.communicate(timeout=30)
-    wait_until(lambda: not Path(f"/proc/{worker}").exists())
-    summary = run(space_file, workspace, "epochs=400", "early_stopping.patience=null", "study.trials=2")
-    assert summary.trials["complete"] == 2
-    assert [outcome_of(trial) for trial in trials_of(workspace)] == ["complete", "complete"]
-    assert list(trials_of(workspace)[0].intermediate_values) == list(range(1, 401))
-    assert "RUNNING" not in statuses(workspace)
-
-
-def test_a_second_run_joins_a_study_that_runs(space_file: Path, workspace: Path) -> None:
-    settings = ["epochs=200", "early_stopping.patience=null", "study.trials=4"]
-    process = start(space_file, workspace, *settings)
-    wait_until(lambda: has_epochs(workspace))
-    summary = run(space_file, workspace, *settings)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    theirs = json.loads(out.splitlines()[-1])
-    assert (theirs["trials"]["complete"], summary.trials["complete"], summary.num_left) == (4, 4, 0)
-    assert [outcome_of(trial) for trial in trials_of(workspace)] == ["complete"] * 4
-    assert sorted(statuses(workspace)) == ["FINISHED"] * 5  # one run for the study, which both have logged to
-
-
-@pytest.fixture
-def quick_heart(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever has been silent for three seconds is dead."""
-    monkeypatch.setenv("DNNTUNE_HEARTBEAT_SECONDS", "1")
-    monkeypatch.setenv("DNNTUNE_GRACE_SECONDS", "3")
-
-
-@pytest.mark.usefixtures("quick_heart")
-@pytest.mark.parametrize("has_parameters", [True, False])
-def test_a_trial_that_died_elsewhere_is_made_up_for(space_file: Path, workspace: Path, has_parameters: bool) -> None:
-    url = f"sqlite:///{workspace / 'shared.db'}"
-    loaded = load_space(str(space_file), [Override.parse("study.trials=1")])
-    study = create_or_resume(open_storage(url), "small", loaded.study, loaded.space)
-    elsewhere = study.ask()
-    if has_parameters:
-        loaded.space.sample(elsewhere)
-    summary = run_study(loaded.space, loaded.study, name="small", places=Places(workspace, storage=url), threads=1)
-    assert (summary.trials["complete"], summary.trials["failed"], summary.num_left) == (1, 1, 0)
-    dead, other = study.trials
-    assert result_of(dead) == SILENT
-    assert (other.params == dead.params) == has_parameters
-    assert attempt_of(other) == (Attempt(1, 0, 0) if has_parameters else Attempt(0, None, 1))
-
-
-@pytest.mark.usefixtures("quick_heart")
-def test_a_trial_that_lives_elsewhere_is_waited_for(space_file: Path, workspace: Path) -> None:
-    url = f"sqlite:///{workspace / 'shared.db'}"
-    loaded = load_space(str(space_file), [Override.parse("study.trials=2")])
-    storage = open_storage(url)
-    study = create_or_resume(storage, "small", loaded.study, loaded.space)
-    elsewhere = study.ask()
-    places, summaries = Places(workspace, storage=url), []
-
-    def run() -> None:
-        summaries.append(run_study(loaded.space, loaded.study, name="small", places=places, threads=1))
-
-    thread = threading.Thread(target=run)
-    thread.start()
-
-    def others_are_done() -> bool:
-        storage.record_heartbeat(elsewhere._trial_id)
-        return len(study.trials) > 1 and study.trials[1].state.is_finished()
-
-    wait_until(others_are_done)
-    for _ in range(5):  # longer than the dead are given
-        time.sleep(1.0)
-        storage.record_heartbeat(elsewhere._trial_id)
-    assert thread.is_alive()
-    assert study.trials[0].state == optuna.trial.TrialState.RUNNING
-    finish(study, elsewhere, {}, TrialResult("pruned"))
-    thread.join(60)
-    (summary,) = summaries
-    assert (summary.trials["complete"], summary.trials["pruned"], summary.num_left) == (1, 1, 0)
 
 
 def draw_config(trial: optuna.Trial) -> TrialConfig:
