@@ -5,8 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 # As new as the environment that it stands for.
 INSTALLED := $(VENV)/.installed
+AIRFLOW := .airflow
+AIRFLOW_INSTALLED := $(AIRFLOW)/.installed
 
-.PHONY: install tune test test-slow lint format docs clean
+.PHONY: install airflow tune test test-slow lint format docs clean
 
 install: $(INSTALLED)
 
@@ -14,6 +16,14 @@ $(INSTALLED): pyproject.toml constraints.txt
 	python3 -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $(INSTALLED)
+
+# Airflow has an environment of its own; its tasks call dnntune by its path.
+airflow: $(AIRFLOW_INSTALLED)
+
+$(AIRFLOW_INSTALLED): dags/requirements.txt dags/constraints.txt
+	python3 -m venv $(AIRFLOW)
+	$(AIRFLOW)/bin/pip install --quiet --disable-pip-version-check --constraint dags/constraints.txt --requirement dags/requirements.txt
+	touch $(AIRFLOW_INSTALLED)
 
 tune: install
 	$(BIN)/dnntune run search_spaces/digits_mlp.yaml --workers 2
@@ -37,4 +47,4 @@ docs: install
 	$(BIN)/python docs/generate.py
 
 clean:
-	rm -rf $(VENV) runs dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(AIRFLOW) runs dist .mypy_cache .pytest_cache .ruff_cache

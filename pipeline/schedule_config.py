@@ -22,11 +22,39 @@ PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@yearly")
 Texts = Annotated[tuple[str, ...], tuple_from_list]
 
 
+# Of each of cron's five fields: its name, the smallest and largest number, and words that stand for numbers.
+CRON_FIELDS = (
+    ("minute", 0, 59, ()),
+    ("hour", 0, 23, ()),
+    ("day", 1, 31, ()),
+    ("month", 1, 12, ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")),
+    ("weekday", 0, 7, ("sun", "mon", "tue", "wed", "thu", "fri", "sat")),
+)
+CRON_PART = re.compile(r"(?:\*|(\w+)(?:-(\w+))?)(?:/([1-9]\d*))?")
+
+
 def _is_cron(text: str) -> str:
-    if text not in PRESETS and not re.fullmatch(r"\S+( \S+){4}", text):
+    fields = text.split(" ")
+    if text in PRESETS:
+        return text
+    if len(fields) != len(CRON_FIELDS):
         raise ValueError(
             f"must be five fields (minute hour day month weekday, such as '0 3 * * 1') or one of {', '.join(PRESETS)}"
         )
+    for field, (name, low, high, words) in zip(fields, CRON_FIELDS, strict=True):
+        numbers = {str(number) for number in range(low, high + 1)}
+        for part in field.split(","):
+            found = CRON_PART.fullmatch(part.lower())
+            if found is None or any(end not in {*numbers, *words, None} for end in found.group(1, 2)):
+                raise ValueError(
+                    f"the {name} must be *, or {low} to {high}, such as {low},{high} or {low}-{high}; got {field}"
+                )
+    return text
+
+
+def _is_uri(text: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[!-~]+", text):
+        raise ValueError("must be a URI of ASCII characters without spaces, such as s3://bucket/images")
     return text
 
 
@@ -66,7 +94,7 @@ class Schedule(Block):
 
     cron: Annotated[str, AfterValidator(_is_cron)] | None = None
     """When: five fields of cron, in UTC, or @daily and the like; null: by hand, or by `asset`."""
-    asset: str | None = None
+    asset: Annotated[str, AfterValidator(_is_uri)] | None = None
     """An Airflow asset by its URI: a run begins when another DAG has updated it. Excludes `cron`."""
     space: str
     """The search space: a file, looked up beside this one first, or a name in search_spaces/."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli.options import app
+from pipeline.errors import Problem, SpaceError
 
 if TYPE_CHECKING:
     from pipeline.schedule.run import ScheduledRun
@@ -55,13 +56,20 @@ def schedule_step(
 
 @app.command(name="schedule-show")
 def schedule_show(schedules: Annotated[list[Path], typer.Argument(metavar="SCHEDULE...", help="Files.")]) -> None:
-    """Prove schedules and their spaces, and print them as JSON, a line each."""
+    """Prove schedules and their spaces, and print those that are right as JSON, a line each."""
     from pipeline.schedule.file import load_schedule
 
+    problems: list[Problem] = []
     for path in schedules:
-        file = load_schedule(path)
-        file.space()
-        typer.echo(json.dumps({"name": file.name, **file.schedule.model_dump(mode="json")}))
+        try:
+            file = load_schedule(path)
+            file.space()
+        except SpaceError as error:
+            problems += error.problems
+        else:
+            typer.echo(json.dumps({"name": file.name, **file.schedule.model_dump(mode="json")}))
+    if problems:
+        raise SpaceError(problems)
 
 
 def scheduled_run(path: Path, key: str | None, overrides: list[str]) -> "ScheduledRun":

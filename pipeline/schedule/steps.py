@@ -173,7 +173,7 @@ def report(run: ScheduledRun, say: Say) -> dict[str, Any]:
         DnntuneError: It cannot be written.
     """
     from pipeline.report.page import attach_report, write_report
-    from pipeline.results.final import load_final
+    from pipeline.results.final_file import load_final
 
     study, places = run.study(), run.file.places
     file = write_report(places, study.study_name, None)

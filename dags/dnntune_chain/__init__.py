@@ -1,0 +1,1 @@
+"""What the DAGs of this folder share: the command, its steps as tasks, and what people are told."""
