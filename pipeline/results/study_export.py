@@ -98,7 +98,8 @@ def _finalized(final: Final, places: Places) -> Exportable:
         f"{final.part}_images": final.num_images,
         **{f"{final.part}_{name}": value for name, value in dataclasses.asdict(measured).items()},
     }
-    notes = [f"its {final.part} images were measured {final.times_measured} times for this study"]
+    times = "once" if final.times_measured == 1 else f"{final.times_measured} times"
+    notes = [f"its {final.part} images were measured {times} for this study"]
     if final.refit is not None:
         notes.append(
             f"it was trained on training and validation images together, for {final.refit_epochs} epochs (dnntune "
