@@ -84,7 +84,8 @@ def test_without_retries_another_trial_is_drawn(space_file: Path, workspace: Pat
 def test_a_trial_that_takes_too_much_memory_fails_and_the_study_goes_on(space_file: Path, workspace: Path) -> None:
     # 200 MB of weights, as much of gradients, twice as much of moments
     greedy = ["model.hidden_layers=1", "model.width={choice: [[16], [700000]]}", "study.trials=3", "optimizer=adamw"]
-    baselines = "study.baselines=[{model.width: [700000]}]"
+    small = ", {model.width: [16]}" * 3  # nothing is left to the sampler, which may draw the large one again and again
+    baselines = f"study.baselines=[{{model.width: [700000]}}{small}]"
     process = start(space_file, workspace, *greedy, baselines, "study.trial_memory=0.9")
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
