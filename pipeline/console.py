@@ -67,9 +67,7 @@ def outlook(summary: "StudySummary", places: Places, again: str) -> Iterator[str
         places: Where it is kept.
         again: The command that goes on with it.
     """
-    where = "" if places.workspace == Path("runs") else f" --workspace {places.workspace}"
-    storage = "" if places.storage is None else f" --storage {places.storage}"
-    tracking = "" if places.tracking_uri is None else f" --tracking-uri {places.tracking_uri}"
+    where, storage, tracking = _options(places)
     if summary.backbone_images or summary.cached_images:
         yield images_text(summary.backbone_images, summary.cached_images)
     yield f"{summary.seconds:.0f} s. What you can do next:"
@@ -78,11 +76,29 @@ def outlook(summary: "StudySummary", places: Places, again: str) -> Iterator[str
     yield f"  dnntune ui{where}{tracking}    # compare the trials in MLflow"
     if summary.best is not None:
         yield f"  dnntune best {summary.study}{where}{storage} > best.yaml    # the best configuration"
-        yield "  dnntune train best.yaml    # train it, and measure it on the test set"
+        finalize = f"dnntune finalize {summary.study}{where}{storage}{tracking}"
+        yield f"  {finalize}    # the best again, over fresh seeds; then the test set, once"
     if summary.front:
         *_, last = summary.front[0].values
         nearly = f"--within 0.005 --prefer {last}"
         yield f"  dnntune best {summary.study} {nearly}{where}{storage}    # nearly as good, with the least {last}"
+
+
+def final_outlook(study: str, places: Places) -> Iterator[str]:
+    """Says what can be done with a final result."""
+    where, storage, tracking = _options(places)
+    yield "What you can do next:"
+    yield f"  dnntune report {study}{where}{storage}{tracking}    # all of it on a page"
+    yield f"  dnntune export {study} --out model{where}{storage}    # ONNX, torch.export and safetensors"
+    yield f"  dnntune register {study} --name NAME{where}{storage}{tracking}    # MLflow's registry"
+
+
+def _options(places: Places) -> tuple[str, str, str]:
+    """Returns the options that say where a study is kept, each with a space before it; nothing for a default."""
+    where = "" if places.workspace == Path("runs") else f" --workspace {places.workspace}"
+    storage = "" if places.storage is None else f" --storage {places.storage}"
+    tracking = "" if places.tracking_uri is None else f" --tracking-uri {places.tracking_uri}"
+    return where, storage, tracking
 
 
 def epoch_line(epoch: EpochResult) -> str:

@@ -42,7 +42,7 @@ def finalize(
     data_dir: DataOption = None,
 ) -> None:
     """Train a study's best configurations over fresh seeds, choose one, and measure it once on the test set."""
-    from pipeline.console import echo, wide_console
+    from pipeline.console import echo, final_outlook, wide_console
     from pipeline.progress import StudyProgress
     from pipeline.results.final_text import final_lines, finalists_table
     from pipeline.results.finalize import Wanted, finalize
@@ -68,7 +68,7 @@ def finalize(
         typer.echo(f"{done.summary.num_left} trainings are left: the same command goes on with them", err=True)
     else:
         wide_console(err=as_json).print(finalists_table(done.final))
-        for line in final_lines(done.final):
+        for line in [*final_lines(done.final), *final_outlook(study, places)]:
             say(line)
     if as_json:
         typer.echo(json.dumps(None if done.final is None else done.final.to_json()))

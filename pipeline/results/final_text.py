@@ -66,10 +66,6 @@ def final_lines(final: Final) -> Iterator[str]:
         amount = f"{speed.latency_ms:.3g} ms, {speed.images_per_second:,.0f} images/s"
         yield f"batch of {speed.batch_size}: {amount} on {final.device}, {final.threads} threads"
     yield f"{final.num_parameters:,} parameters, {final.size_bytes / 2**20:.2f} MiB"
-    yield "What you can do next:"
-    yield f"  dnntune report {final.study}    # all of it on a page"
-    yield f"  dnntune export {final.study} --out model    # ONNX, torch.export and safetensors"
-    yield f"  dnntune register {final.study} --name NAME    # MLflow's registry"
 
 
 def measured_line(label: str, measured: Measured, num_parameters: int) -> str:
