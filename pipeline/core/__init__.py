@@ -1,0 +1,1 @@
+"""What every room may use: small tools that know nothing of networks, studies or runs."""
