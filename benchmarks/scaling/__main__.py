@@ -2,8 +2,7 @@
 
 - workers: trials an hour of one study with one worker and with two, in alternation, beside what the bare training loop
   does in as many processes;
-- storage: trials a second with eight workers of trivial trials, through SQLite, PostgreSQL, and a gRPC proxy before
-  each;
+- storage: trials a second with eight workers of trivial trials, through SQLite and PostgreSQL;
 - ray-tune: the time that a trial of a trivial objective takes here, and in Ray Tune with its OptunaSearch.
 
 Each takes less than four minutes on two cores, and prints a table that can stand in a document.

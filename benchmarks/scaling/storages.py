@@ -1,10 +1,7 @@
 """Trials a second through each storage, with many workers and trials that cost nothing by themselves."""
 
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.scaling import trivial
@@ -23,33 +20,17 @@ SAMPLERS: dict[str, SamplerConfig] = {"random": Random(), "TPE": Tpe()}
 HEADER = ["storage", "random sampler, trials/s", "TPE, trials/s"]
 
 
-@contextmanager
-def _proxy(url: str) -> Iterator[str]:
-    """Serves a database as `dnntune storage-proxy` does, in a process of its own; gives the address."""
-    command = [sys.executable, "-m", "pipeline", "storage-proxy", "--storage", url, "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout is not None
-            address = next((word for word in server.stdout.readline().split() if word.startswith("grpc://")), None)
-            if address is None:
-                raise SystemExit("the storage proxy did not start; its message is above")
-            yield address
-        finally:
-            server.terminate()
-
-
 def _open_all(stack: ExitStack) -> dict[str, str]:
     """Starts the servers; returns the URLs of fresh databases."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    direct = {"SQLite": [f"sqlite:///{folder / name}" for name in ("direct.db", "proxied.db")]}
+    urls = {"SQLite": f"sqlite:///{folder / 'studies.db'}"}
     programs = postgresql_programs()
     if programs is None:
         print(f"PostgreSQL is left out: {HOW_TO_GET}")
     else:
         server = stack.enter_context(postgresql_server(programs))
-        direct["PostgreSQL"] = [server.fresh().url for _ in range(2)]
-    urls = {name: url for name, (url, _) in direct.items()}
-    return urls | {f"gRPC proxy before {name}": stack.enter_context(_proxy(url)) for name, (_, url) in direct.items()}
+        urls["PostgreSQL"] = server.fresh().url
+    return urls
 
 
 def measure(*, workers: int, rounds: int, seconds: float) -> Report:
@@ -94,6 +75,6 @@ def _report(speeds: dict[str, dict[str, list[float]]], *, workers: int, rounds: 
         header=HEADER,
         rows=rows,
         notes=notes,
-        packages=["optuna", "sqlalchemy", "psycopg", "grpcio"],
+        packages=["optuna", "sqlalchemy", "psycopg"],
         figures=speeds,
     )

@@ -12,7 +12,7 @@ from pipeline.records import TrialResult
 from pipeline.study.claims import NoClaim, claim_trial
 from pipeline.study.pruners import build_pruner
 from pipeline.study.samplers import build_sampler
-from pipeline.study.storage import open_storage, quiet_optuna, worker_view
+from pipeline.study.storage import RecentTrials, open_storage, quiet_optuna
 from pipeline.study.studies import TOTAL
 from pipeline.study.trials import FINISHED, finish
 from pipeline.study_config import StudyConfig
@@ -82,7 +82,7 @@ def prepare(url: str, name: str, settings: StudyConfig, epochs: int, seconds: fl
     first = settings.model_copy(update={"trials": WARM_UP + 1})
     create(memory, name, first, epochs=epochs, num_finished=WARM_UP)
     _run_one(memory, name, first, epochs)  # what a process's first trial imports is not to be timed
-    storage = worker_view(open_storage(url))
+    storage = RecentTrials(open_storage(url))
 
     def job() -> Share:
         ends: list[float] = []

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pipeline import __version__
-from pipeline.cli import configurations, evidence, pages, predict, register, report, results, scaling, schedule, studies
+from pipeline.cli import configurations, evidence, pages, predict, register, report, results, schedule, studies
 from pipeline.cli.options import app
 from pipeline.errors import DnntuneError
 
@@ -20,7 +20,6 @@ __all__ = [
     "register",
     "report",
     "results",
-    "scaling",
     "schedule",
     "studies",
 ]

@@ -17,7 +17,7 @@ from pipeline.study.storage import open_existing
 def serve_dashboard(places: Places, port: int, say: Callable[[str], None]) -> None:
     """Serves the dashboard until Ctrl-C.
 
-    The storage is opened as for a study: a database that restarts is waited for, and it may be behind a proxy.
+    The storage is opened as for a study: a database that restarts is waited for.
 
     Args:
         places: Which storage.

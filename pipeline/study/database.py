@@ -1,16 +1,18 @@
 """A study storage in a database: SQLite, or a server that may restart while a study runs."""
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy
-from optuna.exceptions import StorageInternalError
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
+from optuna.trial import TrialState
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
 from pipeline.first_touch import first_touch
-from pipeline.study.beats import BEAT, BeatingStorage, OnStale, rhythm
-from pipeline.study.patience import OPENING_SECONDS, patient, patiently
+from pipeline.study.beats import OnStale, rhythm
+from pipeline.study.patience import OPENING_SECONDS, patient, patiently, tried_before
 
 # How long a process waits for another one's write before it gives up.
 LOCK_TIMEOUT_SECONDS = 60
@@ -63,17 +65,28 @@ def _passes(error: DBAPIError | sqlite3.Error) -> bool:
 
 
 @patient(is_passing, ERRORS)
-class Database(BeatingStorage, RDBStorage):
-    """Optuna's storage, with patience and heartbeats.
+class Database(RDBStorage):
+    """Optuna's storage, retried while a server restarts."""
 
-    A beat is told twice: in Optuna's own table, whose clock is the database's, and in an attribute, which is all that
-    workers behind a proxy can see. So it does not matter through which of the two a worker beats, or looks.
-    """
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        """Sets a trial's state as Optuna does, with two cares.
 
-    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        super().set_trial_system_attr(trial_id, key, value)
-        if key == BEAT:
-            RDBStorage.record_heartbeat(self, trial_id)
+        A trial that waits to be resumed had its last heartbeat long ago: it gets one before it runs, or another process
+        could end it in the moment between. And an end whose first attempt took effect, though the answer was lost, is
+        no error. A claim (to running) whose answer was lost is given up, as nobody can tell whose it is: that trial
+        gets no heartbeat any more.
+        """
+        if state == TrialState.RUNNING:
+            self.record_heartbeat(trial_id)
+        try:
+            return super().set_trial_state_values(trial_id, state, values)
+        except UpdateFinishedTrialError:
+            if not tried_before():
+                raise
+            trial = self.get_trial(trial_id)
+            if trial.state != state or (values is not None and trial.values != list(values)):
+                raise
+            return True
 
 
 def open_database(url: sqlalchemy.URL, on_stale: OnStale | None) -> Database:

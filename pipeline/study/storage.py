@@ -1,4 +1,4 @@
-"""The study's storage: SQLite under the workspace by default, any database that Optuna knows, or a proxy before one."""
+"""The study's storage: SQLite under the workspace by default, or any database that Optuna knows."""
 
 import math
 import time
@@ -13,28 +13,24 @@ from optuna.trial import FrozenTrial
 from pipeline.errors import StudyError
 from pipeline.places import Places
 from pipeline.study import database
-from pipeline.study.beats import BeatingStorage, OnStale
+from pipeline.study.beats import OnStale
 
 # How old a worker's knowledge of other workers' trials may be.
 MAX_AGE_SECONDS = 1.0
 
 
-def open_storage(url: str, *, on_stale: OnStale | None = None) -> BeatingStorage:
+def open_storage(url: str, *, on_stale: OnStale | None = None) -> database.Database:
     """Opens a storage, and makes its tables where they are missing.
 
     It has heartbeats, and waits for a server that restarts: see `pipeline.study.beats` and `pipeline.study.patience`.
 
     Args:
-        url: A SQLAlchemy URL, or ``grpc://HOST:PORT`` of ``dnntune storage-proxy``.
+        url: A SQLAlchemy URL.
         on_stale: Is called with a study and a trial that Optuna has ended because its heart beat no more.
 
     Raises:
         StudyError: It cannot be opened.
     """
-    if url.startswith("grpc:"):
-        from pipeline.study.proxy import open_proxy  # needs grpcio, which others do without
-
-        return open_proxy(url, on_stale)
     shown = url
     try:
         address = sqlalchemy.make_url(url)
@@ -76,11 +72,6 @@ class RecentTrials(_CachedStorage):
         if time.monotonic() - self._read_at >= MAX_AGE_SECONDS:
             super()._read_trials_from_remote_storage(study_id)
             self._read_at = time.monotonic()
-
-
-def worker_view(storage: optuna.storages.BaseStorage) -> optuna.storages.BaseStorage:
-    """Returns a worker's view of a storage; a proxy has a cache of its own."""
-    return RecentTrials(storage) if isinstance(storage, optuna.storages.RDBStorage) else storage
 
 
 def open_existing(places: Places) -> optuna.storages.BaseStorage:

@@ -21,7 +21,7 @@ from pipeline.study.presence import present
 from pipeline.study.prunable import PrunableStudy, PrunableTrial
 from pipeline.study.pruners import build_pruner
 from pipeline.study.samplers import build_sampler
-from pipeline.study.storage import open_storage, quiet_optuna, worker_view
+from pipeline.study.storage import RecentTrials, open_storage, quiet_optuna
 from pipeline.study.task import Channel, SupervisorGoneError, Task
 from pipeline.study.trials import put_back
 from pipeline.training.device import choose_device, use_precision
@@ -83,7 +83,7 @@ def work(task: Task, channel: Channel) -> None:
     with present(task.lock) as presence:
         presence.share()
         while channel.wait_for_trial():  # the study exists once the first trial is given
-            storage = storage or worker_view(open_storage(task.storage))
+            storage = storage or RecentTrials(open_storage(task.storage))
             claimed = _claim(storage, task, channel)
             if claimed is None:
                 continue

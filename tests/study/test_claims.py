@@ -9,7 +9,7 @@ import pytest
 from optuna.trial import TrialState
 
 from pipeline.study.claims import Claim, NoClaim, claim_trial, withdraw_leftovers
-from pipeline.study.storage import open_storage, worker_view
+from pipeline.study.storage import RecentTrials, open_storage
 from pipeline.study.studies import TOTAL
 from pipeline.study.trials import RETRY_OF, outcome_of, put_back
 
@@ -119,7 +119,7 @@ def test_what_was_put_back_and_is_not_needed_is_withdrawn() -> None:
 
 
 def _run(url: str, barrier: "threading.Barrier", numbers: "multiprocessing.Queue[int]") -> None:
-    study = optuna.load_study(study_name="s", storage=worker_view(open_storage(url)))
+    study = optuna.load_study(study_name="s", storage=RecentTrials(open_storage(url)))
     barrier.wait()
     while True:
         claimed = claim_trial(study)

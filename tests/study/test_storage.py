@@ -8,7 +8,7 @@ import pytest
 from pipeline.errors import StudyError
 from pipeline.places import Places
 from pipeline.study import database
-from pipeline.study.storage import RecentTrials, open_existing, open_storage, worker_view
+from pipeline.study.storage import RecentTrials, open_existing, open_storage
 from tests.at_once import at_once
 
 PROCESSES, WAITING = 4, 60
@@ -93,8 +93,7 @@ def test_a_worker_knows_its_own_trials_at_once(tmp_path: Path) -> None:
 
 def test_a_worker_can_ask_for_a_fresh_read(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'studies.db'}"
-    storage = worker_view(open_storage(url))
-    assert isinstance(storage, RecentTrials)
+    storage = RecentTrials(open_storage(url))
     study = optuna.create_study(study_name="s", storage=storage)
     assert study.trials == []
     optuna.load_study(study_name="s", storage=open_storage(url)).ask()
