@@ -15,6 +15,12 @@ HEAD = """# Configuration reference
 Every setting of a search-space file, made from the configuration classes (`pipeline/config.py`, `pipeline/*_config.py`)
 by `make docs`. In the block `space`, each value can be searched: write `{int: [low, high]}`,
 `{float: [low, high]}` or `{choice: [...]}` in its place (see [search_spaces/README.md](../search_spaces/README.md)).
+
+Epochs are counted from 1, and one meaning of waiting holds for early stopping, the performance schedule and all
+pruners: a patience of p ends with the p-th epoch in a row that is no improvement on the best before it (5, after a best
+epoch 1, with epoch 6); the epochs of a warm-up or a cooldown do not count as such, and nothing is decided at the end of
+a warm-up's, so that after w of them the first decision falls at the end of epoch w + 1; min_epochs is what every trial
+gets, so that the first falls at the end of that epoch; and a trial that has trained its last epoch is never pruned.
 """
 
 

@@ -90,8 +90,8 @@ class AnyPruner(Block):
 
 class PrunerBlock(AnyPruner):
     patience: PositiveInt | None = None
-    """Prune only after this many epochs without improvement within the trial (Optuna's PatientPruner); null: at
-    once."""
+    """Prune only once a trial has not improved on itself for this many epochs, those of the warm-up left out; null:
+    without waiting for that."""
 
 
 class NoPruning(AnyPruner):
@@ -103,7 +103,7 @@ class Patient(AnyPruner):
 
     kind: Literal["patient"] = "patient"
     patience: PositiveInt = 5
-    """Epochs without improvement."""
+    """Epochs without improvement, as early stopping counts them (Optuna's PatientPruner ends one later)."""
     min_delta: NonNegativeFloat = 0.0
     """What counts as an improvement, in the metric's unit."""
 
@@ -112,7 +112,8 @@ class MedianBlock(PrunerBlock):
     startup_trials: Annotated[int, Field(ge=0)] = 5
     """Trials that must be complete before any is pruned."""
     warmup_epochs: Annotated[int, Field(ge=0)] = 3
-    """Epochs of each trial in which it is not pruned. Give schedules that pay late (one_cycle, cosine) more."""
+    """Epochs of each trial at whose ends it is not pruned; the end of the next is the first. Give schedules that pay
+    late (one_cycle, cosine) more."""
 
 
 class Median(MedianBlock):
@@ -131,7 +132,7 @@ class Percentile(MedianBlock):
 
 class HalvingBlock(PrunerBlock):
     min_epochs: PositiveInt = 2
-    """Epochs that every trial gets."""
+    """Epochs that every trial gets: it is first judged at the end of the last of them."""
     reduction_factor: Annotated[int, Field(ge=2)] = 3
     """Of this many trials one is promoted to this many times the epochs."""
 

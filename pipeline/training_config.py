@@ -146,7 +146,7 @@ class Performance(ScheduleBlock):
     min_delta: NonNegativeFloat = 1e-4
     """An improvement is a change by more than this, in the measure's own unit."""
     cooldown: Annotated[int, Field(ge=0)] = 0
-    """Epochs after a reduction in which nothing is counted."""
+    """Epochs after a reduction that do not count as epochs without improvement (as in PyTorch; in Keras one fewer)."""
     min_factor: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """The floor: the rate never falls below lr times this."""
 

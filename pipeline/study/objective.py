@@ -107,11 +107,16 @@ def run_trial(
                 passed(epoch)
                 if writer is not None:
                     writer.after_epoch(training, epochs)
+                # The pruner is asked after the last epoch, too: others are compared with what it keeps of this trial.
+                reason = _reason_to_prune(trial, settings, epochs, time.time() - started)
+                if training.is_over:
+                    continue
                 if stopping():
                     if writer is not None:
                         writer.save(training, epochs)
                     raise StoppedError
-                _prune(trial, settings, epochs, time.time() - started)
+                if reason is not None:
+                    raise _PrunedError(reason)
             latency = latency_ms(training, data) if "latency_ms" in settings.metrics else None
             result = replace(ended("complete"), latency_ms=latency)
             if models is not None and result.value is not None:
@@ -144,17 +149,15 @@ def checkpoint_file(folder: Path, origin: int) -> Path:
     return folder / f"trial-{origin:04d}.pt"
 
 
-def _prune(trial: optuna.Trial, settings: StudyConfig, epochs: Sequence[EpochResult], seconds: float) -> None:
-    """Ends a trial after an epoch if its verdict, its time or the pruner wants it.
-
-    Raises:
-        _PrunedError: It is to end.
-    """
+def _reason_to_prune(
+    trial: optuna.Trial, settings: StudyConfig, epochs: Sequence[EpochResult], seconds: float
+) -> str | None:
+    """Returns why a trial should end after an epoch: its verdict, its time, or nothing more if the pruner wants it."""
+    pruner_wants_it = trial.should_prune()
     if len(epochs) == 1 and settings.pruner.by_verdict:
         verdict = judge(last_flow(epochs))
         if verdict is not None and verdict.word in HOPELESS:
-            raise _PrunedError(f" by its verdict: {verdict.word}, {verdict.text}")
+            return f" by its verdict: {verdict.word}, {verdict.text}"
     if settings.trial_timeout is not None and seconds >= settings.trial_timeout:
-        raise _PrunedError(f": its time limit of {settings.trial_timeout:g} s has passed")
-    if trial.should_prune():
-        raise _PrunedError
+        return f": its time limit of {settings.trial_timeout:g} s has passed"
+    return "" if pruner_wants_it else None

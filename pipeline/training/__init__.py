@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from pipeline.config import TrialConfig
+from pipeline.core.improvement import Improvement
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.data.image_data import ImageData, LabeledImages
 from pipeline.records import EpochResult
 from pipeline.study_config import direction
 from pipeline.training.checkpoint import Checkpoint
 from pipeline.training.device import use_precision
-from pipeline.training.early_stopping import Improvement
 from pipeline.training.evaluation import evaluate
 from pipeline.training.images import prepared, prepared_data
 from pipeline.training.loop import train
@@ -60,6 +60,11 @@ class Training:
     def model(self) -> nn.Module:
         """The network; it has the best epoch's weights once ``epochs`` has ended or is closed."""
         return self.position.best.network_of_best or self.phase.network
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no epoch follows the one that was yielded last; known before the next one is asked for."""
+        return self.position.is_over
 
     @property
     def precision(self) -> AbstractContextManager[object]:
@@ -119,15 +124,13 @@ def start(
     stopping = config.early_stopping
     # Where each epoch is better than all before it, the last one is the best.
     min_delta = -math.inf if keeps_last else stopping.min_delta
-    improvement = Improvement(maximize=direction(stopping.monitor) == "maximize", min_delta=min_delta)
+    improvement = Improvement(
+        maximize=direction(stopping.monitor) == "maximize",
+        min_delta=min_delta,
+        patience=None if keeps_last else stopping.patience,
+    )
     position = Position(plan(builder), improvement)
     if resume is not None:
         position.load(resume.state)
-    epochs = train(
-        position,
-        batch_size=config.batch_size,
-        monitor=stopping.monitor,
-        patience=None if keeps_last else stopping.patience,
-        seed=config.seed,
-    )
+    epochs = train(position, batch_size=config.batch_size, monitor=stopping.monitor, seed=config.seed)
     return Training(config, position, epochs)

@@ -1,4 +1,4 @@
-"""Early stopping, and the memory of the best epoch (Prechelt, 1998)."""
+"""Early stopping's memory: the best epoch's weights (Prechelt, 1998)."""
 
 from typing import Any
 
@@ -6,42 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.models.state import changing_state
-
-
-class Improvement:
-    """Watches a measure and counts the epochs since it last improved.
-
-    Args:
-        maximize: Whether larger is better.
-        min_delta: An improvement is a change by more than this.
-    """
-
-    def __init__(self, *, maximize: bool, min_delta: float = 0.0) -> None:
-        self.sign = -1.0 if maximize else 1.0
-        self.min_delta = min_delta
-        self.best = float("inf")
-        self.epochs_since = 0
-
-    def improved(self, value: float) -> bool:
-        """Takes the next epoch's value; returns whether it is an improvement."""
-        signed = self.sign * value
-        if signed < self.best - self.min_delta:
-            self.best, self.epochs_since = signed, 0
-            return True
-        self.epochs_since += 1
-        return False
-
-    def has_stopped(self, patience: int | None) -> bool:
-        """Returns whether there was no improvement for so many epochs; never if that is None."""
-        return patience is not None and self.epochs_since >= patience
-
-    def state(self) -> dict[str, Any]:
-        """Returns plain values for a checkpoint."""
-        return {"best": self.best, "epochs_since": self.epochs_since}
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Goes on from what `state` returned."""
-        self.best, self.epochs_since = state["best"], state["epochs_since"]
 
 
 class BestWeights:

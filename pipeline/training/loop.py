@@ -35,9 +35,7 @@ class DivergedError(Exception):
         super().__init__(f"the {what} is not finite, in epoch {epoch}")
 
 
-def train(
-    position: Position, *, batch_size: int, monitor: Monitor, patience: int | None, seed: int
-) -> Generator[EpochResult]:
+def train(position: Position, *, batch_size: int, monitor: Monitor, seed: int) -> Generator[EpochResult]:
     """Trains a model; yields after each epoch; at the end the best epoch's weights and buffers are back in place.
 
     The best epoch is the best of all phases. A phase begins with its network's best weights, if the best so far are of
@@ -50,7 +48,6 @@ def train(
         position: Where to go on; right after an epoch was yielded, its state is what a checkpoint needs.
         batch_size: Examples a step.
         monitor: The measure that decides which epoch is best, and when to stop.
-        patience: Epochs without improvement after which a phase ends; None for never.
         seed: Of the order of the batches.
 
     Raises:
@@ -60,7 +57,7 @@ def train(
     batches = epoch_batches(position.phase.step.examples, batch_size, seed, epochs_done=position.epoch)
     try:
         for phase in position.phases():
-            while position.epoch_of_phase < phase.epochs and not position.improvement.has_stopped(patience):
+            while not position.has_phase_ended:
                 rows = next(batches)
                 passed = _pass_over(phase, rows, position)
                 with phase.step.averaged():

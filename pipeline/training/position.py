@@ -1,11 +1,13 @@
 """Where a training is: the loop goes on from here, and a checkpoint holds it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import torch
 
-from pipeline.training.early_stopping import BestWeights, Improvement
+from pipeline.core.improvement import Improvement
+from pipeline.training.early_stopping import BestWeights
 from pipeline.training.generators import GeneratorStates, generator_states, set_generator_states
 from pipeline.training.optimizers import load_state
 from pipeline.training.phases import Phase
@@ -17,7 +19,7 @@ class Position:
 
     Args:
         plan: Its phases; the first one is built here.
-        improvement: Watches its epochs.
+        improvement: Watches its epochs; a phase ends early where its patience does.
 
     Attributes:
         phase: The present phase.
@@ -35,7 +37,9 @@ class Position:
         self.epoch = self.num_steps = self.phase_of_best = 0
         # For each phase that has ended what the plan was told, and the generators as they then were.
         self.told: list[tuple[bool, GeneratorStates]] = []
-        self._begin(next(plan))
+        self._next: Callable[[], Phase] | None = None  # what builds the next phase, once the plan has been told
+        self._is_plan_told = False
+        self._begin(next(plan)())
 
     def phases(self) -> Iterator[Phase]:
         """Yields the present phase and those after it, each with its network's best weights if it has the best ones."""
@@ -43,13 +47,31 @@ class Position:
             yield self.phase
             self.best.restore()
             self.told.append((self.has_improved, generator_states(self._device)))
-            try:
-                self._begin(self.plan.send(self.has_improved))
-            except StopIteration:
+            if (build := self._next_phase()) is None:
                 return
+            self._begin(build())
+
+    @property
+    def has_phase_ended(self) -> bool:
+        """Whether the present phase has no further epoch."""
+        return self.epoch_of_phase >= self.phase.epochs or self.improvement.has_stopped
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last epoch of the last phase is done. It leaves the position as it is."""
+        return self.has_phase_ended and self._next_phase() is None
+
+    def _next_phase(self) -> Callable[[], Phase] | None:
+        """Returns what builds the phase after the present one, which has ended; None if that was the last."""
+        if not self._is_plan_told:
+            self._is_plan_told = True
+            with suppress(StopIteration):
+                self._next = self.plan.send(self.has_improved)
+        return self._next
 
     def _begin(self, phase: Phase) -> None:
         self.phase, self.epoch_of_phase, self.has_improved = phase, 0, False
+        self._next, self._is_plan_told = None, False
         self.improvement.epochs_since = 0
         self.best.follow(phase.network)
 
@@ -96,7 +118,7 @@ class Position:
         for has_improved, generators in state["told"]:
             set_generator_states(generators, self._device)
             self.told.append((has_improved, generators))
-            self._begin(self.plan.send(has_improved))
+            self._begin(self.plan.send(has_improved)())
             if len(self.told) <= state["phase_of_best"]:
                 network_of_best = self.phase.network
         self.epoch, self.epoch_of_phase, self.num_steps = state["epoch"], state["epoch_of_phase"], state["num_steps"]

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from pipeline import training_config as configs
+from pipeline.core.improvement import Improvement
 from pipeline.study_config import direction
-from pipeline.training.early_stopping import Improvement
 
 Law = Callable[[int], float]
 
@@ -96,28 +96,26 @@ class Performance:
         factor: What the multiplier is multiplied with.
         patience: Epochs without improvement after which it falls: at the end of the ``patience``-th.
         min_delta: An improvement is a change by more than this.
-        cooldown: Epochs after a fall that are not counted.
+        cooldown: Epochs after a fall that do not count.
         min_factor: The smallest multiplier.
     """
 
     def __init__(
         self, *, maximize: bool, factor: float, patience: int, min_delta: float, cooldown: int, min_factor: float
     ) -> None:
-        self.factor, self.patience, self.cooldown, self.min_factor = factor, patience, cooldown, min_factor
-        self.improvement = Improvement(maximize=maximize, min_delta=min_delta)
+        self.factor, self.cooldown, self.min_factor = factor, cooldown, min_factor
+        self.improvement = Improvement(maximize=maximize, min_delta=min_delta, patience=patience)
         self.cooling = 0
         self.multiplier = 1.0
 
     def __call__(self, step: int) -> float:
         return self.multiplier
 
-    def observe(self, value: float) -> None:
-        """Takes the measure at the end of an epoch."""
-        improved = self.improvement.improved(value)
-        if self.cooling > 0:
-            self.cooling -= 1
-            self.improvement.epochs_since = 0
-        elif not improved and self.improvement.epochs_since >= self.patience:
+    def observe(self, value: float, *, counts: bool = True) -> None:
+        """Takes the measure at the end of an epoch, and whether the epoch counts where it is no improvement."""
+        self.improvement.improved(value, counts=counts and self.cooling == 0)
+        self.cooling = max(self.cooling - 1, 0)
+        if self.improvement.has_stopped:
             self.multiplier = max(self.multiplier * self.factor, self.min_factor)
             self.cooling = self.cooldown
             self.improvement.epochs_since = 0
@@ -152,7 +150,8 @@ class Schedule:
         optimizer: Its groups' rates are the ones that the law multiplies.
         law: From steps taken to a multiplier.
         performance: The law itself, if it watches a measure, and the measure's name.
-        warmup_steps: Steps before the law begins: what it watches does not count in them.
+        warmup_steps: Steps before the law begins: an epoch that has one of them does not count.
+        steps_per_epoch: Steps in an epoch.
     """
 
     def __init__(
@@ -161,9 +160,10 @@ class Schedule:
         law: Law,
         performance: tuple[Performance, str] | None = None,
         warmup_steps: int = 0,
+        steps_per_epoch: int = 1,
     ) -> None:
         self.optimizer, self.law, self.performance = optimizer, law, performance
-        self.warmup_steps, self.steps_taken = warmup_steps, 0
+        self.warmup_steps, self.steps_per_epoch, self.steps_taken = warmup_steps, steps_per_epoch, 0
         self.rates = [float(group["lr"]) for group in optimizer.param_groups]
 
     def set_rates(self, step: int) -> float:
@@ -176,9 +176,9 @@ class Schedule:
 
     def end_epoch(self, measures: dict[str, float]) -> None:
         """Shows the epoch's validation measures to a law that watches one."""
-        if self.performance is not None and self.steps_taken >= self.warmup_steps:
+        if self.performance is not None:
             law, monitor = self.performance
-            law.observe(measures[monitor])
+            law.observe(measures[monitor], counts=self.steps_taken - self.steps_per_epoch >= self.warmup_steps)
 
     def state(self) -> dict[str, Any]:
         """Returns plain values for a checkpoint: of a law that watches a measure. Others follow from the step."""
@@ -209,7 +209,7 @@ def build_schedule(
         performance = (law, config.monitor)
     if warmup_steps:
         law = functools.partial(warmed_up, law=law, warmup_steps=warmup_steps)
-    return Schedule(optimizer, law, performance, warmup_steps)
+    return Schedule(optimizer, law, performance, warmup_steps, steps_per_epoch)
 
 
 def _law(config: configs.ScheduleConfig, steps_per_epoch: int, total_steps: int) -> Law:

@@ -1,10 +1,12 @@
 """Transfer learning: which phases a configuration's training goes through.
 
-A plan is a generator of phases. It is sent, after each, whether the phase has improved the best validation measure so
-far; most plans do not care, and the ladder climbs by it.
+A plan is a generator of phases yet to be built. It is sent, after each, whether the phase has improved the best
+validation measure so far; most plans do not care, and the ladder climbs by it. Nothing is built and nothing drawn at
+random before what it yields is called, but for the first phase: so a plan can be asked whether another phase follows.
 """
 
-from collections.abc import Generator
+import functools
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +18,7 @@ from pipeline.transfer_config import Auto, Frozen, NoTransfer, Unfreeze
 if TYPE_CHECKING:
     from pipeline.models.backbone import Backbone
 
-Plan = Generator[Phase, bool, None]
+Plan = Generator[Callable[[], Phase], bool, None]
 
 # The lecture's advice: unfreeze one or two of the top layers.
 MOST_UNFROZEN = 2
@@ -30,19 +32,21 @@ def plan(builder: PhaseBuilder) -> Plan:
     """
     config = builder.config
     if isinstance(config.transfer, NoTransfer):
-        yield builder.everything(builder.network(config.model))
+        yield lambda: builder.everything(builder.network(config.model))
         return
     assert isinstance(config.model, BackboneConfig)
     match config.transfer:
         case Frozen():
-            yield builder.top(builder.backbone(config.model, is_shared=True), 0, name="frozen", epochs=config.epochs)
+            frozen = builder.backbone(config.model, is_shared=True)
+            yield functools.partial(builder.top, frozen, 0, name="frozen", epochs=config.epochs)
         case Unfreeze() as transfer:
             network = builder.backbone(config.model)
             prove_stages(config.model, num_stages(network.body), transfer.unfreeze_top_stages)
             if transfer.frozen_epochs > 0:
-                yield builder.top(network, 0, name="frozen", epochs=transfer.frozen_epochs)
+                yield functools.partial(builder.top, network, 0, name="frozen", epochs=transfer.frozen_epochs)
             stages = None if transfer.unfreeze_top_stages == "all" else transfer.unfreeze_top_stages
-            yield builder.top(
+            yield functools.partial(
+                builder.top,
                 network,
                 stages,
                 name=f"unfreeze {transfer.unfreeze_top_stages}",
@@ -68,13 +72,13 @@ def _ladder(builder: PhaseBuilder, model: BackboneConfig, transfer: Auto) -> Pla
     change: _Change | None = _Change(model, "")
     epochs_left = builder.config.epochs
 
-    def rung(network: "Backbone", top_stages: int, words: str) -> Phase:
+    def rung(network: Callable[[], "Backbone"], top_stages: int, words: str) -> Callable[[], Phase]:
         nonlocal epochs_left
         epochs = min(transfer.rung_epochs, epochs_left)
         epochs_left -= epochs
         name = f"{words}unfreeze {top_stages}" if top_stages else f"{words}frozen"
-        return builder.top(
-            network,
+        return lambda: builder.top(
+            network(),
             top_stages,
             name=name,
             epochs=epochs,
@@ -83,10 +87,11 @@ def _ladder(builder: PhaseBuilder, model: BackboneConfig, transfer: Auto) -> Pla
         )
 
     while change is not None and epochs_left > 0:
-        network = builder.backbone(change.model)
+        network = functools.cache(functools.partial(builder.backbone, change.model))
         freezing_has_helped = yield rung(network, 0, change.words)
         unfreezing_has_helped = False
-        for top_stages in range(1, min(MOST_UNFROZEN, num_stages(network.body)) + 1):
+        stages = num_stages(network().body)
+        for top_stages in range(1, min(MOST_UNFROZEN, stages) + 1):
             if epochs_left == 0:
                 return
             unfreezing_has_helped = yield rung(network, top_stages, change.words)
@@ -94,7 +99,7 @@ def _ladder(builder: PhaseBuilder, model: BackboneConfig, transfer: Auto) -> Pla
                 break
         if top_stages > 1 or unfreezing_has_helped or not freezing_has_helped:
             return
-        change = _next_change(change.model, num_stages(network.body), is_little)
+        change = _next_change(change.model, stages, is_little)
 
 
 def _next_change(model: BackboneConfig, stages: int, is_little: bool) -> _Change | None:

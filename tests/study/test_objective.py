@@ -33,6 +33,8 @@ from pipeline.training import start
 from pipeline.training.evaluation import evaluate
 
 Make = Callable[..., TrialConfig]
+STANDSTILL = {"optimizer": {"kind": "sgd", "lr": 1e-30}, "model": {"batch_norm": "none"}}
+SIGMOID = {"hidden_layers": 20, "activation": "sigmoid", "batch_norm": "none"}  # its gradients vanish
 
 
 @pytest.fixture
@@ -98,6 +100,42 @@ def test_a_pruned_trial(run, study: optuna.Study, config: Make) -> None:  # type
     result = run(lambda trial: config())
     assert (result.outcome, result.epochs, result.reason) == ("pruned", 2, "after epoch 2")
     assert study.trials[0].state == TrialState.PRUNED
+
+
+@pytest.mark.parametrize(
+    ("config_settings", "study_settings", "epochs"),
+    [
+        ({"epochs": 3}, {}, 3),
+        ({"epochs": 9, "early_stopping": {"patience": 2}, **STANDSTILL}, {}, 3),
+        ({"epochs": 1}, {"trial_timeout": 1e-6}, 1),
+        ({"epochs": 1, "model": SIGMOID}, {"pruner": {"kind": "none", "by_verdict": True}}, 1),
+    ],
+)
+def test_a_trial_that_has_trained_its_last_epoch_is_complete(  # type: ignore[no-untyped-def]
+    config_settings: dict[str, object],
+    study_settings: dict[str, object],
+    epochs: int,
+    run,
+    study: optuna.Study,
+    config: Make,
+    tmp_path: Path,
+) -> None:
+    study.pruner = optuna.pruners.ThresholdPruner(lower=2.0, n_warmup_steps=epochs)
+    result = run(lambda trial: config(**config_settings), **{"gradient_flow_steps": 1, **study_settings})
+    assert (result.outcome, result.epochs, result.reason) == ("complete", epochs, None)
+    assert (study.trials[0].state, study.trials[0].value) == (TrialState.COMPLETE, result.value)
+    assert [file.name for file in (tmp_path / "models").iterdir()] == ["trial-0000.safetensors"]
+
+
+def test_a_study_that_is_stopped_after_a_trials_last_epoch_has_it(run, config: Make) -> None:  # type: ignore[no-untyped-def]
+    assert run(lambda trial: config(), stop_after=4).outcome == "complete"
+
+
+def test_the_pruner_takes_note_of_the_last_epoch(run, study: optuna.Study, config: Make) -> None:  # type: ignore[no-untyped-def]
+    """Successive halving compares other trials with what it keeps of this one."""
+    study.pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=4)
+    run(lambda trial: config(epochs=4))
+    assert "completed_rung_0" in study.trials[0].system_attrs
 
 
 def test_a_diverged_trial(run, study: optuna.Study, config: Make) -> None:  # type: ignore[no-untyped-def]

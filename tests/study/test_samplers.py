@@ -7,7 +7,15 @@ from pipeline.schema import kinds_of
 from pipeline.space_file import load_space
 from pipeline.study.pruners import PRUNERS, build_pruner
 from pipeline.study.samplers import SAMPLERS, build_sampler
-from pipeline.study_config import Hyperband, Median, Percentile, PrunerConfig, SamplerConfig, Tpe
+from pipeline.study_config import (
+    Hyperband,
+    Median,
+    Percentile,
+    PrunerConfig,
+    SamplerConfig,
+    SuccessiveHalving,
+    Tpe,
+)
 
 SAMPLER_KINDS, PRUNER_KINDS = kinds_of(SamplerConfig), kinds_of(PrunerConfig)
 SPACE = load_space("digits_mlp").space
@@ -72,17 +80,27 @@ def run_pruner(pruner: optuna.pruners.BasePruner, values: Callable[[int], float]
     return 0
 
 
-def test_median_waits_for_its_warmup() -> None:
-    pruner = build_pruner(Median(warmup_epochs=4), max_epochs=10)
-    assert run_pruner(pruner, lambda epoch: 0.1, 10) == 4
+@pytest.mark.parametrize("warmup_epochs", [0, 1, 4])
+@pytest.mark.parametrize("kind", [Median, Percentile])
+def test_no_epoch_of_the_warmup_prunes(kind: type[Median] | type[Percentile], warmup_epochs: int) -> None:
+    pruner = build_pruner(kind(warmup_epochs=warmup_epochs), max_epochs=10)
+    assert run_pruner(pruner, lambda epoch: 0.1, 10) == warmup_epochs + 1
+
+
+@pytest.mark.parametrize("min_epochs", [1, 2, 4])
+@pytest.mark.parametrize("kind", [SuccessiveHalving, Hyperband])
+def test_every_trial_gets_its_least_epochs(kind: type[SuccessiveHalving] | type[Hyperband], min_epochs: int) -> None:
+    # with at most as many epochs as make one bracket, hyperband is one successive halving
+    pruner = build_pruner(kind(min_epochs=min_epochs), max_epochs=min_epochs + 1)
+    assert run_pruner(pruner, lambda epoch: 0.1, 10) == min_epochs
 
 
 def test_patience_spares_a_trial_that_improves() -> None:
     pruner = build_pruner(Median(warmup_epochs=1, patience=3), max_epochs=10)
     assert run_pruner(pruner, lambda epoch: epoch / 100, 10) == 0
-    assert run_pruner(pruner, lambda epoch: 0.5 - epoch / 100, 10) == 5
+    assert run_pruner(pruner, lambda epoch: 0.5 - epoch / 100, 10) == 4
     impatient = build_pruner(Median(warmup_epochs=1), max_epochs=10)
-    assert run_pruner(impatient, lambda epoch: 0.5 - epoch / 100, 10) == 1
+    assert run_pruner(impatient, lambda epoch: 0.5 - epoch / 100, 10) == 2
 
 
 @pytest.mark.parametrize("kind", sorted(set(PRUNER_KINDS) - {"none"}))

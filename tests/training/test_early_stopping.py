@@ -10,32 +10,10 @@ from torch import Tensor, nn
 from pipeline.config import EarlyStopping, TrialConfig
 from pipeline.data.image_data import ImageData
 from pipeline.training import start
-from pipeline.training.early_stopping import BestWeights, Improvement
+from pipeline.training.early_stopping import BestWeights
 from pipeline.training_config import Sgd
 
 STANDSTILL = {"optimizer": Sgd(lr=1e-30), "model": {"batch_norm": "none"}}
-
-
-@pytest.mark.parametrize(
-    ("maximize", "min_delta", "values", "since"),
-    [
-        (False, 0.0, [5.0, 5.0, 4.0, 4.5], [0, 1, 0, 1]),
-        (True, 0.0, [5.0, 5.0, 4.0, 5.5], [0, 1, 2, 0]),
-        (False, 1.0, [5.0, 4.0, 3.9, 3.0], [0, 1, 0, 1]),
-        (True, 0.1, [0.5, 0.59, 0.61, 0.7], [0, 1, 0, 1]),
-        (False, 0.0, [float("nan"), 5.0, float("nan")], [1, 0, 1]),
-    ],
-)
-def test_epochs_since_the_last_improvement(
-    maximize: bool, min_delta: float, values: list[float], since: list[int]
-) -> None:
-    improvement = Improvement(maximize=maximize, min_delta=min_delta)
-    seen = []
-    for value in values:
-        improved = improvement.improved(value)
-        assert improved == (improvement.epochs_since == 0)
-        seen.append(improvement.epochs_since)
-    assert seen == since
 
 
 def test_patience_5_after_the_best_at_epoch_1_stops_at_epoch_6(

@@ -58,10 +58,13 @@ def _assert_it_resumes(
     training = start(config, data, **settings)
     results: list[EpochResult] = []
     models: list[dict[str, Tensor]] = []
+    is_over = []
     for result in training.epochs:
         results.append(result)
+        is_over.append(training.is_over)
         models.append(_copy(training.model.state_dict()))
         save_checkpoint(folder / f"{result.epoch}.pt", Checkpoint(config.plain(), results, training.state()))
+    assert is_over == [False] * (len(results) - 1) + [True]
     checkpoints = []
     for epoch, model in enumerate(models, 1):
         loaded = load_checkpoint(folder / f"{epoch}.pt", config.plain())
@@ -72,6 +75,7 @@ def _assert_it_resumes(
         resumed = start(config, data, resume=loaded, **settings)
         assert _same(resumed.state(), loaded.state)
         assert _same(resumed.model.state_dict(), model)
+        assert resumed.is_over == is_over[epoch - 1]
         assert list(map(_timeless, resumed.epochs)) == list(map(_timeless, results[epoch:]))
         assert _same(resumed.model.state_dict(), training.model.state_dict())
         checkpoints.append(loaded)

@@ -192,6 +192,7 @@ def test_performance_is_pytorchs_with_a_patience_of_one_less(maximize: bool, pat
 def test_performance_watches_its_monitor(monitor: configs.Monitor, falls: bool) -> None:
     schedule = _schedule(configs.Performance(monitor=monitor, patience=1, factor=0.1))
     for epoch in range(3):
+        schedule.set_rates(STEPS_PER_EPOCH * (epoch + 1) - 1)
         schedule.end_epoch({"valid_loss": 1.0, "valid_accuracy": 0.1 * epoch})
     assert schedule.set_rates(30) == pytest.approx(0.01 if falls else 1.0)
 
@@ -204,5 +205,17 @@ def test_performance_counts_no_epoch_of_the_warmup() -> None:
             schedule.set_rates(step)
         schedule.end_epoch({"valid_loss": 1.0, "valid_accuracy": 0.5})
         multipliers.append(schedule.set_rates(10 * epoch + 10))
-    # the last epoch of the warm-up is the first that is looked at, and two without improvement follow it
+    # two epochs without improvement follow the warm-up
     assert multipliers[2:] == pytest.approx([1.0, 1.0, 0.1, 0.1])
+
+
+@pytest.mark.parametrize(("warmup_epochs", "falls_after"), [(0.5, 2), (1.0, 2), (1.1, 3), (2.0, 3), (2.9, 4)])
+def test_an_epoch_in_which_the_warmup_ends_does_not_count(warmup_epochs: float, falls_after: int) -> None:
+    schedule = _schedule(configs.Performance(patience=1, factor=0.1, warmup_epochs=warmup_epochs))
+    multipliers = []
+    for epoch in range(6):
+        for step in range(10 * epoch, 10 * epoch + 10):
+            rate = schedule.set_rates(step)
+        multipliers.append(rate)
+        schedule.end_epoch({"valid_loss": 1.0, "valid_accuracy": 0.5})
+    assert multipliers[falls_after - 1 : falls_after + 1] == pytest.approx([1.0, 0.1])

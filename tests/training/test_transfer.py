@@ -53,10 +53,10 @@ class _Builder:
 def _climb(builder: _Builder, answers: Sequence[bool]) -> list[Any]:
     """Returns the phases of a plan whose phases improve validation or not; it must not ask for more answers."""
     steps: Any = plan(builder)  # type: ignore[arg-type]
-    phases = [next(steps)]
+    phases = [next(steps)()]
     for number, answer in enumerate(answers, 1):
         try:
-            phases.append(steps.send(answer))
+            phases.append(steps.send(answer)())
         except StopIteration:
             assert number == len(answers), "it has ended before"
             return phases
