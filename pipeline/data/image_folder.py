@@ -8,14 +8,17 @@ from typing import Any
 import numpy as np
 
 from pipeline.config import DataConfig
+from pipeline.core.image_files import decode, find_images
 from pipeline.data.images import Images, Part
 from pipeline.errors import DataError
 
 DEFAULT_SIZE = 64
+# Of the images that cannot be read so many are named.
+MOST_NAMED = 20
 
 
 def read_image_folder(part: Part, config: DataConfig, folders: Sequence[Path]) -> Images | None:
-    """Reads every image that Pillow can read, as RGB, resized to `image_size` (bilinear), turned as EXIF says.
+    """Reads every image (see `pipeline.core.image_files`) as RGB, resized to `image_size`, turned as EXIF says.
 
     A folder is a class; what is hidden (its name begins with a dot) and files without an image's ending are passed
     over.
@@ -27,19 +30,40 @@ def read_image_folder(part: Part, config: DataConfig, folders: Sequence[Path]) -
         return None
     if strange := sorted(set(_class_names(root / part)) - set(class_names)):
         raise DataError(f"{root / part / strange[0]}: a class without a folder in {root / 'train'}")
-    files, labels = [], []
+    files: list[Path] = []
+    labels: list[int] = []
     for label, name in enumerate(class_names):
-        found = _image_files(root / part / name)
+        found = sorted(find_images(root / part / name))
         if not found and part == "train":
             raise DataError(f"{root / part / name}: a class without images. Add some, or remove the folder")
         files += found
         labels += [label] * len(found)
     size = config.image_size or DEFAULT_SIZE
     pixels = np.empty((len(files), 3, size, size), np.uint8)
+    unreadable: list[DataError] = []
     with ThreadPoolExecutor() as threads:  # Pillow decodes outside Python's lock
-        for row, image in enumerate(threads.map(lambda file: _read_image(file, size), files)):
-            pixels[row] = image
+        for row, image in enumerate(threads.map(lambda file: _decode(file, (3, size, size)), files)):
+            if isinstance(image, DataError):
+                unreadable.append(image)
+            else:
+                pixels[row] = image
+    if unreadable:
+        raise _all(unreadable)
     return Images(pixels, np.array(labels, dtype=np.int64), class_names, str(root / part))
+
+
+def _decode(file: Path, shape: tuple[int, int, int]) -> Any:
+    try:
+        return decode(file, shape)
+    except DataError as error:
+        return error
+
+
+def _all(errors: Sequence[DataError]) -> DataError:
+    lines = [str(error) for error in errors[:MOST_NAMED]]
+    if len(errors) > len(lines):
+        lines.append(f"and {len(errors) - len(lines):,} more images that cannot be read")
+    return DataError("\n".join(lines) + f". Repair or remove {'it' if len(errors) == 1 else 'them'}")
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:
@@ -49,33 +73,3 @@ def _class_names(folder: Path) -> tuple[str, ...]:
     if len(names) < 2:
         raise DataError(f"{folder}: needs a folder for each of at least 2 classes; got {len(names)}")
     return names
-
-
-def _image_files(folder: Path) -> list[Path]:
-    from PIL import Image
-
-    if not folder.is_dir():
-        return []
-    endings = Image.registered_extensions()
-    return sorted(
-        file
-        for file in folder.rglob("*")
-        if file.suffix.lower() in endings
-        and not any(name.startswith(".") for name in file.relative_to(folder).parts)
-        and file.is_file()
-    )
-
-
-def _read_image(file: Path, size: int) -> Any:
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(file) as image:
-            image.draft("RGB", (size, size))  # lets the JPEG decoder skip detail that resizing would drop
-            if image.mode[0] in "IF":  # Pillow would cut them off at 255
-                raise ValueError(f"it has more than 8 bits a channel (mode {image.mode})")
-            turned = ImageOps.exif_transpose(image)
-            pixels = np.asarray(turned.convert("RGB").resize((size, size), Image.Resampling.BILINEAR))
-    except (OSError, RuntimeError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{file}: cannot be read as an image: {error}. Repair or remove it") from None
-    return pixels.transpose(2, 0, 1)

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from pipeline.core.image_files import MODES, decode, find_images
 from pipeline.errors import DataError
 from pipeline.export.errors import ExportError
-from pipeline.export.image_files import MODES, batches, find_images, read_image
 from pipeline.export.reading import LoadedExport
 
 
@@ -56,12 +56,27 @@ def predict_files(
             f"image files have bytes in rows and columns; this model takes {export.dtype} values of shape "
             f"{channels} x {height} x {width}. Give them to pipeline.export.reading.load_export(DIR).probabilities"
         )
-    for files in batches(find_images(paths), batch_size):
+    found = list_images(paths)
+    for files in (found[start : start + batch_size] for start in range(0, len(found), batch_size)):
         read = [_read(file, export.image_shape) for file in files]
         images = [image for image in read if not isinstance(image, DataError)]
         predictions = iter(_predict(export, images, mc_samples) if images else ())
         for file, image in zip(files, read, strict=True):
             yield image if isinstance(image, DataError) else Prediction(file, *next(predictions))
+
+
+def list_images(paths: Sequence[Path]) -> list[Path]:
+    """Returns the files that are named, and in folders all images, in order; see `find_images`.
+
+    A file that does not exist is returned: reading it says so.
+
+    Raises:
+        ExportError: There is none.
+    """
+    files = [file for path in paths for file in (sorted(find_images(path)) if path.is_dir() else [path])]
+    if not files:
+        raise ExportError(f"there must be an image to classify; found none in {', '.join(map(str, paths))}")
+    return files
 
 
 def _predict(
@@ -76,7 +91,7 @@ def _predict(
 
 def _read(file: Path, shape: tuple[int, int, int]) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | DataError":
     try:
-        pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] = read_image(file, shape)
+        pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] = decode(file, shape)
     except DataError as error:
         return error
     return pixels

@@ -39,4 +39,4 @@ def show_image(client: "MlflowClient", run_id: str, name: str, image: bytes) -> 
     """
     import PIL.Image
 
-    client.log_image(run_id, PIL.Image.open(io.BytesIO(image)), key=name, step=0, synchronous=True)
+    client.log_image(run_id, PIL.Image.open(io.BytesIO(image), formats=["PNG"]), key=name, step=0, synchronous=True)

@@ -1,5 +1,6 @@
 """Images in folders: what is read, how it is turned and resized, and what is said of folders that cannot be used."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,9 +10,10 @@ from PIL import Image, features
 
 from pipeline.config import DataConfig
 from pipeline.data import load_data, load_test
-from pipeline.data.image_folder import read_image_folder
+from pipeline.data.image_folder import MOST_NAMED, read_image_folder
 from pipeline.data.images import Images, Part
 from pipeline.errors import DataError
+from tests.hostile_images import GHOSTSCRIPT, Victims
 
 WriteImages = Callable[[Path, dict[str, int]], None]
 SMALL = {"train/cat": 4, "train/dog": 6}
@@ -209,3 +211,47 @@ def test_a_validation_part_without_images(tmp_path: Path, write_images: WriteIma
     write_images(tmp_path, SMALL | {"valid/cat": 0, "valid/dog": 0})
     with pytest.raises(DataError, match=f"{tmp_path / 'valid'}: holds no images"):
         load_data(DataConfig(name="image_folder", path=str(tmp_path)))
+
+
+@GHOSTSCRIPT
+@pytest.mark.timeout(60)
+def test_no_program_in_an_image_runs(
+    tmp_path: Path, write_images: WriteImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_images(tmp_path, SMALL)
+    victims = Victims.below(tmp_path, monkeypatch)
+    for name, content in victims.programs().items():
+        (tmp_path / "train" / "cat" / f"{name}.jpg").write_bytes(content)
+    with pytest.raises(DataError) as raised:
+        _read(tmp_path)
+    assert str(raised.value).count("its content is none of") == 3
+    assert victims.are_unharmed()
+
+
+@pytest.mark.timeout(20)
+def test_pipes_and_broken_links_are_refused_at_once(tmp_path: Path, write_images: WriteImages) -> None:
+    write_images(tmp_path, SMALL)
+    pipe, link = tmp_path / "train" / "cat" / "pipe.jpg", tmp_path / "train" / "dog" / "link.jpg"
+    os.mkfifo(pipe)
+    link.symlink_to(tmp_path / "nowhere.jpg")
+    with pytest.raises(DataError) as raised:
+        _read(tmp_path)
+    first, second = str(raised.value).splitlines()
+    assert first == f"{pipe}: cannot be read as an image: it is a pipe, a socket or a device, and no regular file"
+    assert second.startswith(f"{link}: cannot be read as an image: No such file")
+
+
+@pytest.mark.parametrize("count", [1, 2, MOST_NAMED, MOST_NAMED + 15])
+def test_all_broken_images_are_named_at_once(count: int, tmp_path: Path, write_images: WriteImages) -> None:
+    write_images(tmp_path, {"train/cat": 40, "train/dog": 3})
+    broken = sorted((tmp_path / "train" / "cat").iterdir())[5 : 5 + count]
+    for file in broken:
+        file.write_bytes(b"broken")
+    with pytest.raises(DataError) as raised:
+        _read(tmp_path)
+    lines = str(raised.value).splitlines()
+    assert [line.split(": ")[0] for line in lines[:MOST_NAMED]] == list(map(str, broken[:MOST_NAMED]))
+    assert lines[-1].endswith(f"Repair or remove {'it' if count == 1 else 'them'}")
+    assert lines[MOST_NAMED:] == (
+        ["and 15 more images that cannot be read. Repair or remove them"] if count > MOST_NAMED else []
+    )

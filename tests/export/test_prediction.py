@@ -1,6 +1,7 @@
 """Image files, classified from the folder alone."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,15 @@ import torch
 from PIL import Image
 
 from pipeline.config import DataConfig
+from pipeline.core.image_files import decode
 from pipeline.data.image_folder import read_image_folder
 from pipeline.errors import DataError
 from pipeline.export.errors import ExportError
-from pipeline.export.image_files import find_images, read_image
-from pipeline.export.prediction import Prediction, predict_files
+from pipeline.export.prediction import Prediction, list_images, predict_files
 from pipeline.export.reading import LoadedExport, load_export
 from pipeline.export.writing import Exported
 from tests.export.conftest import Trained
+from tests.hostile_images import GHOSTSCRIPT, Victims
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,7 @@ def pictures(trained: Trained, tmp_path: Path) -> Path:
 
 def test_files_get_the_probabilities_of_their_pixels(loaded: LoadedExport, pictures: Path, trained: Trained) -> None:
     results = list(predict_files(loaded, [pictures], batch_size=3))
-    files = [file for file in find_images([pictures]) if file.stem != "5a"]
+    files = [file for file in list_images([pictures]) if file.stem != "5a"]
     predictions = [result for result in results if isinstance(result, Prediction)]
     assert [prediction.file for prediction in predictions] == files
     assert len(files) == 10
@@ -49,7 +51,7 @@ def test_files_get_the_probabilities_of_their_pixels(loaded: LoadedExport, pictu
     assert torch.allclose(torch.tensor([prediction.probabilities for prediction in predictions]), expected, atol=1e-6)
     (error,) = [result for result in results if isinstance(result, DataError)]
     assert "5a.png: cannot be read as an image" in str(error)
-    assert results.index(error) == find_images([pictures]).index(pictures / "more" / "5a.png")
+    assert results.index(error) == list_images([pictures]).index(pictures / "more" / "5a.png")
 
 
 @pytest.mark.parametrize(
@@ -67,16 +69,16 @@ def test_files_are_read_as_a_data_set_reads_them(mode: str, ending: str, tmp_pat
     config = DataConfig(name="image_folder", path=str(tmp_path), image_size=16)
     expected = read_image_folder("train", config, [])
     assert expected is not None
-    assert np.array_equal(read_image(file, (3, 16, 16)), expected.pixels[0])
-    gray = read_image(file, (1, 16, 12))
+    assert np.array_equal(decode(file, (3, 16, 16)), expected.pixels[0])
+    gray = decode(file, (1, 16, 12))
     assert gray.shape == (1, 16, 12)
-    assert read_image(file, (4, 16, 12)).shape == (4, 16, 12)
+    assert decode(file, (4, 16, 12)).shape == (4, 16, 12)
 
 
 def test_sixteen_bits_are_refused(tmp_path: Path) -> None:
     Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save(tmp_path / "deep.png")
     with pytest.raises(DataError, match=r"deep\.png: .*more than 8 bits"):
-        read_image(tmp_path / "deep.png", (1, 8, 8))
+        decode(tmp_path / "deep.png", (1, 8, 8))
 
 
 def test_no_image_is_an_error(loaded: LoadedExport, tmp_path: Path) -> None:
@@ -123,3 +125,22 @@ def test_the_command_prints_a_line_for_each_file(cli: Any, exported: Exported, p
     words = [word.split(" ") for word in classes.split(", ")]
     assert [label for label, _ in words] == list(map(str, range(10)))
     assert sum(float(value) for _, value in words) == pytest.approx(1.0, abs=1e-3)
+
+
+@GHOSTSCRIPT
+@pytest.mark.timeout(60)
+def test_no_program_in_an_image_runs_and_no_pipe_is_waited_for(
+    loaded: LoadedExport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    victims = Victims.below(tmp_path, monkeypatch)
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name, content in victims.programs().items():
+        (folder / f"{name}.jpg").write_bytes(content)
+    os.mkfifo(folder / "pipe.jpg")
+    found = [str(result) for result in predict_files(loaded, [folder, folder / "pipe.jpg"])]
+    assert [line.split(": ")[0] for line in found] == [
+        str(folder / f"{name}.jpg") for name in ("deletes", "hangs", "pipe", "writes", "pipe")
+    ]
+    assert sum("its content is none of" in line for line in found) == 3
+    assert victims.are_unharmed()

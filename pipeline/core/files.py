@@ -1,0 +1,52 @@
+"""Reading files that somebody else has made: regular ones only, so that nothing waits, and no more than fits."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+
+def open_regular(file: Path) -> BinaryIO:
+    """Opens a regular file for reading. A pipe or a device would let its reader wait for ever, or read without an end.
+
+    Raises:
+        OSError: It is not there, may not be read, or is something else than a regular file.
+    """
+    _prove_regular(file.stat(), file)  # first, for to open a device may do something already
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        _prove_regular(os.fstat(descriptor), file)  # again: it may be another one by now
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_bounded(file: Path, limit: int) -> bytes:
+    """Returns what a regular file holds.
+
+    Args:
+        file: The file.
+        limit: The most bytes that it may have.
+
+    Raises:
+        OSError: As `open_regular`; or it is larger.
+    """
+    with open_regular(file) as stream:
+        content = stream.read(limit + 1) if os.fstat(stream.fileno()).st_size <= limit else None
+    if content is None or len(content) > limit:
+        raise OSError(errno.EFBIG, f"it is larger than {limit:,} bytes", str(file))
+    return content
+
+
+def reason(error: OSError) -> str:
+    """Returns what went wrong, without the file's name and the error's number."""
+    return error.strerror or str(error)
+
+
+def _prove_regular(status: os.stat_result, file: Path) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(file))
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is a pipe, a socket or a device, and no regular file", str(file))
