@@ -1,22 +1,20 @@
-"""Between a supervisor and a worker that runs as a task of Ray: what carries their messages, and how it ends.
+"""Between a supervisor and a worker that runs as a task of Ray: their messages, and how the worker ends.
 
-The worker connects to its supervisor's machine by TCP, and a thread there carries the bytes on: the supervisor's end
-must exist at once, while a task may wait long for a free CPU. The key that admits a worker is its task's alone; what
-passes is not encrypted: as for Ray itself, the network must be one to be trusted.
+Messages wait in mailboxes, which an actor of Ray keeps on the supervisor's node: whoever may use the cluster may send,
+and nobody else. A thread here carries them between the actor and the pipe that the supervisor knows: its end must exist
+at once, while a task may wait long for a free CPU.
 """
 
 import concurrent.futures
 import contextlib
-import os
+import itertools
 import pickle
-import secrets
 import socket
-import struct
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
-from multiprocessing import AuthenticationError
-from multiprocessing.connection import Connection, Pipe, answer_challenge, deliver_challenge, wait
+from multiprocessing.connection import Connection, Pipe, wait
 from typing import TYPE_CHECKING, Any
 
 from pipeline import __version__
@@ -25,13 +23,12 @@ from pipeline.events import WorkerFailed
 if TYPE_CHECKING:
     from pipeline.events import Event
 
-Address = tuple[str, int]
-
-POLL_SECONDS = 0.5
-# For a node to connect to this machine, and for whoever connects to say who it is.
-CONNECT_SECONDS = 30
+# How long one request waits for messages before it is made anew.
+POLL_SECONDS = 30.0
 # After which a worker that has gone silent counts as dead, though Ray has not said so: Ray itself needs up to a minute.
 LOST_SECONDS = 90.0
+# Each side's first or last word: a worker's that it has begun, a supervisor's that it has nothing more to say.
+MARK = b""
 # Ray's exceptions, in our words.
 _ENDS = {
     "WorkerCrashedError": "its process died",
@@ -39,21 +36,57 @@ _ENDS = {
     "OutOfMemoryError": "its node ran out of memory",
     "TaskCancelledError": "cancelled",
 }
+_numbers = itertools.count()
 
 
-def submit(remote: Any, payload: bytes, host: str) -> "tuple[RayProcess, Connection[bool, Event]]":
+def mailboxes() -> type:
+    """Returns the actor's class; Ray sends it by value, so that no node has to find this module for it."""
+    import asyncio
+    import collections
+
+    class Mailboxes:
+        """Messages that wait for whoever reads them, in their order."""
+
+        def __init__(self) -> None:
+            self.boxes: dict[str, asyncio.Queue[bytes]] = collections.defaultdict(asyncio.Queue)
+
+        async def put(self, box: str, message: bytes) -> None:
+            self.boxes[box].put_nowait(message)
+
+        async def get(self, box: str, seconds: float) -> list[bytes]:
+            """Returns all that waits in a box; where it is empty, what comes first within so many seconds."""
+            queue, messages = self.boxes[box], []
+            if queue.empty() and seconds > 0:
+                with contextlib.suppress(TimeoutError):
+                    messages.append(await asyncio.wait_for(queue.get(), seconds))
+            while not queue.empty():
+                messages.append(queue.get_nowait())
+            return messages
+
+    return Mailboxes
+
+
+def start_mailboxes() -> Any:
+    """Starts the actor on this node; returns its handle."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(num_cpus=0)(mailboxes()).options(scheduling_strategy=here).remote()
+
+
+def submit(remote: Any, payload: bytes, post: Any) -> "tuple[RayProcess, Connection[bool, Event]]":
     """Queues a task; returns it with the supervisor's end of a pipe to it.
 
     Args:
         remote: What `remote_function` returns, as Ray's, with what it takes of a node.
         payload: A function of a task and a connection, and the task; pickled.
-        host: Address of this machine.
+        post: The handle of the actor that keeps the mailboxes.
     """
-    listener = socket.create_server((host, 0))
-    key = secrets.token_bytes(32)
-    process = RayProcess(remote.remote(payload, listener.getsockname(), key, __version__))
+    box = f"worker-{next(_numbers)}"
+    process = RayProcess(remote.remote(payload, post, box, __version__))
     ours, theirs = Pipe()
-    threading.Thread(target=_carry, args=(process, listener, key, theirs), name="dnntune-ray", daemon=True).start()
+    threading.Thread(target=_carry, args=(process, post, box, theirs), name="dnntune-ray", daemon=True).start()
     return process, ours
 
 
@@ -72,7 +105,7 @@ class RayProcess:
             ray.cancel(self.reference, force=True)
 
     def join(self) -> str | None:
-        if not self.ends_within(LOST_SECONDS):
+        if not concurrent.futures.wait([self.future], LOST_SECONDS).done:
             return f"was killed (Ray: no word of it for {LOST_SECONDS:g} s)"
         error = self.future.exception()
         if error is None or self.is_spared:
@@ -80,10 +113,6 @@ class RayProcess:
         if (raised := _raised(error)) is not None:
             return f"failed with {type(raised).__name__}: {raised}"
         return f"was killed (Ray: {_ENDS.get(type(error).__name__, type(error).__name__)})"
-
-    def ends_within(self, seconds: float) -> bool:
-        """Waits until it has ended, for so long."""
-        return bool(concurrent.futures.wait([self.future], seconds).done)
 
 
 def _raised(error: BaseException | None) -> BaseException | None:
@@ -93,84 +122,120 @@ def _raised(error: BaseException | None) -> BaseException | None:
     return error.cause if isinstance(error, RayTaskError) else None
 
 
-def _carry(process: RayProcess, listener: socket.socket, key: bytes, theirs: "Connection[Any, Any]") -> None:
+def _carry(process: RayProcess, post: Any, box: str, theirs: "Connection[Any, Any]") -> None:
     """Carries what passes between a worker and its supervisor, whose pipe it closes when the task has ended."""
-    with theirs:
-        with listener:
-            remote = _wait_for_worker(process, listener, key, theirs)
-        if remote is not None:
-            with remote:
-                _pump(process, theirs, remote)
-        if not process.ends_within(LOST_SECONDS):
+    from ray.exceptions import RayError
+
+    with theirs, contextlib.suppress(OSError, RayError):  # the supervisor, or the cluster, may be gone
+        if not _carry_until_end(process, post, box, theirs):
             return
         error = process.future.exception()
         if error is None and (refusal := process.future.result()) is not None:
-            with contextlib.suppress(OSError):  # the supervisor may be gone
-                theirs.send(WorkerFailed(refusal))
+            theirs.send(WorkerFailed(refusal))
         elif _raised(error) is not None:
             sys.stderr.write(f"{error}\n")  # its traceback, which a worker on this machine would print itself
 
 
-def _wait_for_worker(
-    process: RayProcess, listener: socket.socket, key: bytes, theirs: "Connection[Any, Any]"
-) -> "Connection[Any, Any] | None":
-    """Returns the connection to the worker; None if it ends before there is one."""
-    while not process.future.done():
-        ready = wait([listener, theirs], POLL_SECONDS)
-        if theirs in ready:  # a supervisor has nothing to say to a worker that has not begun but that it should end
-            process.is_spared = True
-            process.kill()
-            with contextlib.suppress(EOFError):
-                theirs.recv_bytes()  # closing it unread would be a broken connection, and no end
-            return None
-        if listener in ready:
-            remote = _admitted(listener.accept()[0], key)
-            if remote is not None:
-                return remote
-    return None
+def _carry_until_end(process: RayProcess, post: Any, box: str, theirs: "Connection[Any, Any]") -> bool:
+    """Carries messages both ways; returns whether the task has ended, or else the supervisor has left."""
+    received, sent = f"{box}-to-worker", f"{box}-from-worker"
+    has_begun = False
+    woken, wake = Pipe(duplex=False)
 
+    def ask() -> "concurrent.futures.Future[list[bytes]]":
+        answer: concurrent.futures.Future[list[bytes]] = post.get.remote(sent, POLL_SECONDS).future()
+        answer.add_done_callback(ring)
+        return answer
 
-def _admitted(connected: socket.socket, key: bytes) -> "Connection[Any, Any] | None":
-    """Returns the connection of a worker; None if it is somebody else's."""
-    remote: Connection[Any, Any] = Connection(os.dup(connected.fileno()))
-    with connected:
-        try:
-            _limit(connected, CONNECT_SECONDS)
-            deliver_challenge(remote, key)
-            answer_challenge(remote, key)
-            _limit(connected, 0)
-        except (AuthenticationError, EOFError, OSError, AssertionError):
-            remote.close()
-            return None
-    return remote
+    def ring(_: Any) -> None:
+        with contextlib.suppress(OSError):  # nobody waits any more
+            wake.send_bytes(MARK)
 
-
-def _limit(connected: socket.socket, seconds: int) -> None:
-    """Limits how long a read may wait; 0 for any time. A socket's own timeout would not hold for its duplicate."""
-    connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", seconds, 0))
-
-
-def _pump(process: RayProcess, theirs: "Connection[Any, Any]", remote: "Connection[Any, Any]") -> None:
-    """Carries messages both ways until one side is gone; what a worker said last is still carried."""
-    while True:
-        ready = wait([theirs, remote], POLL_SECONDS)
-        try:
-            if remote in ready:
-                theirs.send_bytes(remote.recv_bytes())
+    with woken, wake:
+        process.future.add_done_callback(lambda _: post.put.remote(sent, MARK))
+        answer = ask()
+        while True:
+            ready = wait([theirs, woken])
+            if woken in ready:
+                woken.recv_bytes()
+                has_ended = process.future.done()
+                messages = answer.result()
+                if has_ended:  # all that it has said is there by now
+                    messages += post.get.remote(sent, 0).future().result()
+                has_begun = has_begun or bool(messages)
+                for message in filter(None, messages):
+                    theirs.send_bytes(message)
+                if has_ended:
+                    return True
+                answer = ask()
             if theirs in ready:
-                message = theirs.recv_bytes()
-                with contextlib.suppress(OSError):  # if the worker is gone, its end is noticed where it is read
-                    remote.send_bytes(message)
-        except (EOFError, OSError):
-            return
-        if not ready and process.future.done():  # with its whole node, which closes no connection
-            return
+                try:
+                    message = theirs.recv_bytes()
+                except (EOFError, OSError):
+                    message = MARK
+                if not has_begun:  # a supervisor has nothing to say to such a worker but that it should end
+                    process.is_spared = True
+                    process.kill()
+                post.put.remote(received, message)
+                if message == MARK:
+                    return False
 
 
-def remote_function() -> Callable[[bytes, Address, bytes, str], str | None]:
+class MailboxConnection:
+    """A worker's end: as much of a `multiprocessing.connection.Connection` as a worker uses.
+
+    It never calls ``ray.get``: Ray would take a task that waits there for idle, and give its CPUs to another one.
+    """
+
+    def __init__(self, post: Any, box: str) -> None:
+        self.post, self.received, self.sent = post, f"{box}-to-worker", f"{box}-from-worker"
+        self.waiting: deque[bytes] = deque()
+        self._put(MARK)
+
+    def send(self, message: Any) -> None:
+        """Sends anything that can be pickled.
+
+        Raises:
+            BrokenPipeError: The supervisor is gone.
+        """
+        self._put(pickle.dumps(message))
+
+    def recv(self) -> Any:
+        """Waits for a message.
+
+        Raises:
+            EOFError: The supervisor is gone.
+        """
+        while not self.poll(POLL_SECONDS):
+            pass
+        if self.waiting[0] == MARK:  # it stays: whoever asks again is told again
+            raise EOFError
+        return pickle.loads(self.waiting.popleft())
+
+    def poll(self, seconds: float = 0.0) -> bool:
+        """Returns whether there is a message, or an end, after waiting so long for one."""
+        from ray.exceptions import RayError
+
+        if not self.waiting:
+            try:
+                self.waiting += self.post.get.remote(self.received, seconds).future().result()
+            except RayError:
+                self.waiting.append(MARK)
+        return bool(self.waiting)
+
+    def _put(self, message: bytes) -> None:
+        from ray.exceptions import RayError
+
+        try:
+            self.post.put.remote(self.sent, message).future().result()
+        except RayError:
+            raise BrokenPipeError from None
+
+
+def remote_function() -> Callable[[bytes, Any, str, str], str | None]:
     """Returns what runs on a node; Ray sends it by value, so that it can say that dnntune is not there."""
 
-    def run(payload: bytes, address: Address, key: bytes, version: str) -> str | None:
+    def run(payload: bytes, post: Any, box: str, version: str) -> str | None:
         import socket
 
         remedy = f"every node needs dnntune {version}: pip install 'dnntune[ray]=={version}'"
@@ -181,33 +246,23 @@ def remote_function() -> Callable[[bytes, Address, bytes, str], str | None]:
             return f"{remedy}; on {socket.gethostname()}: {error}"
         if pipeline.__version__ != version:
             return f"{remedy}; {socket.gethostname()} has {pipeline.__version__}"
-        return serve(payload, address, key)
+        return serve(payload, post, box)
 
     return run
 
 
-def serve(payload: bytes, address: Address, key: bytes) -> str | None:
+def serve(payload: bytes, post: Any, box: str) -> str | None:
     """Runs a worker on its node; returns None, or why it cannot begin.
 
     Args:
         payload: What it does, with its task; pickled.
-        address: Where its supervisor listens.
-        key: What admits it there.
+        post: The handle of the actor that keeps the mailboxes.
+        box: The worker's name there.
     """
-    node = socket.gethostname()
     try:
         run, task = pickle.loads(payload)
     except (ImportError, AttributeError) as error:
+        node = socket.gethostname()
         return f"a study's Python function must stand in a module that every node has; {node} says: {error}"
-    try:
-        connected = socket.create_connection(address, CONNECT_SECONDS)
-        connected.settimeout(None)
-        connection: Connection[Event, bool] = Connection(connected.detach())
-        answer_challenge(connection, key)
-        deliver_challenge(connection, key)
-    except (OSError, EOFError) as error:
-        host, port = address
-        return f"every node must reach the machine that runs the study; {node} cannot connect to {host}:{port}: {error}"
-    with connection:
-        run(task, connection)
+    run(task, MailboxConnection(post, box))
     return None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import StudyError
 from pipeline.study.processes import run_worker
-from pipeline.study.ray_bridge import RayProcess, remote_function, submit
+from pipeline.study.ray_bridge import RayProcess, remote_function, start_mailboxes, submit
 from pipeline.study.task import Task
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class RayLauncher:
     """Starts workers on Ray. Each takes its threads as CPUs and, unless it is to compute on a CPU, a share of a GPU.
 
     On a running cluster this process must be on one of its nodes; every node needs dnntune in the same version, and
-    must reach the study's storage, the data, and this machine. A worker waits for as long as others use the CPUs.
+    must reach the study's storage and the data. A worker waits for as long as others use the CPUs.
 
     Args:
         address: The cluster's, ``host:port`` or ``auto`` (this machine's); None for `RAY_ADDRESS`, or if that is not
@@ -55,7 +55,7 @@ class RayLauncher:
             raise StudyError("workers on Ray need ray, which is not installed: pip install 'dnntune[ray]'")
         self.address, self.workers, self.run = address, workers, run
         self.remote: Any = None  # the function that runs on a node, once Ray is connected
-        self.host = ""  # where workers find this process
+        self.post: Any = None  # the actor that keeps messages to workers and from them, likewise
         self.connected_here = False
 
     def start(self, task: Task) -> "tuple[RayProcess, Connection[bool, Event]]":
@@ -71,14 +71,18 @@ class RayLauncher:
 
         payload = cloudpickle.dumps((self.run, task))  # type: ignore[no-untyped-call]
         options = {"num_cpus": resources["CPU"], "num_gpus": resources.get("GPU", 0)}
-        return submit(self.remote.options(**options), payload, self.host)
+        return submit(self.remote.options(**options), payload, self.post)
 
     def close(self) -> None:
-        """Ends the connection to the cluster, and the cluster if it was started here."""
-        self.remote = None
-        if self.connected_here:
-            import ray
+        """Ends what runs on the cluster for us, the connection to it, and the cluster if it was started here."""
+        if self.remote is None:
+            return
+        import ray
 
+        if ray.is_initialized():
+            ray.kill(self.post)
+        self.remote = self.post = None
+        if self.connected_here:
             ray.shutdown()
             self.connected_here = False
 
@@ -109,8 +113,7 @@ class RayLauncher:
                 reason = str(error).rstrip(".")
                 raise StudyError(f"Ray {problem}: {reason}. `ray status` says whether a cluster runs") from None
             self.connected_here = True
-        is_ours = is_local and self.connected_here
-        self.host = "127.0.0.1" if is_ours else ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+        self.post = start_mailboxes()
         self.remote = ray.remote(max_calls=1, max_retries=0)(remote_function())
 
     def _resources(self, task: Task) -> dict[str, float]:
@@ -148,8 +151,7 @@ def _check_address(address: str) -> None:
     """
     if "://" in address:
         raise StudyError(
-            f"workers must reach this process, so it has to run on a node; got {address}: run it there, "
-            "with --ray-address auto"
+            f"a study on Ray runs on one of the cluster's nodes; got {address}: run it there, with --ray-address auto"
         )
     host, _, port = address.rpartition(":")
     if port.isdigit():
