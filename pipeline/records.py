@@ -62,7 +62,7 @@ class EpochResult:
 
     Attributes:
         epoch: Its number, from 1.
-        train_loss: Mean cross-entropy over its batches, in nats, as they were trained on (with dropout).
+        train_loss: Mean cross-entropy over its training images, in nats, as they were trained on (with dropout).
         train_accuracy: Share of its training images that were classified correctly, likewise.
         valid_loss: Mean cross-entropy over the validation images after the epoch, in nats.
         valid_accuracy: Share of the validation images that are classified correctly.

@@ -120,15 +120,15 @@ def _pass_over(phase: Phase, batches: Sequence[Tensor], position: Position) -> _
     for number, rows in enumerate(batches):
         lr = phase.schedule.set_rates(steps_of_phase + number)
         results.append(step(rows))
-    losses, hits, norms, clips = zip(*results, strict=True)
+    losses_on_device, hits, norms, clips = zip(*results, strict=True)
     # The device is waited for here and not at every step.
-    finite = torch.stack(losses).isfinite().tolist()
+    losses = torch.stack(losses_on_device).tolist()
     flow = () if step.flow is None else step.flow.collect()
     seconds = time.perf_counter() - started
-    if not all(finite):
-        raise DivergedError(position.epoch + 1, position.num_steps + finite.index(False) + 1, flow)
+    if bad := [number for number, loss in enumerate(losses, 1) if not math.isfinite(loss)]:
+        raise DivergedError(position.epoch + 1, position.num_steps + bad[0], flow)
     return _Passed(
-        train_loss=float(torch.stack(losses).mean()),
+        train_loss=math.fsum(loss * len(rows) for loss, rows in zip(losses, batches, strict=True)) / num_examples,
         train_accuracy=int(torch.cat(hits).sum()) / num_examples,
         lr=lr,
         gradient_norm=float(torch.stack(norms).mean()),

@@ -18,6 +18,10 @@ from pipeline.study_config import direction
 
 Law = Callable[[int], float]
 
+# Where 1cycle's rate rises for at least so many steps, its peak may lie between two of them and is missed by at most a
+# hundredth; where it rises for fewer, the peak is moved to the nearest step.
+RISE_THAT_MAY_MISS = 50
+
 
 def constant(step: int) -> float:
     """Learning-rate multiplier 1."""
@@ -62,7 +66,7 @@ def cosine(step: int, *, total_steps: int, final_factor: float = 0.0) -> float:
 
     Args:
         step: Optimizer steps taken so far.
-        total_steps: Steps of the whole training; the last one has the final rate.
+        total_steps: Steps of the whole training; the first has the full rate, the last of two or more the final one.
         final_factor: The last multiplier.
     """
     share = min(step / max(total_steps - 1, 1), 1.0)
@@ -72,20 +76,31 @@ def cosine(step: int, *, total_steps: int, final_factor: float = 0.0) -> float:
 def one_cycle(step: int, *, total_steps: int, rise_fraction: float, div: float, final_div: float) -> float:
     """Learning-rate multiplier of 1cycle scheduling: Smith, 2018, linear, in three phases.
 
+    However short the training, one step has the peak, 1, and the last of two or more has the final rate: of two steps
+    the first has the peak, of three the second. See `RISE_THAT_MAY_MISS` for long ones.
+
     Args:
         step: Optimizer steps taken so far.
-        total_steps: Steps of the whole training; the last one has the final rate.
+        total_steps: Steps of the whole training.
         rise_fraction: Share of the steps in which the rate rises, and again in which it falls.
         div: The first multiplier is ``1/div``.
         final_div: The last multiplier is the first one divided by this.
     """
-    share = min(step / max(total_steps - 1, 1), 1.0)
+    last = max(total_steps - 1, 1)
+    share = min(step / last, 1.0)
     low, final = 1.0 / div, 1.0 / (div * final_div)
+    if last == 1:
+        return 1.0 if step == 0 else final
+    if rise_fraction * last < RISE_THAT_MAY_MISS:
+        rise_fraction = max(round(rise_fraction * last), 1) / last
     if share < rise_fraction:
         return low + (1.0 - low) * share / rise_fraction
     if share < 2.0 * rise_fraction:
         return 1.0 - (1.0 - low) * (share - rise_fraction) / rise_fraction
-    return low - (low - final) * (share - 2.0 * rise_fraction) / (1.0 - 2.0 * rise_fraction)
+    rest = 1.0 - 2.0 * rise_fraction
+    if rest == 0.0:  # of three or five steps, say, the last one alone is left
+        return final
+    return low - (low - final) * (share - 2.0 * rise_fraction) / rest
 
 
 class Performance:

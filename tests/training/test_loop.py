@@ -171,6 +171,19 @@ def test_training_measures_agree_with_a_computation_by_hand(
     assert result.gradient_norm == pytest.approx(sum(norms) / 3, rel=1e-5)
 
 
+@pytest.mark.parametrize(("num_images", "accumulation"), [(66, 1), (95, 1), (97, 1), (95, 4)])
+def test_a_smaller_last_batch_weighs_less(
+    num_images: int, accumulation: int, small_data: ImageData, configure: Configure, standstill: dict[str, Any]
+) -> None:
+    data = _first(small_data, num_images)
+    training = start(configure(**standstill, epochs=1, accumulation=accumulation), data)
+    used = num_images - (num_images % 32 == 1)  # a single image is left out
+    images, labels = data.train.batch(torch.tensor(next(_orders(0, num_images)))[:used])
+    expected = functional.cross_entropy(training.model(images), labels).item()
+    (result,) = training.epochs
+    assert result.train_loss == pytest.approx(expected, rel=1e-6)
+
+
 @pytest.mark.parametrize("images_per_chunk", [1, 7, 120, 1000])
 def test_evaluation_does_not_depend_on_its_chunks(
     images_per_chunk: int, small_data: ImageData, configure: Configure, monkeypatch: pytest.MonkeyPatch

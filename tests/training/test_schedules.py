@@ -8,7 +8,16 @@ import pytest
 import torch
 
 from pipeline import training_config as configs
-from pipeline.training.schedules import Performance, Schedule, build_schedule, exponential, one_cycle, piecewise, power
+from pipeline.training.schedules import (
+    Performance,
+    Schedule,
+    build_schedule,
+    cosine,
+    exponential,
+    one_cycle,
+    piecewise,
+    power,
+)
 from pipeline.training_config import ScheduleConfig
 
 KINDS = get_args(get_args(ScheduleConfig)[0])
@@ -74,12 +83,86 @@ def test_one_cycle_spans_the_whole_training() -> None:
     assert rates.index(max(rates)) == 30
 
 
-@pytest.mark.parametrize("total_steps", [1, 2])
-@pytest.mark.parametrize("kind", ["one_cycle", "cosine"])
-def test_shortest_trainings_have_a_rate(kind: str, total_steps: int) -> None:
-    config = configs.OneCycle() if kind == "one_cycle" else configs.Cosine()
-    schedule = build_schedule(config, _optimizer(1.0), steps_per_epoch=1, epochs=total_steps)
-    assert 0.0 < schedule.set_rates(0) <= 1.0
+CYCLE = {"div": 10.0, "final_div": 1000.0}
+SHORT = [*range(1, 60), 99, 200]
+
+
+@pytest.mark.parametrize("rise_fraction", [0.001, 0.1, 0.3, 0.45, 0.499])
+def test_one_cycle_reaches_its_peak_once_and_its_end_however_short(rise_fraction: float) -> None:
+    for total_steps in SHORT:
+        settings = {"total_steps": total_steps, "rise_fraction": rise_fraction, **CYCLE}
+        rates = [one_cycle(step, **settings) for step in range(total_steps)]
+        peak = rates.index(max(rates))
+        if rise_fraction * (total_steps - 1) < 50:
+            assert rates.count(1.0) == 1
+            assert rates[peak] == 1.0
+            assert abs(peak - rise_fraction * (total_steps - 1)) <= 0.5 or peak == 1
+        assert rates[0] == pytest.approx(0.1 if total_steps > 2 else 1.0)
+        assert rates[-1] == pytest.approx(1e-4 if total_steps > 1 else 1.0)
+        assert rates[: peak + 1] == sorted(rates[: peak + 1])
+        assert rates[peak:] == sorted(rates[peak:], reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("total_steps", "expected"),
+    [
+        (1, [1.0]),
+        (2, [1.0, 1e-4]),
+        (3, [0.1, 1.0, 1e-4]),
+        (4, [0.1, 1.0, 0.1, 1e-4]),
+        (5, [0.1, 0.55, 1.0, 0.55, 1e-4]),
+        (6, [0.1, 0.55, 1.0, 0.55, 0.1, 1e-4]),
+    ],
+)
+def test_one_cycle_of_a_few_steps(total_steps: int, expected: list[float]) -> None:
+    schedule = build_schedule(configs.OneCycle(), _optimizer(1.0), steps_per_epoch=1, epochs=total_steps)
+    assert [schedule.set_rates(step) for step in range(total_steps)] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("total_steps", "rise_fraction"), [(113, 0.45), (1876, 0.45), (9380, 0.3), (601, 0.1)])
+def test_one_cycle_of_many_steps_is_the_law_itself(total_steps: int, rise_fraction: float) -> None:
+    low, final = 1.0 / 10.0, 1.0 / (10.0 * 1000.0)
+    for step in range(total_steps):
+        share = step / (total_steps - 1)
+        if share < rise_fraction:
+            expected = low + (1.0 - low) * share / rise_fraction
+        elif share < 2.0 * rise_fraction:
+            expected = 1.0 - (1.0 - low) * (share - rise_fraction) / rise_fraction
+        else:
+            expected = low - (low - final) * (share - 2.0 * rise_fraction) / (1.0 - 2.0 * rise_fraction)
+        assert one_cycle(step, total_steps=total_steps, rise_fraction=rise_fraction, **CYCLE) == expected
+    peak = round(rise_fraction * (total_steps - 1))
+    assert one_cycle(peak, total_steps=total_steps, rise_fraction=rise_fraction, **CYCLE) >= 0.99
+
+
+@pytest.mark.parametrize("final_factor", [0.0, 0.2])
+def test_cosine_reaches_its_peak_once_and_its_end_however_short(final_factor: float) -> None:
+    for total_steps in SHORT:
+        rates = [cosine(step, total_steps=total_steps, final_factor=final_factor) for step in range(total_steps)]
+        assert (rates[0], rates.count(max(rates))) == (pytest.approx(1.0), 1)
+        assert rates[-1] == pytest.approx(final_factor if total_steps > 1 else 1.0)
+        assert rates == sorted(rates, reverse=True)
+
+
+@pytest.mark.parametrize("warmup_epochs", [0.0, 0.4, 1.0, 2.5, 100.0])
+@pytest.mark.parametrize("total_steps", [1, 2, 3, 5])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_has_a_rate_in_the_shortest_trainings(
+    kind: type[configs.ScheduleBlock], total_steps: int, warmup_epochs: float
+) -> None:
+    """Also where the warm-up is longer, which the rules refuse."""
+    for steps_per_epoch in {1, total_steps}:
+        schedule = build_schedule(
+            kind(warmup_epochs=warmup_epochs),
+            _optimizer(1.0),
+            steps_per_epoch=steps_per_epoch,
+            epochs=total_steps // steps_per_epoch,
+        )
+        rates = [schedule.set_rates(step) for step in range(total_steps)]
+        assert 0.0 < rates[0] <= 1.0
+        assert all(0.0 <= rate <= 1.0 for rate in rates)
+        warming = rates[: round(warmup_epochs * steps_per_epoch)]
+        assert warming == pytest.approx([rates[0] * (step + 1) for step in range(len(warming))])
 
 
 @pytest.mark.parametrize(
