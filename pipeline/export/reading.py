@@ -1,4 +1,4 @@
-"""Reads an export: from the folder alone, nothing unpickled, nothing used before its checksum is right."""
+"""Reads an export: from the folder alone, from formats that hold no code, nothing used before its checksum is right."""
 
 import json
 from contextlib import nullcontext
