@@ -151,6 +151,24 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class PhaseResult:
+    """What a phase of a training brought.
+
+    Attributes:
+        name: What learned in it; empty for a perceptron, which has one phase.
+        epochs: Its epochs.
+        best_epoch: The one of them, from 1, with whose weights the training went on, as the best ones so far; None if
+            an earlier phase was better than all of them.
+        value: The best of the study's metric in it.
+    """
+
+    name: str
+    epochs: int
+    best_epoch: int | None
+    value: float
+
+
+@dataclass(frozen=True)
 class TrialResult:
     """How a trial ended.
 
@@ -169,7 +187,7 @@ class TrialResult:
         traceback: Where it failed.
         same_as: Number of the earlier trial with the same configuration whose result was taken over.
         verdict: What gradient flow says of the network; None if nothing was measured.
-        phases: What each phase reached, in words; None for a perceptron.
+        phases: What each phase brought, in their order; empty without an epoch.
         backbone_images: Images that passed through the backbone; None for a perceptron.
         cached_images: Images that the cache spared its frozen layers; None for a perceptron.
         latency_ms: Median time of a forward pass of one image, in milliseconds; None where the study does not ask.
@@ -188,7 +206,7 @@ class TrialResult:
     traceback: str | None = None
     same_as: int | None = None
     verdict: Verdict | None = None
-    phases: str | None = None
+    phases: tuple[PhaseResult, ...] = ()
     backbone_images: int | None = None
     cached_images: int | None = None
     latency_ms: float | None = None
@@ -206,7 +224,11 @@ class TrialResult:
     def from_json(cls, fields: dict[str, Any]) -> Self:
         """Reads what `to_json` wrote."""
         verdict = fields.get("verdict")
-        return cls(**{**fields, "verdict": None if verdict is None else Verdict(**verdict)})
+        read = {
+            "verdict": None if verdict is None else Verdict(**verdict),
+            "phases": tuple(PhaseResult(**phase) for phase in fields["phases"]),
+        }
+        return cls(**{**fields, **read})
 
 
 @dataclass(frozen=True)

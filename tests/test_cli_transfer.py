@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from pipeline.cli import main
+from pipeline.phase_results import phases_text
 from pipeline.places import Places
 from pipeline.space_file import load_configuration
 from pipeline.study import processes
@@ -110,7 +111,7 @@ def test_mlflow_has_the_phases_and_the_images(transferred: dict[str, Any]) -> No
         run, result = by_number[trial.number], result_of(trial)
         assert result is not None
         assert run.info.run_name == f"t{trial.number:03d} frozen efficientnet_lite0 adamw"
-        assert run.data.tags["phases"] == result.phases == f"frozen {trial.value:.4f} in 3 epochs"
+        assert run.data.tags["phases"] == phases_text(result.phases) == f"frozen {trial.value:.4f} in 3 epochs"
         assert run.data.metrics["backbone_images"] == result.backbone_images
         assert run.data.metrics["cached_images"] == result.cached_images == 3 * IMAGES
         assert run.data.params["transfer.kind"] == "frozen"

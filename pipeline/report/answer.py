@@ -140,7 +140,7 @@ def worths(final: Final) -> list[Worth]:
         label = f"{len(set(ensemble.members))} {ENSEMBLES[ensemble.name]}"
         found.append(Worth(label, ensemble.measured, ensemble.num_parameters))
     if final.refit is not None:
-        label = f"trained on the validation images, too, {final.refit_epochs} epochs"
+        label = f"trained on the validation images, too, {final.refit_epochs}"
         found.append(Worth(label, final.refit))
     return found
 

@@ -136,7 +136,7 @@ class Final:
         confused: Images classified wrongly with the most confidence.
         ensembles: Several models together.
         refit: The chosen configuration trained on training and validation images together; None if not asked for.
-        refit_epochs: Epochs of that training.
+        refit_epochs: Epochs of that training, phase by phase, in words.
         speed: Of the model, for some batch sizes.
         device: What it was measured on.
         threads: Threads it computed with.
@@ -166,7 +166,7 @@ class Final:
     confused: tuple[Confused, ...]
     ensembles: tuple[Ensemble, ...]
     refit: Measured | None
-    refit_epochs: int | None
+    refit_epochs: str | None
     speed: tuple[Speed, ...]
     device: str
     threads: int

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from pipeline.config import TrialConfig
 from pipeline.errors import StudyError
 from pipeline.places import Places
 from pipeline.results.final import Final
@@ -11,7 +10,7 @@ from pipeline.results.final_file import load_final, save_final
 from pipeline.results.finalists import best_entries, cases_of, finalists, finals_name, kept_finals, kept_trials
 from pipeline.results.kept import ModelBench
 from pipeline.results.last_measurement import choose, measure
-from pipeline.results.refit import check_refit, refit
+from pipeline.results.refit import refit
 from pipeline.study.run import run_study
 from pipeline.study.session import Watcher
 from pipeline.study.studies import METRICS, open_study
@@ -87,9 +86,6 @@ def finalize(
     """
     study = open_study(places, name)
     entries = best_entries(study, wanted.top)
-    if wanted.refit:
-        for entry in entries:
-            check_refit(TrialConfig.model_validate(entry.config))
     cases, metric = cases_of(entries, wanted.num_seeds), study.user_attrs[METRICS][0]
     finals = finals_name(study._storage, name, cases)
     summary = run_study(

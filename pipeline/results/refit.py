@@ -1,25 +1,28 @@
 """The chosen configuration, trained on training and validation images together: for the model that is put to work."""
 
 import statistics
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import optuna
+from optuna.trial import FrozenTrial
 
 from pipeline.config import TrialConfig
 from pipeline.data.feature_cache import FeatureCache
-from pipeline.errors import DnntuneError
 from pipeline.models.tensors import tensor_bytes
+from pipeline.phase_results import epochs_to_best, lengths_text
 from pipeline.places import Places
-from pipeline.results.finalists import case_name
+from pipeline.records import PhaseResult
+from pipeline.results.finalists import case_name, result_number
 from pipeline.results.kept import KeptModel, ModelBench
 from pipeline.results.last_measurement import Choice
 from pipeline.study.cases import trials_by_case
-from pipeline.study.trials import CURVES, result_of
+from pipeline.study.trials import CURVES, frozen_trial, result_of
 from pipeline.training import start
+from pipeline.training.repetition import RepeatedPhase, Repetition
 from pipeline.training_config import Performance
-from pipeline.transfer_config import Auto, Unfreeze
+from pipeline.transfer_config import Auto
 
 # In the folder of the finalists' models.
 REFIT = "refit.safetensors"
@@ -27,28 +30,10 @@ REFIT = "refit.safetensors"
 
 @dataclass(frozen=True)
 class Refit:
-    """A model trained on all images but the test part's, and for how many epochs."""
+    """A model trained on all images but the test part's, and for how many epochs, phase by phase, in words."""
 
     model: KeptModel
-    epochs: int
-
-
-def check_refit(config: TrialConfig) -> None:
-    """Proves that a configuration can be trained without validation images.
-
-    Raises:
-        DnntuneError: It goes by them.
-    """
-    if isinstance(config.transfer, Auto):
-        raise DnntuneError(
-            "--refit has no validation images, and transfer: auto climbs by them. Leave --refit out, or tune with "
-            "transfer: unfreeze"
-        )
-    if isinstance(config.transfer, Unfreeze) and isinstance(config.schedule, Performance):
-        raise DnntuneError(
-            "--refit has no validation images, and schedule: performance goes by them in each phase of transfer: "
-            "unfreeze. Leave --refit out, or tune with another schedule"
-        )
+    epochs: str
 
 
 def refit(
@@ -56,9 +41,8 @@ def refit(
 ) -> Refit:
     """Trains the chosen configuration on training and validation images, and keeps the last epoch's weights.
 
-    It has as many epochs as its finalists needed to their best one, in the middle (median): there is nothing left that
-    could tell the best epoch. Its schedule is that of the finalists, cut off there. A performance schedule's rates are
-    those of the chosen model's training, as long as that model's training was.
+    It goes through the phases of its finalists' trainings, see `repeated_phases`: there is nothing left that could tell
+    the best epoch.
 
     Args:
         choice: What was chosen.
@@ -71,45 +55,69 @@ def refit(
         DnntuneError: See `pipeline.training.start`.
     """
     trials = trials_by_case(finals)[case_name(choice.finalist.trial)]
-    needed = {seed: result.best_epoch for seed, trial in trials.items() if (result := result_of(trial)) is not None}
-    epochs = round(statistics.median(epoch for epoch in needed.values() if epoch is not None))
+    runs = {seed: result.phases for seed in choice.finalist.values if (result := result_of(trials[seed])) is not None}
     config = choice.model.config
+    rates = None
     if isinstance(config.schedule, Performance):
-        epochs = needed[choice.seed] or epochs
-        config = with_rates(config, trials[choice.seed].user_attrs[CURVES]["lr"])
-    data = bench.data(config).together()
-    say(f"training on {len(data.train):,} images, validation images included, for {epochs} epochs")
-    training = start(config, data, cache=FeatureCache(places.feature_cache, say=say), keeps_last=True)
-    with closing(training.epochs):
-        for epoch in training.epochs:
-            if epoch.epoch == epochs:
-                break
+        rates = _trained(finals, trials[choice.seed]).user_attrs[CURVES]["lr"]
+    phases = repeated_phases(config, runs, choice.seed, rates)
+    data = bench.data(config)
+    together = data.together()
+    epochs = lengths_text((phase.name, phase.epochs) for phase in phases)
+    say(f"training on {len(together.train):,} images, validation images included: {epochs}")
+    training = start(
+        config,
+        together,
+        cache=FeatureCache(places.feature_cache, say=say),
+        repetition=Repetition(phases, len(data.train)),
+    )
+    for _ in training.epochs:
+        pass
     file = places.models(finals.study_name) / REFIT
     partial = file.with_suffix(".partial")
     partial.write_bytes(tensor_bytes(training.model))
     partial.replace(file)
-    return Refit(KeptModel("refitted", choice.model.config, file), epochs)
+    return Refit(KeptModel("refitted", config, file), epochs)
 
 
-def with_rates(config: TrialConfig, rates: Sequence[float]) -> TrialConfig:
-    """Returns a configuration that goes through the rates of a training with a performance schedule.
+def repeated_phases(
+    config: TrialConfig,
+    runs: Mapping[int, Sequence[PhaseResult]],
+    seed: int,
+    rates: Sequence[float] | None,
+) -> tuple[RepeatedPhase, ...]:
+    """Returns the phases to repeat: each as long as the finalists' trainings needed to its best epoch, the median.
 
-    Such a schedule changes the rate between epochs only, so that a piecewise constant one does the same.
+    Trainings that validation has led each on a way of its own have no middle. Where the ladder climbed (`transfer:
+    auto`), or the rate fell by a performance schedule, it is the chosen model's training that is repeated.
 
     Args:
-        config: The configuration.
-        rates: Learning rate at the end of each epoch of that training.
+        config: The chosen configuration.
+        runs: What the phases of its trainings brought, by seed.
+        seed: The chosen model's.
+        rates: Learning rate at the end of each epoch of the chosen model's training; None where the schedule repeats
+            itself.
     """
-    warmup = config.schedule.warmup_epochs
-    changes = [
-        (epoch - warmup, rates[epoch] / config.optimizer.lr)
-        for epoch in range(1, len(rates))
-        if epoch > warmup and rates[epoch] != rates[epoch - 1]
-    ]
-    schedule = {
-        "kind": "piecewise",
-        "warmup_epochs": warmup,
-        "boundaries": [boundary for boundary, _ in changes],
-        "factors": [factor for _, factor in changes],
-    }
-    return config.replaced({"schedule": schedule if changes else {"kind": "constant", "warmup_epochs": warmup}})
+    chosen = runs[seed]
+    alone = rates is not None or isinstance(config.transfer, Auto)
+    lengths = [epochs_to_best(phases) for phases in ([chosen] if alone else runs.values())]
+    names = [phase.name for phase in chosen]
+    assert alone or all([phase.name for phase in phases] == names for phases in runs.values())
+    most = max(map(len, lengths))
+    padded = [[*each, *[0] * (most - len(each))] for each in lengths]
+    epochs = [round(statistics.median(each)) for each in zip(*padded, strict=True)]
+    begins = accumulate((phase.epochs for phase in chosen), initial=0)
+    return tuple(
+        RepeatedPhase(
+            phase.name,
+            count,
+            phase.best_epoch is not None,
+            None if rates is None else tuple(rates[begin : begin + phase.epochs]),
+        )
+        for phase, count, begin in zip(chosen, epochs, begins, strict=False)
+    )
+
+
+def _trained(study: optuna.Study, trial: FrozenTrial) -> FrozenTrial:
+    """Returns the trial itself, or the one whose result it took over."""
+    return frozen_trial(study, result_number(trial))

@@ -102,7 +102,7 @@ def _finalized(final: Final, places: Places) -> Exportable:
     notes = [f"its {final.part} images were measured {times} for this study"]
     if final.refit is not None:
         notes.append(
-            f"it was trained on training and validation images together, for {final.refit_epochs} epochs (dnntune "
+            f"it was trained on training and validation images together, for {final.refit_epochs} (dnntune "
             "finalize --refit); config.yaml trains on the training images alone"
         )
     return Exportable(KeptModel("final", config, present(file, final.finals)), final.part, figures, tuple(notes))

@@ -17,7 +17,7 @@ from pipeline.export.folder import check_place
 from pipeline.export.graphs import check_packages
 from pipeline.export.writing import export_model
 from pipeline.models import num_parameters
-from pipeline.phase_results import backbone_figures
+from pipeline.phase_results import backbone_figures, phases_of, phases_text
 from pipeline.records import EpochResult
 from pipeline.results.intervals import wilson_interval
 from pipeline.study_config import StudyConfig
@@ -109,6 +109,7 @@ def train_and_test(
     accuracy = None if test is None else plain.accuracy
     flow = next((epoch.gradient_flow for epoch in reversed(epochs) if epoch.gradient_flow), ())
     verdict = judge(flow)
+    phases = phases_text(phases_of(epochs, config.early_stopping.monitor))
     figures = {
         "best_valid_accuracy": best.valid_accuracy,
         "best_valid_loss": best.valid_loss,
@@ -120,7 +121,8 @@ def train_and_test(
         "samples_per_second": statistics.median(epoch.samples_per_second for epoch in epochs),
         "num_parameters": num_parameters(training.model),
         "seconds": time.monotonic() - started,
-        **backbone_figures(epochs, config.early_stopping.monitor),
+        **({} if phases is None else {"phases": phases}),
+        **backbone_figures(epochs),
         "verdict": None if verdict is None else dataclasses.asdict(verdict),
         "assessment": {
             "part": "valid" if test is None else "test",

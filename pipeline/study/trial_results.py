@@ -7,7 +7,7 @@ from optuna.trial import FrozenTrial
 
 from pipeline.data.image_data import ImageData
 from pipeline.models import num_parameters
-from pipeline.phase_results import backbone_figures
+from pipeline.phase_results import backbone_figures, phases_of
 from pipeline.records import EpochResult, LayerFlow, Outcome, TrialResult
 from pipeline.study.trials import result_of
 from pipeline.training import Training
@@ -51,7 +51,8 @@ def result_of_epochs(
         seconds=seconds,
         reason=reason,
         verdict=judge(last_flow(epochs)),
-        **backbone_figures(epochs, metric),
+        phases=phases_of(epochs, metric),
+        **backbone_figures(epochs),
     )
 
 
@@ -59,7 +60,7 @@ def taken_over(twin: FrozenTrial) -> TrialResult:
     """Returns the result of an earlier trial with the same configuration, as another trial's."""
     result = result_of(twin)
     assert result is not None
-    images = {} if result.phases is None else {"backbone_images": 0, "cached_images": 0}
+    images = {} if result.backbone_images is None else {"backbone_images": 0, "cached_images": 0}
     fields = {
         **result.to_json(),
         **images,

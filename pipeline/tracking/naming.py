@@ -5,6 +5,7 @@ from typing import Any
 
 from pipeline.distributions import word
 from pipeline.events import TrialStarted
+from pipeline.phase_results import phases_text
 from pipeline.records import EpochResult, TrialResult
 from pipeline.tracking.axes import Axes, set_values
 from pipeline.verdict import first_to_last
@@ -105,8 +106,8 @@ def tags_of(result: TrialResult) -> dict[str, str]:
         tags["reason"] = result.reason[:MAX_REASON_LENGTH]
     if result.verdict is not None:
         tags |= {"verdict": result.verdict.word, "gradient_flow": result.verdict.text}
-    if result.phases is not None:
-        tags["phases"] = result.phases[:MAX_VALUE_LENGTH]
+    if (phases := phases_text(result.phases)) is not None:
+        tags["phases"] = phases[:MAX_VALUE_LENGTH]
     if result.same_as is not None:
         tags["same_as"] = str(result.same_as)
     return tags

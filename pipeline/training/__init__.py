@@ -22,6 +22,7 @@ from pipeline.training.images import prepared, prepared_data
 from pipeline.training.loop import train
 from pipeline.training.phases import Phase, PhaseBuilder
 from pipeline.training.position import Position
+from pipeline.training.repetition import Repetition, repeated
 from pipeline.training.schedules import Schedule
 from pipeline.training.step import TrainingStep
 from pipeline.training.transfer import plan
@@ -94,7 +95,7 @@ def start(
     measure_every: int | None = None,
     cache: FeatureCache | None = None,
     resume: Checkpoint | None = None,
-    keeps_last: bool = False,
+    repetition: Repetition | None = None,
 ) -> Training:
     """Builds the model, optimizer and schedule of a configuration.
 
@@ -108,8 +109,9 @@ def start(
         measure_every: Optimizer steps from one measurement of gradient flow to the next; None for none.
         cache: Where the output of frozen layers is kept; None to compute it in every epoch.
         resume: A checkpoint of this configuration, on the same data; its epochs are not yielded again.
-        keeps_last: Whether the last epoch's weights come back, and not the best one's, and nothing stops early: for a
-            training whose validation images say nothing, since it learns from them.
+        repetition: A training of this configuration whose phases are repeated; then the last epoch's weights come back,
+            and not the best one's, and nothing stops early: for a training whose validation images say nothing, since
+            it learns from them.
 
     Raises:
         DeviceError: The precision does not exist on the data's device.
@@ -123,13 +125,14 @@ def start(
     )
     stopping = config.early_stopping
     # Where each epoch is better than all before it, the last one is the best.
-    min_delta = -math.inf if keeps_last else stopping.min_delta
+    min_delta = stopping.min_delta if repetition is None else -math.inf
     improvement = Improvement(
         maximize=direction(stopping.monitor) == "maximize",
         min_delta=min_delta,
-        patience=None if keeps_last else stopping.patience,
+        patience=stopping.patience if repetition is None else None,
     )
-    position = Position(plan(builder), improvement)
+    phases = plan(builder) if repetition is None else repeated(builder, repetition)
+    position = Position(phases, improvement)
     if resume is not None:
         position.load(resume.state)
     epochs = train(position, batch_size=config.batch_size, monitor=stopping.monitor, seed=config.seed)

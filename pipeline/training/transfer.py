@@ -24,8 +24,12 @@ Plan = Generator[Callable[[], Phase], bool, None]
 MOST_UNFROZEN = 2
 
 
-def plan(builder: PhaseBuilder) -> Plan:
+def plan(builder: PhaseBuilder, *, num_train: int | None = None) -> Plan:
     """Returns the phases of a training.
+
+    Args:
+        builder: Builds them.
+        num_train: Training images by which the ladder tells little data from ample; None for those that there are.
 
     Raises:
         ModelError: A network cannot be built, or has too few stages.
@@ -55,7 +59,8 @@ def plan(builder: PhaseBuilder) -> Plan:
                 layer_decay=transfer.layer_decay,
             )
         case Auto() as transfer:
-            yield from _ladder(builder, config.model, transfer)
+            num_images = len(builder.data.train) if num_train is None else num_train
+            yield from _ladder(builder, config.model, transfer, num_images)
 
 
 @dataclass(frozen=True)
@@ -66,9 +71,9 @@ class _Change:
     words: str
 
 
-def _ladder(builder: PhaseBuilder, model: BackboneConfig, transfer: Auto) -> Plan:
+def _ladder(builder: PhaseBuilder, model: BackboneConfig, transfer: Auto, num_images: int) -> Plan:
     """Climbs the lecture's ladder, rung by rung; see `pipeline.transfer_config.Auto`."""
-    is_little = len(builder.data.train) < transfer.little_data * builder.data.num_classes
+    is_little = num_images < transfer.little_data * builder.data.num_classes
     change: _Change | None = _Change(model, "")
     epochs_left = builder.config.epochs
 

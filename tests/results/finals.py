@@ -40,7 +40,7 @@ FINAL = Final(
         Ensemble("greedy", ("trial 1, seed 2", "trial 1, seed 2", "trial 5"), 2600, 0.96, measured(0.945)),
     ),
     refit=measured(0.935),
-    refit_epochs=9,
+    refit_epochs="9 epochs",
     speed=(Speed(1, 0.13, 7692.3), Speed(256, 2.7, 94814.8)),
     device="cpu",
     threads=1,

@@ -23,6 +23,7 @@ from pipeline.data import load_data
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.events import EpochEnded, Event, Notice
 from pipeline.overrides import Override
+from pipeline.phase_results import phases_text
 from pipeline.places import Places
 from pipeline.records import DataSummary, TrialResult
 from pipeline.space_file import load_space
@@ -232,17 +233,17 @@ def test_the_rungs_of_the_ladder_are_logged(space_file: Path, workspace: Path) -
     rungs = list(dict.fromkeys(epoch.phase for epoch in epochs))
     assert rungs[:2] == ["frozen", "unfreeze 1"]
     assert [epoch.epoch for epoch in epochs] == list(range(1, len(epochs) + 1))
-    assert result.phases is not None
-    texts = result.phases.split("; ")
-    assert len(texts) == len(rungs)
-    for text, rung in zip(texts, rungs, strict=True):
-        best = max(epoch.valid_accuracy for epoch in epochs if epoch.phase == rung)
-        assert text.startswith(f"{rung} {best:.4f} in ")
+    assert [phase.name for phase in result.phases] == rungs
+    for phase in result.phases:
+        members = [epoch for epoch in epochs if epoch.phase == phase.name]
+        assert (phase.epochs, phase.value) == (len(members), max(epoch.valid_accuracy for epoch in members))
+        best = [number for number, epoch in enumerate(members, 1) if epoch.is_best]
+        assert phase.best_epoch == (best[-1] if best else None)
     assert result.value == max(epoch.valid_accuracy for epoch in epochs)
     client = open_client(Places(workspace).tracking_url)
     experiment = client.get_experiment_by_name("dnntune")
     assert experiment is not None
     (logged,) = client.search_runs([experiment.experiment_id], "tags.kind = 'trial'")
-    assert logged.data.tags["phases"] == result.phases
+    assert logged.data.tags["phases"] == phases_text(result.phases)
     assert logged.data.metrics["backbone_images"] == sum(epoch.backbone_images for epoch in epochs) > 0
     assert logged.data.metrics["cached_images"] == sum(epoch.cached_images for epoch in epochs) > 0

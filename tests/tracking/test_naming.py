@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pipeline.config import TrialConfig
-from pipeline.records import NOT_CURVES, EpochResult, TrialResult
+from pipeline.records import NOT_CURVES, EpochResult, PhaseResult, TrialResult
 from pipeline.tracking.axes import Axes
 from pipeline.tracking.naming import MAX_VALUE_LENGTH, curves_of, metrics_of, params_of, run_name, tags_of
 
@@ -48,11 +48,12 @@ def test_parameters_of_a_backbone_stand_under_their_paths() -> None:
     assert "feature_cache.views" not in params  # unset
 
 
-PHASES = "frozen 0.8470 in 5 epochs; unfreeze 1 0.8660 in 7 epochs"
+PHASES = (PhaseResult("frozen", 5, 4, 0.847), PhaseResult("unfreeze 1", 1, 1, 0.866))
+WORDS = "frozen 0.8470 in 5 epochs; unfreeze 1 0.8660 in 1 epoch"
 
 
 def test_a_trial_says_what_its_phases_brought() -> None:
-    assert tags_of(TrialResult("complete", 0.866, phases=PHASES))["phases"] == PHASES
+    assert tags_of(TrialResult("complete", 0.866, phases=PHASES))["phases"] == WORDS
     assert len(tags_of(TrialResult("complete", 0.866, phases=PHASES * 200))["phases"]) == MAX_VALUE_LENGTH
     assert "phases" not in tags_of(TrialResult("complete", 0.8))
 
