@@ -82,7 +82,10 @@ class Choice:
         return " | ".join(word(option) for option in self.options)
 
     def extremes(self) -> list[Any]:
-        return list(self.options)
+        """Returns the smallest and the largest number, and whatever is no number."""
+        numbers = [option for option in self.options if type(option) in (int, float)]
+        ends = {min(numbers), max(numbers)} if numbers else set()
+        return [option for option in self.options if type(option) not in (int, float) or option in ends]
 
     def contains(self, value: Any) -> bool:
         return any(type(value) is type(option) and value == option for option in self.options)

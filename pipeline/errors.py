@@ -7,6 +7,11 @@ exits with `DnntuneError.exit_code`. A mistake of ours is an ``assert`` or an or
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.core.text import shortened
+
+# What a person reads of a file's problems: the first so many, each of at most so many characters.
+MAX_PROBLEMS, MAX_CHARACTERS = 50, 1_000
+
 
 class DnntuneError(Exception):
     """Base of all errors whose message is meant for the user: the rule, the value and the remedy."""
@@ -26,7 +31,8 @@ class Problem:
     """The file's name and line (``space.yaml:12``), or the command-line option that said it."""
 
     def __str__(self) -> str:
-        return ": ".join(part for part in (self.origin, self.path, self.message) if part)
+        parts = (shortened(self.origin, 300), shortened(self.path, 200), shortened(self.message, MAX_CHARACTERS))
+        return ": ".join(part for part in parts if part)
 
 
 class SpaceError(DnntuneError):
@@ -34,7 +40,10 @@ class SpaceError(DnntuneError):
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        lines = [str(problem) for problem in self.problems[:MAX_PROBLEMS]]
+        if len(self.problems) > MAX_PROBLEMS:
+            lines.append(f"and {len(self.problems) - MAX_PROBLEMS:,} more problems")
+        super().__init__("\n".join(lines))
 
 
 class DataError(DnntuneError):

@@ -6,7 +6,7 @@ from typing import Any, Self
 from pipeline.config import TrialConfig
 from pipeline.errors import Problem, SpaceError
 from pipeline.schema import implied_kind
-from pipeline.yaml_text import Located, parse
+from pipeline.yaml_text import MAX_DEPTH, MAX_NAME, Located, parse
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,11 @@ class Override:
         path, equals, text = option.partition("=")
         if not equals or not all(path.split(".")):
             raise SpaceError([Problem("", "must be path=value, such as optimizer.lr=0.01", f"--set {option}")])
+        if len(path) > MAX_NAME or path.count(".") >= MAX_DEPTH:
+            message = (
+                f"a path may have at most {MAX_NAME} characters and {MAX_DEPTH} names; got {len(path):,} characters"
+            )
+            raise SpaceError([Problem("", message, f"--set {option}")])
         return cls(path, text, f"--set {option}")
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from pipeline.core.text import shortened
 from pipeline.training_config import Block, ImpliedKind
 
 
@@ -61,19 +62,23 @@ def misfit(block: type[Block], field: str, value: Any) -> str | None:
 
 def did_you_mean(value: object, known: Iterable[str]) -> str:
     """Returns a hint at the nearest known name, or nothing."""
-    near = difflib.get_close_matches(str(value), list(known), n=1)
+    near = difflib.get_close_matches(str(value)[:100], list(known), n=1)
     return f". Did you mean {near[0]}?" if near else ""
+
+
+@functools.cache
+def _all_paths(block: type[Block]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_paths(block, "")))
 
 
 def paths_ending_in(name: str, block: type[Block]) -> list[str]:
     """Returns the paths of all settings of this name anywhere below a block."""
-    return list(dict.fromkeys(path for path in _paths(block, "") if path.split(".")[-1] == name))
+    return [path for path in _all_paths(block) if path.split(".")[-1] == name]
 
 
 def shown(value: object) -> str:
     """Writes a value for an error message."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return shortened(repr(value), 60)
 
 
 @functools.cache

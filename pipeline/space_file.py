@@ -1,5 +1,6 @@
 """Search-space files: found, read, overridden, and proven before anything runs."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,12 +139,17 @@ def find_space(source: str) -> Path:
     Raises:
         SpaceError: There is none; lists the names that exist.
     """
-    if Path(source).is_file():
-        return Path(source)
+    with contextlib.suppress(OSError):  # a name that no file can have
+        if Path(source).is_file():
+            return Path(source)
+        if Path(source).exists():
+            rule = "a space is a regular file. Give its text on standard input, and - for its name"
+            raise SpaceError([Problem("", rule, source)])
     folders = (Path("search_spaces"), *SHIPPED_FOLDERS)
     for folder in folders:
-        if (found := folder / f"{source}.yaml").is_file():
-            return found
+        with contextlib.suppress(OSError):
+            if (found := folder / f"{source}.yaml").is_file():
+                return found
     names = sorted({file.stem for folder in folders for file in folder.glob("*.yaml")})
     hint = did_you_mean(Path(source).stem, names) or f". Known names: {', '.join(names)}"
     raise SpaceError([Problem("", f"no such file{hint}", source)])

@@ -1,10 +1,11 @@
 """Proof of a whole search space: its baselines lie in it, and no draw breaks a rule."""
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from pipeline.config import DataConfig, TrialConfig
-from pipeline.errors import Problem
+from pipeline.errors import Problem, SpaceError
 from pipeline.model_config import BackboneConfig
 from pipeline.rules import RELEVANCES, RULES
 from pipeline.schema import did_you_mean, shown
@@ -12,6 +13,8 @@ from pipeline.space import Parameter, SearchSpace, without_kinds
 from pipeline.transfer_config import Frozen
 from pipeline.yaml_text import Located
 
+# Ten times those of any space that comes with dnntune: a proof takes seconds at most.
+MAX_CORNERS = 2_000
 # Between them they have every setting that a rule of relevance is about.
 _DEFAULTS = (
     TrialConfig(data=DataConfig(name="digits")),
@@ -74,10 +77,29 @@ def misfit(name: str, value: Any, parameters: dict[str, Parameter], baseline: di
     return None
 
 
+def _corners(space: SearchSpace, paths: tuple[str, ...], origin: str) -> list[TrialConfig]:
+    """Returns the corners that a rule is proven at.
+
+    Raises:
+        SpaceError: They are too many: choices of many lists or words, multiplied.
+    """
+    corners = list(islice(space.corners(paths), MAX_CORNERS + 1))
+    if len(corners) <= MAX_CORNERS:
+        return corners
+    searched = [parameter for parameter in space.parameters() if parameter.path in paths]
+    counts = ", ".join(f"{each.name} has {len(each.distribution.extremes()):,}" for each in searched)
+    message = f"at most {MAX_CORNERS:,} combinations are tried to prove a rule; {counts}. Shorten these choices"
+    raise SpaceError([Problem(searched[0].path, message, origin)])
+
+
 def broken_rules_of(space: SearchSpace, origins: dict[str, str], fallback: str) -> Iterator[Problem]:
-    """Tries the extremes of the settings that each rule looks at."""
+    """Tries the extremes of the settings that each rule looks at.
+
+    Raises:
+        SpaceError: There are too many combinations of them.
+    """
     for rule in RULES:
-        for config in space.corners(rule.paths):
+        for config in _corners(space, rule.paths, fallback):
             if (message := rule.broken(config)) is not None:
                 path = next((path for path in rule.paths if path in origins), rule.paths[0])
                 many = "" if not space.parameters() else "the space can draw a configuration that breaks a rule: "
@@ -89,7 +111,7 @@ def broken_rules_of(space: SearchSpace, origins: dict[str, str], fallback: str) 
         if relevance.path not in origins:
             continue
         default = next((value for each in _DEFAULTS if (value := _at(each, relevance.path)) is not None), None)
-        configs = list(space.corners((relevance.path, *relevance.depends_on)))
+        configs = _corners(space, (relevance.path, *relevance.depends_on), fallback)
         if any(_at(config, relevance.path) != default for config in configs) and not any(map(relevance.used, configs)):
             message = f"has no effect here: {relevance.remedy}, or leave it out"
             yield Problem(relevance.path, message, origins[relevance.path])

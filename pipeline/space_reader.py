@@ -6,11 +6,11 @@ the field's own constraints, each end of a range included.
 
 import math
 from collections.abc import Mapping
-from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from pipeline.distributions import Choice, Distribution, FloatRange, IntRange, word
-from pipeline.errors import Problem
+from pipeline.errors import MAX_PROBLEMS, Problem, SpaceError
 from pipeline.schema import (
     annotation_of,
     block_of,
@@ -26,6 +26,8 @@ from pipeline.training_config import Block
 from pipeline.yaml_text import Located
 
 _DISTRIBUTIONS = {"int": {"int", "step", "log"}, "float": {"float", "step", "log"}, "choice": {"choice"}}
+# With more, rounding errors of the values are as large as the steps: see `FloatRange.contains`.
+MAX_STEPS = 1_000_000
 Condition = tuple[str, str] | None
 
 
@@ -43,8 +45,14 @@ class SpaceReader:
         self.origins: dict[str, str] = {}
 
     def refuse(self, node: Located, path: str, message: str) -> Fixed:
-        """Notes a problem; returns a node to go on with."""
+        """Notes a problem; returns a node to go on with.
+
+        Raises:
+            SpaceError: There are more than anybody reads: the file is something else.
+        """
         self.problems.append(Problem(path, message, node.origin))
+        if len(self.problems) > MAX_PROBLEMS:
+            raise SpaceError(self.problems)
         return Fixed(None)
 
     def block(
@@ -176,19 +184,19 @@ class SpaceReader:
         distribution = self._choice(node, path) if kinds == ["choice"] else self._range(node, kinds[0], path)
         if distribution is None:
             return Fixed(None)
-        for value in distribution.extremes():
+        for value in distribution.options if isinstance(distribution, Choice) else distribution.extremes():
             if (reason := misfit(block, field, value)) is not None:
                 return self.refuse(node, path, reason)
         return Parameter(parameter.name, path, distribution, parameter.condition)
 
     def _choice(self, node: Located, path: str) -> Choice | None:
-        values: list[Any] = []
+        values: dict[str, Any] = {}  # by their text: 1, 1.0 and true are equal, and three values
         for option in self._options(node, path):
             value = tuple(plain) if isinstance(plain := option.plain(), list) else plain
-            if any(type(value) is type(other) and value == other for other in values):
+            if repr(value) in values:
                 self.refuse(option, path, f"a choice may have each value once; got {word(value)} again")
-            values.append(value)
-        return Choice(tuple(values)) if values else None
+            values[repr(value)] = value
+        return Choice(tuple(values.values())) if values else None
 
     def _range(self, node: Located, kind: str, path: str) -> Distribution | None:
         self._known_keys(node, kind, path)
@@ -211,13 +219,24 @@ class SpaceReader:
                 self.refuse(node.value["step"], path, f"step must be a number above 0; got {shown(step)}")
             elif log is True:
                 self.refuse(node.value["step"], path, "step and log exclude each other. Drop one of them")
-            elif (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step)) != 0:
-                self.refuse(node.value["step"], path, f"step must lead from {low} to {high}; got {step}")
+            elif (reason := _misstep(low, high, step)) is not None:
+                self.refuse(node.value["step"], path, reason)
         if len(self.problems) > found:
             return None
         if kind == "int":
             return IntRange(low, high, 1 if step is None else step, log is True)
         return FloatRange(float(low), float(high), step if step is None else float(step), log is True)
+
+
+def _misstep(low: float, high: float, step: float) -> str | None:
+    """Returns why a step does not lead through a range, or None if it does."""
+    span, size = Fraction(str(high)) - Fraction(str(low)), Fraction(str(step))  # as written, in decimals
+    if span > size * MAX_STEPS:
+        return f"a range may have at most {MAX_STEPS:,} steps; got {step} from {low} to {high}. Drop step, or raise it"
+    if span % size != 0:
+        nearest = low if span < size else float(Fraction(str(low)) + span // size * size)
+        return f"step must lead from {low} to {high}; got {step}. The last one ends at {nearest:.12g}"
+    return None
 
 
 def _plain(node: Located, key: str) -> Any:

@@ -202,7 +202,7 @@ class StudyConfig(Block):
     all."""
     keep_models: Annotated[int, Field(ge=0)] = 10
     """The weights of the best so many trials are kept in the workspace, for ensembles and exports; 0: none."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Seed of the sampler. With one worker a study repeats itself, interrupted or not."""
     sampler: SamplerConfig = Tpe()
     """How configurations are drawn."""

@@ -7,19 +7,29 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import MaxDepthExceededError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from pipeline.core.text import UnreadableError, read_text_file, shortened, text_of
 from pipeline.errors import Problem, SpaceError
 
-# More than any search space needs; aliases of aliases would otherwise expand without end.
-MAX_NODES = 100_000
+# Bounds of a document, more than any search space needs: none keeps a reader busy for longer than a few seconds. Values
+# are counted as they are read, so that aliases of aliases cannot expand without end.
+MAX_BYTES, MAX_DEPTH, MAX_NODES, MAX_NAME = 2**20, 32, 20_000, 200
+# Studies keep whole numbers as floats, which have all of them up to here.
+MAX_INT = 2**53
 
-_PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "map", "seq")}
-_TIMESTAMP = "tag:yaml.org,2002:timestamp"  # YAML 1.2 has none: it is a word
+_TAG = "tag:yaml.org,2002:"
+_SCALARS = {f"{_TAG}{name}": word for name, word in (
+    ("null", "null"), ("bool", "true or false"), ("int", "a whole number"), ("float", "a number"), ("str", "text")
+)}  # fmt: skip
+_TIMESTAMP = f"{_TAG}timestamp"  # YAML 1.2 has none: it is a word
+# What constructors raise for text that their tag does not suit.
+_UNSUITABLE = (ArithmeticError, LookupError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -61,9 +71,10 @@ def parse(text: str, name: str, *, lines: bool = True) -> Located:
         lines: Whether origins have line numbers.
 
     Raises:
-        SpaceError: It is not YAML, uses a tag, or repeats a key.
+        SpaceError: It is not YAML, uses a tag, repeats a key, or passes a bound.
     """
     yaml = YAML(typ="safe", pure=True)
+    yaml.max_depth = MAX_DEPTH
     try:
         root = yaml.compose(io.StringIO(text))
         reader = _Reader(yaml, name, lines)
@@ -71,7 +82,10 @@ def parse(text: str, name: str, *, lines: bool = True) -> Located:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         origin = f"{name}:{mark.line + 1}" if mark is not None and lines else name
-        raise SpaceError([Problem("", f"is not YAML: {error.problem or error.context}", origin)]) from None
+        message = f"is not YAML: {error.problem or error.context}"
+        if isinstance(error, MaxDepthExceededError):
+            message = f"values may lie in each other at most {MAX_DEPTH} deep. Write it flatter"
+        raise SpaceError([Problem("", message, origin)]) from None
     except (YAMLError, ValueError) as error:  # characters that YAML forbids, broken scalars
         reason = str(error).splitlines()[0]
         raise SpaceError([Problem("", f"is not YAML: {reason}", name)]) from None
@@ -90,15 +104,19 @@ class _Reader:
     def read(self, node: Node) -> Located:
         origin = f"{self.name}:{node.start_mark.line + 1}" if self.lines else self.name
         self.num_nodes += 1
-        if self.num_nodes > MAX_NODES or id(node) in self.open:
-            raise ValueError(f"an alias of itself, or more than {MAX_NODES} values")
-        if str(node.tag) == _TIMESTAMP:
+        if self.num_nodes > MAX_NODES:
+            self.give_up(f"a file may have at most {MAX_NODES:,} values, those of aliases counted each time", origin)
+        if id(node) in self.open or len(self.open) > MAX_DEPTH:
+            self.give_up("an alias of itself, or aliases too deep in each other. Write the value out", origin)
+        tag = str(node.tag)
+        if tag == _TIMESTAMP and isinstance(node, ScalarNode):
             return Located(node.value, origin)
-        if str(node.tag) not in _PLAIN_TAGS:
-            self.problems.append(Problem("", f"tags are refused: a space is data; got {node.tag}", origin))
-            return Located("", origin)
-        if isinstance(node, ScalarNode):
-            return Located(self.yaml.constructor.construct_object(node), origin)
+        if isinstance(node, ScalarNode) and tag in _SCALARS:
+            return Located(self.scalar(node, tag, origin), origin)
+        if (type(node), tag) not in ((MappingNode, f"{_TAG}map"), (SequenceNode, f"{_TAG}seq")):
+            return self.refuse(
+                "", f"tags are refused: a space is data; got {shortened(tag, 100)}. Leave it out", origin
+            )
         self.open.add(id(node))
         if isinstance(node, MappingNode):
             value: Any = dict(self._items(node, origin))
@@ -108,12 +126,37 @@ class _Reader:
         self.open.remove(id(node))
         return Located(value, origin)
 
+    def scalar(self, node: ScalarNode, tag: str, origin: str) -> Any:
+        try:
+            value = self.yaml.constructor.construct_object(node)
+            if type(value) is not int or abs(value) <= MAX_INT:
+                return value
+            reason = f"a whole number may be at most {MAX_INT:,} large; it has {len(node.value):,} characters"
+        except _UNSUITABLE:
+            reason = f"must be {_SCALARS[tag]}, as its tag or its form says; got {shortened(repr(node.value), 60)}"
+            if len(node.value) > 1000:  # Python's own bound on digits
+                reason = f"a whole number may be at most {MAX_INT:,} large; it has {len(node.value):,} characters"
+        return self.refuse(None, reason, origin).value
+
+    def refuse(self, stands_in: Any, message: str, origin: str) -> Located:
+        self.problems.append(Problem("", message, origin))
+        return Located(stands_in, origin)
+
+    def give_up(self, message: str, origin: str) -> NoReturn:
+        raise SpaceError([*self.problems, Problem("", message, origin)])
+
     def _items(self, node: MappingNode, origin: str) -> Iterator[tuple[str, Located]]:
         seen: set[str] = set()
         for key_node, value_node in node.value:
             key = self.read(key_node)
             if not isinstance(key.value, str):
-                self.problems.append(Problem("", f"a name must be a word; got {key.plain()!r}", key.origin))
+                got = shortened(repr(key.plain()), 60)
+                self.problems.append(Problem("", f"a name must be a word; got {got}", key.origin))
+                continue
+            if len(key.value) > MAX_NAME:
+                got = shortened(repr(key.value), 60)
+                message = f"a name may have at most {MAX_NAME} characters; got {len(key.value):,}: {got}"
+                self.problems.append(Problem("", message, key.origin))
                 continue
             if key.value in seen:
                 self.problems.append(Problem("", f"a name may stand only once; got {key.value} again", key.origin))
@@ -125,17 +168,17 @@ def read_text(source: str) -> str:
     """Reads a file, or standard input for ``-``.
 
     Raises:
-        SpaceError: The file cannot be read, or is not text.
+        SpaceError: It cannot be read, is not a regular file or not text, or has more than `MAX_BYTES`.
     """
     try:
         if source == "-":
             import sys
 
-            return sys.stdin.read()
-        return Path(source).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise SpaceError([Problem("", f"cannot be read: {reason}", source)]) from None
+            return text_of(sys.stdin.buffer.read(MAX_BYTES + 1), MAX_BYTES)
+        return read_text_file(Path(source), MAX_BYTES)
+    except UnreadableError as error:
+        name = "standard input" if source == "-" else source
+        raise SpaceError([Problem("", f"cannot be read: {error}", name)]) from None
 
 
 def dump(value: Any) -> str:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 @app.command()
 def check(
     space: SpaceArgument,
-    sample: Annotated[int, typer.Option(min=0, help="Configurations to draw and print.")] = 0,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    sample: Annotated[int, typer.Option(min=0, max=10_000, help="Configurations to draw and print.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the draws.")] = 0,
     overrides: SetOption = [],  # noqa: B006 - typer copies it
 ) -> None:
     """Check a search space, and print it as a table."""

@@ -1,5 +1,7 @@
 """Space files: what is read from them, and every mistake with its place, rule, value and remedy."""
 
+import time
+
 import pytest
 
 from pipeline.errors import SpaceError
@@ -241,3 +243,47 @@ def test_more_dropout_than_layers_means_all_of_them() -> None:
     config = next(read(space_of(inner)).space.corners([]))
     assert isinstance(config.model.dropout, Dropout)
     assert config.model.dropout.last_layers == 3
+
+
+def test_a_long_choice_is_read_in_one_pass() -> None:
+    """16,000 values took 24 s: each was compared with all before it."""
+    values = ", ".join(map(str, range(2, 16_002)))
+    began = time.process_time()
+    (parameter,) = read_space(parse(space_of(f"batch_size: {{choice: [{values}]}}"), "f.yaml"), "f").space.parameters()
+    assert parameter.distribution.num_values() == 16_000
+    assert time.process_time() - began < 6  # most of it is YAML's; the checks alone took longer
+
+
+def test_a_value_twice_in_a_choice_is_told_by_its_type() -> None:
+    assert "a choice may have each value once; got 4 again" in messages(space_of("batch_size: {choice: [4, 8, 4]}"))[0]
+    space = read(space_of("model: {width: {choice: [8, [8], [8, 8]]}}")).space
+    assert space.num_configurations() == 3
+
+
+@pytest.mark.parametrize("step", ["1e-300", "5e-324", "1e-9"])
+def test_a_step_too_small_to_count_is_refused(step: str) -> None:
+    (message,) = messages(space_of(f"label_smoothing: {{float: [0.0, 0.5], step: {step}}}"))
+    assert "a range may have at most 1,000,000 steps" in message
+
+
+def test_a_step_that_does_not_lead_to_the_end_says_where_it_ends() -> None:
+    (message,) = messages(space_of("epochs: {int: [1, 10], step: 4}"))
+    assert "step must lead from 1 to 10; got 4. The last one ends at 9" in message
+
+
+def test_a_rule_is_proven_at_the_ends_of_a_long_choice() -> None:
+    numbers = ", ".join(map(str, range(1, 3_001)))
+    inner = (
+        f"epochs: {{choice: [{numbers}]}}\n  schedule: {{kind: cosine, warmup_epochs: {{choice: [0.5, 0.7, 2999.5]}}}}"
+    )
+    (message,) = messages(space_of(inner))
+    assert "the warm-up must be shorter than" in message
+
+
+def test_a_proof_that_would_take_hours_is_refused() -> None:
+    boundaries = ", ".join(f"[{n}.0, {n + 1}.0]" for n in range(1, 101))
+    inner = (
+        f"schedule: {{kind: piecewise, boundaries: {{choice: [{boundaries}]}}, factors: {{choice: [{boundaries}]}}}}"
+    )
+    (message,) = messages(space_of(inner))
+    assert "schedule.boundaries has 100, schedule.factors has 100. Shorten these choices" in message
