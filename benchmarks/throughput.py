@@ -53,7 +53,7 @@ CONFIG = TrialConfig(
 class _OneBatch(LabeledImages):
     """A data set as long as its labels, of which every batch is the first one, standardized already."""
 
-    def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def batch(self, rows: Tensor, change: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """Returns the first rows, whichever are asked for."""
         return self.images[: len(rows)], self.labels[: len(rows)]
 
@@ -108,13 +108,15 @@ def torchvision_layout(folder: Path) -> None:
             shutil.copyfileobj(source, target)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Runs the benchmark and prints medians and ratios."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=7)
-    pairs = parser.parse_args().pairs
+    parser.add_argument("--images", type=int, help="train dnntune and the resident batch on so many images only")
+    options = parser.parse_args(arguments)
+    pairs = options.pairs
     torch.set_num_threads(1)
-    data = load_data(CONFIG.data)
+    data = load_data(CONFIG.data.model_copy(update={"max_train_images": options.images}))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         torchvision_layout(folder)
