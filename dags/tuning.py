@@ -42,7 +42,7 @@ PARAMS: dict[str, dict[str, Any]] = {
     },
     "champion": {
         "type": ["null", "string"],
-        "pattern": r"^[\w.-]+$",
+        "pattern": r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$",
         "description": "The registered model that the result challenges; empty: nothing is registered.",
     },
 }

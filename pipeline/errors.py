@@ -46,6 +46,14 @@ class SpaceError(DnntuneError):
         super().__init__("\n".join(lines))
 
 
+class InvalidNameError(DnntuneError):
+    """A study, an experiment, a registered model, a schedule or an export cannot be called so."""
+
+
+class WorkspaceError(DnntuneError):
+    """The workspace cannot be used: it is no folder, or cannot be written to."""
+
+
 class DataError(DnntuneError):
     """Images or labels are missing, broken or cannot be used; the message names the file."""
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.core.names import check_name
+
 
 @dataclass(frozen=True)
 class Places:
@@ -14,6 +16,9 @@ class Places:
         tracking_uri: MLflow's tracking store; None for SQLite under the workspace.
         experiment: MLflow's experiment.
         data_dir: Folder in which data sets are looked for first.
+
+    Raises:
+        InvalidNameError: The experiment, or a study whose folders or files are asked for, cannot be called so.
     """
 
     workspace: Path = Path("runs")
@@ -21,6 +26,9 @@ class Places:
     tracking_uri: str | None = None
     experiment: str = "dnntune"
     data_dir: str | None = None
+
+    def __post_init__(self) -> None:
+        check_name(self.experiment, "an experiment")
 
     @property
     def storage_url(self) -> str:
@@ -44,20 +52,24 @@ class Places:
 
     def checkpoints(self, study: str) -> Path:
         """Folder for the checkpoints of a study's trials."""
-        return self.workspace.resolve() / "checkpoints" / study
+        return self.workspace.resolve() / "checkpoints" / _named(study)
 
     def models(self, study: str) -> Path:
         """Folder for the weights of a study's best trials."""
-        return self.workspace.resolve() / "models" / study
+        return self.workspace.resolve() / "models" / _named(study)
 
     def final(self, study: str) -> Path:
         """The file of a study's final result."""
-        return self.workspace.resolve() / "final" / f"{study}.json"
+        return self.workspace.resolve() / "final" / f"{_named(study)}.json"
 
     def report(self, study: str) -> Path:
         """The file of a study's report."""
-        return self.workspace.resolve() / "reports" / f"{study}.html"
+        return self.workspace.resolve() / "reports" / f"{_named(study)}.html"
 
     def lock(self, study: str) -> Path:
         """The file that is locked while a process runs the study."""
-        return self.workspace.resolve() / "locks" / f"{study}.lock"
+        return self.workspace.resolve() / "locks" / f"{_named(study)}.lock"
+
+
+def _named(study: str) -> str:
+    return check_name(study, "a study")

@@ -8,7 +8,6 @@ from typing import Annotated, Self
 
 from pydantic import (
     AfterValidator,
-    Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
@@ -16,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from pipeline.core.names import Name, PlainName
 from pipeline.training_config import Block, tuple_from_list
 
 PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@yearly")
@@ -112,7 +112,7 @@ class Schedule(Block):
     """auto, cpu, cuda or cuda:N."""
     finals: Finals = Finals()
     """The last round."""
-    champion: Annotated[str, Field(pattern=r"^[\w.-]+$")] | None = None
+    champion: PlainName | None = None
     """The registered model in MLflow that the result challenges; null: nothing is registered."""
     warm_start: WarmStart = WarmStart()
     """What a study begins with."""
@@ -124,7 +124,7 @@ class Schedule(Block):
     """Optuna storage; null: SQLite in the workspace."""
     tracking_uri: str | None = None
     """MLflow's tracking store; null: SQLite in the workspace."""
-    experiment: str = "dnntune"
+    experiment: Name = "dnntune"
     """MLflow's experiment."""
     data_dir: str | None = None
     """Folder in which data sets are looked for first."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pipeline.config import TrialConfig
+from pipeline.core.names import broken_rule
 from pipeline.errors import Problem, SpaceError
 from pipeline.overrides import Override, apply_override
 from pipeline.schema import did_you_mean, shown
@@ -48,8 +49,16 @@ def load_space(source: str, overrides: Sequence[Override] = ()) -> SpaceFile:
         overrides: Settings that replace what the file says.
 
     Raises:
-        SpaceError: With every problem of the file.
+        SpaceError: With every problem of the file, or a study cannot be called as the file is.
     """
+    file = _load(source, overrides)
+    if (rule := broken_rule(file.name)) is not None:
+        remedy = "Rename the file, or name the study with --study NAME or in the file, study: {name: ...}"
+        raise SpaceError([Problem("", f"a study's name, its file's, {rule}; got {shown(file.name)}. {remedy}", source)])
+    return file
+
+
+def _load(source: str, overrides: Sequence[Override]) -> SpaceFile:
     path = source if source == "-" else str(find_space(source))
     tree = parse(read_text(path), "standard input" if source == "-" else path)
     return read_space(tree, configuration_name(source), overrides)
@@ -102,7 +111,7 @@ def load_configuration(source: str, overrides: Sequence[Override] = ()) -> Trial
     Raises:
         SpaceError: Something is left; names it.
     """
-    space = load_space(source, overrides).space
+    space = _load(source, overrides).space
     if parameters := space.parameters():
         names = ", ".join(parameter.name for parameter in parameters)
         rule = f"a configuration has nothing left to search; this file has {len(parameters)} parameters: {names}"

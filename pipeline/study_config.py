@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from pipeline.core.names import Name
 from pipeline.training_config import Block, Monitor, tuple_from_list
 
 Direction = Literal["maximize", "minimize"]
@@ -180,7 +181,7 @@ Metrics = Annotated[tuple[Metric, ...], BeforeValidator(_one_or_more), AfterVali
 class StudyConfig(Block):
     """How a study searches its space."""
 
-    name: Annotated[str, Field(pattern=r"^[\w.-]+$")] | None = None
+    name: Name | None = None
     """The study's name; null: the file's name without its ending."""
     metrics: Metrics = ("valid_accuracy",)
     """What is optimized, measured with the best epoch's weights: a word, or a list for a study of several goals, whose

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -19,6 +20,10 @@ from pipeline.tracking.store import open_client
 from tests.servers import HOW_TO_GET, PostgreSQL, postgresql_programs, postgresql_server
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+
+# A busy machine misses any deadline; what was found once is written down as an example, and not in a folder.
+hypothesis.settings.register_profile("dnntune", deadline=None, database=None)
+hypothesis.settings.load_profile("dnntune")
 
 SMALL_SPACE = """
 study: {trials: 6, seed: 1, pruner: none}

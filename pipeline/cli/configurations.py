@@ -10,6 +10,7 @@ from pipeline.cli.options import (
     ConfigArgument,
     DataOption,
     DeviceOption,
+    ExportOption,
     JsonOption,
     SetOption,
     SpaceArgument,
@@ -54,9 +55,7 @@ def train(
     mc_samples: Annotated[
         int | None, typer.Option("--mc-samples", min=1, help="Passes of Monte Carlo dropout at the evaluation.")
     ] = None,
-    export: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Export the model to a new folder, for dnntune predict.")
-    ] = None,
+    export: ExportOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train one configuration, and measure it on the test set."""

@@ -122,13 +122,14 @@ def ablate(
 ) -> None:
     """Switch each technique off, alone, over seeds."""
     from pipeline.console import figure_path, wide_console
+    from pipeline.core.names import check_name, fitting
     from pipeline.overrides import Override
     from pipeline.progress import StudyProgress
     from pipeline.results.ablation import ablation_table
     from pipeline.space_file import configuration_name, load_configuration
 
     trial = load_configuration(config, [Override.parse(option) for option in overrides])
-    name = study or f"ablation-{configuration_name(config)}"
+    name = study or check_name(fitting(f"ablation-{configuration_name(config)}"), "a study")
     path = figure_path(figure, workspace, name)
     from pipeline.results.ablation_study import run_ablation
 

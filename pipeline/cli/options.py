@@ -6,12 +6,31 @@ from typing import Annotated
 
 import typer
 
+from pipeline.core.names import broken_plain_rule, check_name
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _study_name(text: str) -> str:
+    return check_name(text, "a study")
+
+
+def _experiment_name(text: str) -> str:
+    return check_name(text, "an experiment")
+
+
+def _model_name(text: str) -> str:
+    return check_name(text, "a registered model", broken_plain_rule)
+
+
+def _export_folder(text: str) -> Path:
+    check_name(Path(text).name, "an export's folder")
+    return Path(text)
 
 
 class Launch(StrEnum):
@@ -30,7 +49,14 @@ ConfigArgument = Annotated[
         metavar="CONFIG", help="A file with nothing left to search, a name in search_spaces/, or - (stdin)."
     ),
 ]
-StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="A study's name.")]
+StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", parser=_study_name, help="A study's name.")]
+StudiesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="STUDY", parser=_study_name, help="Studies to show in one view; none: each alone."),
+]
+ModelNameOption = Annotated[
+    str, typer.Option("--name", metavar="NAME", parser=_model_name, help="The registered model's name.")
+]
 SetOption = Annotated[
     list[str], typer.Option("--set", metavar="PATH=VALUE", help="Override a setting, the value in YAML; repeatable.")
 ]
@@ -41,14 +67,24 @@ StorageOption = Annotated[
 TrackingOption = Annotated[
     str | None, typer.Option(metavar="URI", help="MLflow tracking store; default: SQLite in the workspace.")
 ]
-ExperimentOption = Annotated[str, typer.Option(help="MLflow experiment.")]
+ExperimentOption = Annotated[str, typer.Option(metavar="NAME", parser=_experiment_name, help="MLflow experiment.")]
 DataOption = Annotated[
     str | None, typer.Option(metavar="DIR", help="Folder to look for data sets in first; then $DNNTUNE_DATA.")
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of each process; default: the cores, shared.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="End standard output with one line of JSON.")]
-StudyNameOption = Annotated[str | None, typer.Option("--study", help="The study's name; default: from the file's.")]
+StudyNameOption = Annotated[
+    str | None,
+    typer.Option("--study", metavar="NAME", parser=_study_name, help="The study's name; default: from the file's."),
+]
+ExportOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--export", metavar="DIR", parser=_export_folder, help="Export the model to a new folder, for dnntune predict."
+    ),
+]
+OutFolderOption = Annotated[Path, typer.Option("--out", metavar="DIR", parser=_export_folder, help="A new folder.")]
 WorkersOption = Annotated[int, typer.Option(min=1, help="Worker processes.")]
 LauncherOption = Annotated[
     Launch, typer.Option(help="Where workers run: processes of this machine, or tasks of a Ray cluster.")

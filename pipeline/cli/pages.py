@@ -5,15 +5,13 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.options import ExperimentOption, StorageOption, TrackingOption, WorkspaceOption, app
+from pipeline.cli.options import ExperimentOption, StorageOption, StudiesArgument, TrackingOption, WorkspaceOption, app
 from pipeline.places import Places
 
 
 @app.command()
 def ui(
-    studies: Annotated[
-        list[str] | None, typer.Argument(metavar="STUDY", help="Studies to show in one view; none: each alone.")
-    ] = None,
+    studies: StudiesArgument = None,
     workspace: WorkspaceOption = Path("runs"),
     tracking_uri: TrackingOption = None,
     experiment: ExperimentOption = "dnntune",

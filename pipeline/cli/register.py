@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -10,6 +9,7 @@ from pipeline.cli.options import (
     DataOption,
     DeviceOption,
     JsonOption,
+    ModelNameOption,
     StorageOption,
     StudyArgument,
     ThreadsOption,
@@ -23,7 +23,7 @@ from pipeline.places import Places
 @app.command()
 def register(
     study: StudyArgument,
-    name: Annotated[str, typer.Option(metavar="NAME", help="The registered model's name.")],
+    name: ModelNameOption,
     threads: ThreadsOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,

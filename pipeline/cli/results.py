@@ -11,6 +11,7 @@ from pipeline.cli.options import (
     DeviceOption,
     ExperimentOption,
     JsonOption,
+    OutFolderOption,
     StorageOption,
     StudyArgument,
     ThreadsOption,
@@ -79,7 +80,7 @@ def finalize(
 @app.command()
 def export(
     study: StudyArgument,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="A new folder.")],
+    out: OutFolderOption,
     trial: Annotated[int | None, typer.Option(min=0, help="This trial's model, and not the study's best.")] = None,
     top: Annotated[
         int | None, typer.Option(min=1, help="The models of so many of the best trials, in folders of DIR.")

@@ -72,13 +72,14 @@ def run(
         "retries": retries,
         "trial_timeout": trial_timeout,
         "trial_memory": trial_memory,
-        "name": study,
     }
     named = [
-        Override(f"study.{name}", str(value), f"--{'study' if name == 'name' else name.replace('_', '-')} {value}")
+        Override(f"study.{name}", str(value), f"--{name.replace('_', '-')} {value}")
         for name, value in options.items()
         if value is not None
     ]
+    if study is not None:
+        named.append(Override("study.name", json.dumps(study, ensure_ascii=False), f"--study {study}"))
     file = load_space(space, [*map(Override.parse, overrides), *named])
     for notice in file.notices:
         typer.echo(notice, err=True)

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.core.names import check_name
 from pipeline.export.errors import ExportError
 
 CHECKSUMS = "SHA256SUMS"
@@ -32,16 +33,19 @@ def check_place(folder: Path, *, overwrite: bool) -> None:
 
     Raises:
         ExportError: There is something already.
+        InvalidNameError: No export can be called so.
     """
+    check_name(folder.absolute().name, "an export's folder")
     if not folder.exists():
         return
     if not folder.is_dir():
         raise ExportError(f"an export is a folder; {folder} is a file. {OVERWRITE}")
-    present = {entry.name for entry in folder.iterdir()}
+    entries = list(folder.iterdir())
+    present = {entry.name for entry in entries}
     if not present:
         return
     # Nothing may be lost that is not of an export; a damaged one may be replaced.
-    if CHECKSUMS not in present or not present <= {CHECKSUMS, *FILES}:
+    if CHECKSUMS not in present or not present <= {CHECKSUMS, *FILES} or any(not entry.is_file() for entry in entries):
         raise ExportError(f"an export needs a new or an empty folder; {folder} has something else in it. {OVERWRITE}")
     if not overwrite:
         raise ExportError(f"{folder} is an export already. {OVERWRITE}, or allow to overwrite it")

@@ -1,13 +1,13 @@
 """A study's best configurations, trained again over seeds that it has not used: tuning picks lucky seeds."""
 
-import itertools
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import optuna
 
 from pipeline.config import TrialConfig
+from pipeline.core.names import numbered
 from pipeline.errors import StudyError
 from pipeline.places import Places
 from pipeline.results.final import Finalist
@@ -59,11 +59,15 @@ def finals_name(storage: optuna.storages.BaseStorage, study: str, cases: Cases) 
         cases: The finalists.
     """
     taken = study_names(storage)
-    names = (f"{study}-final" if number == 1 else f"{study}-final-{number}" for number in itertools.count(1))
-    for name in names:
+    for name in finals_names(study):
         if name not in taken or load_study(storage, name).user_attrs.get(SPACE) == cases.source:
             return name
     raise AssertionError("there are always more names")
+
+
+def finals_names(study: str) -> Iterator[str]:
+    """Yields what the studies that train a study's finalists are called, in the order in which they are made."""
+    return numbered(f"{study}-final")
 
 
 def finalists(study: optuna.Study, entries: Sequence[Entry], finals: optuna.Study) -> list[Finalist]:

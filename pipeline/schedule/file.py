@@ -1,11 +1,11 @@
 """Schedule files: read, with every mistake at its line, and turned into what a run needs."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from pipeline.core.names import broken_plain_rule
 from pipeline.errors import Problem, SpaceError
 from pipeline.overrides import Override
 from pipeline.places import Places
@@ -74,9 +74,8 @@ def load_schedule(path: Path, overrides: list[str] | None = None) -> ScheduleFil
     reader = SpaceReader(Schedule, searchable=False)
     node = reader.block(type(tree)(fields, tree.origin), Schedule)
     name = path.stem
-    if not re.fullmatch(r"[\w.-]+", name):
-        rule = f"a schedule's file is named by letters, digits, dots, dashes and underscores; got {name!r}"
-        reader.problems.append(Problem("", rule, str(path)))
+    if (rule := broken_plain_rule(name)) is not None:
+        reader.problems.append(Problem("", f"a schedule's name, its file's, {rule}. Rename the file", str(path)))
     if reader.problems:
         raise SpaceError(reader.problems)
     try:

@@ -1,16 +1,19 @@
 """What old runs of a schedule have left in the workspace, and is not needed any more."""
 
-import shutil
 import time
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import optuna
 
+from pipeline.core.folders import remove_folder
 from pipeline.data.feature_cache import remove_unused
 from pipeline.places import Places
+from pipeline.results.finalists import finals_names
 from pipeline.schedule.run import PREPARED, studies_of
 from pipeline.schedule_config import Retention
+from pipeline.study.storage import study_names
 
 DAY_SECONDS = 86_400.0
 
@@ -38,10 +41,11 @@ def remove_old(storage: optuna.storages.BaseStorage, schedule: str, places: Plac
     old = [
         study.study_name for study in studies_of(storage, schedule)[: -retention.studies] if last_moment(study) < oldest
     ]
-    folders = [folder for name in old for folder in folders_of(name, places)]
-    num_bytes = sum(size_of(folder) for folder in folders)
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
+    num_bytes = 0
+    for folder in (folder for name in old for folder in folders_of(storage, name, places)):
+        size = size_of(folder)
+        if remove_folder(folder, below=places.workspace):
+            num_bytes += size
     num_bytes += remove_unused(places.feature_cache, before=oldest)
     return Removed(tuple(old), num_bytes)
 
@@ -53,12 +57,11 @@ def last_moment(study: optuna.Study) -> float:
     return max([prepared, *(end.timestamp() for end in ends if end is not None)])
 
 
-def folders_of(study: str, places: Places) -> list[Path]:
+def folders_of(storage: optuna.storages.BaseStorage, study: str, places: Places) -> list[Path]:
     """Returns the folders of a study, and of the studies that have trained its finalists, that may be removed."""
-    found = []
-    for place in (places.checkpoints(study), places.models(study)):
-        found += [folder for folder in (place, *place.parent.glob(f"{study}-final*")) if folder.is_dir()]
-    return found
+    taken = study_names(storage)
+    names = [study, *takewhile(taken.__contains__, finals_names(study))]
+    return [folder for name in names for folder in (places.checkpoints(name), places.models(name)) if folder.is_dir()]
 
 
 def size_of(folder: Path) -> int:

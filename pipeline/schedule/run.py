@@ -1,10 +1,12 @@
 """One run of a schedule: its study in the storage, found by the schedule's name and the run's key."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import optuna
 
+from pipeline.core.names import KEPT_CHARACTERS, check_name, numbered
 from pipeline.errors import StudyError
 from pipeline.schedule.file import ScheduleFile
 from pipeline.study.storage import open_existing, quiet_optuna, study_names
@@ -22,15 +24,25 @@ class ScheduledRun:
     Attributes:
         file: The schedule.
         key: What tells this run from the schedule's others, such as its date; the same key goes on with the same run.
+
+    Raises:
+        InvalidNameError: No study can be called by the schedule and the key.
     """
 
     file: ScheduleFile
     key: str
 
+    def __post_init__(self) -> None:
+        check_name(self.study_name, "a run's study")
+
     @property
     def study_name(self) -> str:
         """What its study is called, if no other one has the name."""
-        return f"{self.file.name}-{self.key}"
+        return next(self.study_names())
+
+    def study_names(self) -> Iterator[str]:
+        """Yields what its study may be called, in the order in which they are tried."""
+        return numbered(f"{self.file.name}-{self.key}")
 
     def study(self) -> optuna.Study:
         """Returns its study: the last one that was prepared for it.
@@ -53,7 +65,8 @@ class ScheduledRun:
 
 def studies_of(storage: optuna.storages.BaseStorage, schedule: str) -> list[optuna.Study]:
     """Returns the studies of all runs of a schedule, in the order in which they were prepared."""
-    studies = [load_study(storage, name) for name in study_names(storage) if name.startswith(f"{schedule}-")]
+    beginning = f"{schedule}-"[:KEPT_CHARACTERS]
+    studies = [load_study(storage, name) for name in study_names(storage) if name.startswith(beginning)]
     own = [study for study in studies if study.user_attrs.get(SCHEDULE) == schedule]
     return sorted(own, key=lambda study: study.user_attrs[PREPARED])
 

@@ -57,15 +57,16 @@ def prepare(run: ScheduledRun, say: Say) -> dict[str, Any]:
     places.workspace.mkdir(parents=True, exist_ok=True)
     storage = open_storage(places.storage_url)
     earlier = studies_of(storage, run.file.name)
-    name = run.study_name
-    while name in study_names(storage) and load_study(storage, name).user_attrs.get(SPACE) != file.space.source:
+    taken = study_names(storage)
+    for name in run.study_names():
+        if name not in taken or load_study(storage, name).user_attrs.get(SPACE) == file.space.source:
+            break
         say(f"study {name} searches another space: a study keeps its space, so that its trials compare")
-        name = next_name(name, run.study_name)
     facts = data_facts(next(file.space.corners([])), places.data_dir)
     others = [study for study in reversed(earlier) if study.study_name != name]
     say(drift(facts, others[0].user_attrs[DATA] if others else None))
     settings = file.study
-    if name in study_names(storage) and METRICS in (study := load_study(storage, name)).user_attrs:
+    if name in taken and METRICS in (study := load_study(storage, name)).user_attrs:
         begun = StudyConfig.model_validate(study.user_attrs["settings"])
         settings = settings.model_copy(update={"baselines": begun.baselines})
         say(f"study {name} is there already: it is gone on with")
@@ -79,11 +80,6 @@ def prepare(run: ScheduledRun, say: Say) -> dict[str, Any]:
     if SCHEDULE not in study.user_attrs:
         mark(study, run, facts)
     return {"study": name, "baselines": len(settings.baselines)}
-
-
-def next_name(name: str, first: str) -> str:
-    """Returns the name after one: ``first``, ``first-2``, ``first-3`` and so on."""
-    return f"{first}-{2 if name == first else int(name.rpartition('-')[2]) + 1}"
 
 
 def worker(run: ScheduledRun, say: Say, *, workers: int = 1) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import optuna
 from torch import nn
 
+from pipeline.core.folders import make_folder
 from pipeline.models.tensors import tensor_bytes
 from pipeline.study.trials import best_trials, frozen_trial
 
@@ -42,7 +43,7 @@ class KeptModels:
             (trial.values[0] >= value) if maximizes else (trial.values[0] <= value) for trial in better
         ):
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         file = self.file(number)
         partial = file.with_suffix(f".{os.getpid()}.partial")
         partial.write_bytes(tensor_bytes(model))

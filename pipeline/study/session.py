@@ -1,7 +1,6 @@
 """One call of `run_study`: the study, its log and those who watch, from the first look to the last."""
 
 import os
-import shutil
 import time
 from collections.abc import Mapping
 from typing import Protocol
@@ -10,6 +9,7 @@ import optuna
 from filelock import FileLock
 from optuna.trial import TrialState
 
+from pipeline.core.folders import remove_folder
 from pipeline.events import Event
 from pipeline.places import Places
 from pipeline.records import DataSummary, Outcome
@@ -179,7 +179,7 @@ class Session:
         trials = self.study.get_trials(deepcopy=False)
         others_run = any(trial.state == TrialState.RUNNING for trial in trials)
         if outcome == "complete" and not others_run:
-            shutil.rmtree(self.places.checkpoints(self.name), ignore_errors=True)
+            remove_folder(self.places.checkpoints(self.name), below=self.places.workspace)
             withdraw_leftovers(self.study)
         best = best_of(self.study)
         figures = {f"trials_{name}": float(count) for name, count in count_outcomes(trials).items()}

@@ -34,12 +34,12 @@ def save_comparison(client: "MlflowClient", experiment: str, studies: Sequence[s
     # MLflow's filters know no "or": the view asks for a mark that the trials get here.
     mark, marked = f"compared.{view_key(*names)}", ", ".join(names)
     trials = ("tags.kind = 'trial'", f"tags.{SUPERSEDED} IS NULL")
-    runs = [run for name in names for run in find_runs(client, experiment, f"tags.study = '{name}'", *trials)]
+    runs = [run for name in names for run in find_runs(client, experiment, f'tags.study = "{name}"', *trials)]
     for run in runs:
         if mark not in run.data.tags:
             client.set_tag(run.info.run_id, mark, marked)
     axes = _differing([run.data.params for run in runs])
-    state = view_state(title=marked, condition=f"tags.`{mark}` = '{marked}'", metrics=metrics, axes=axes)
+    state = view_state(title=marked, condition=f'tags.`{mark}` = "{marked}"', metrics=metrics, axes=axes)
     client.set_experiment_tag(experiment, view_tag(*names), json.dumps(state))
     return view_path(experiment, *names)
 

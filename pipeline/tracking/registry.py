@@ -1,14 +1,13 @@
 """MLflow's registry: the versions of a model, which of them is the champion, and the export in each."""
 
 import contextlib
-import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import TrackingError
+from pipeline.core.names import broken_plain_rule, check_name
 from pipeline.tracking.packaging import EXPORT, package
 from pipeline.tracking.store import open_client, unusable
 
@@ -25,8 +24,6 @@ ABOUT = (
     "Image classifiers, by dnntune. `models:/{model}@champion` is the one to serve; `models:/{model}@challenger`, if "
     "there is one, was registered last and has not been shown to be better."
 )
-# What MLflow takes and what stands for itself in an address such as models:/NAME@champion.
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -47,16 +44,12 @@ class Registry:
         model: The model's name.
 
     Raises:
-        TrackingError: The name cannot be one, or the store, or its registry, cannot be used.
+        InvalidNameError: A model cannot be called so.
+        TrackingError: The store, or its registry, cannot be used.
     """
 
     def __init__(self, uri: str, model: str) -> None:
-        if not NAME.fullmatch(model):
-            raise TrackingError(
-                "a registered model's name has 1 to 100 letters, digits, '.', '_' and '-', and begins with a letter or "
-                f"a digit; got {model!r}. Give another --name"
-            )
-        self.uri, self.model = uri, model
+        self.uri, self.model = uri, check_name(model, "a registered model", broken_plain_rule)
         self.client: MlflowClient = open_client(uri)
         with self._reaching():
             self.client.search_registered_models(max_results=1)

@@ -64,7 +64,7 @@ def save_view(
         metrics: What is optimized.
         axes: The settings that differ, each with the parameter that makes its axis, see `Axes.differing`.
     """
-    state = view_state(title=study, condition=f"tags.study = '{study}'", metrics=metrics, axes=axes)
+    state = view_state(title=study, condition=f'tags.study = "{study}"', metrics=metrics, axes=axes)
     client.set_experiment_tag(experiment, view_tag(study), json.dumps(state))
 
 

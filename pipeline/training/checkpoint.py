@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pipeline.core.folders import make_folder
 from pipeline.records import EpochResult
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def save_checkpoint(file: Path, checkpoint: Checkpoint) -> None:
     content = io.BytesIO()
     epochs = [epoch.to_json() for epoch in checkpoint.epochs]
     torch.save({"config": checkpoint.config, "epochs": epochs, "state": checkpoint.state}, content)
-    file.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(file.parent)
     partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
     try:
         # Not forced to the disk, which takes longer than all the rest: what a power failure tears is not loaded.

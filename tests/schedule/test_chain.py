@@ -2,16 +2,18 @@
 
 import json
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.errors import StudyError
+from pipeline.core.names import numbered
+from pipeline.errors import InvalidNameError, StudyError
 from pipeline.places import Places
 from pipeline.schedule.file import load_schedule
 from pipeline.schedule.run import DATA, ScheduledRun, studies_of
-from pipeline.schedule.steps import next_name, prepare, step_of
+from pipeline.schedule.steps import prepare, step_of
 from pipeline.study.storage import open_existing
 from pipeline.study.trials import count_outcomes
 
@@ -100,8 +102,12 @@ def test_there_is_no_other_step() -> None:
 
 
 def test_names_go_on() -> None:
-    assert next_name("a-2026-11-27", "a-2026-11-27") == "a-2026-11-27-2"
-    assert next_name("a-2026-11-27-2", "a-2026-11-27") == "a-2026-11-27-3"
+    assert list(islice(numbered("a-2026-11-27"), 3)) == ["a-2026-11-27", "a-2026-11-27-2", "a-2026-11-27-3"]
+
+
+def test_a_key_is_a_part_of_a_name(schedule: Path) -> None:
+    with pytest.raises(InvalidNameError, match="the name of a run's study must not"):
+        run_of(schedule, "../../x")
 
 
 def test_a_bad_schedule_costs_nothing(schedule: Path, cli: Cli) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import optuna
 import pytest
 
+from pipeline.core.folders import make_folder
 from pipeline.places import Places
 from pipeline.schedule.retention import DAY_SECONDS, remove_old
 from pipeline.schedule.run import PREPARED, RUN, SCHEDULE
@@ -29,8 +30,9 @@ def prepared(storage: optuna.storages.BaseStorage, places: Places, day: int, *, 
     for attr, value in attrs.items():
         study.set_user_attr(attr, value)
     for folder in (places.checkpoints(name), places.models(name), places.models(f"{name}-final")):
-        folder.mkdir(parents=True)
+        make_folder(folder)
         (folder / "file").write_bytes(b"1234")
+    optuna.create_study(storage=storage, study_name=f"{name}-final")
     places.final(name).parent.mkdir(exist_ok=True)
     places.final(name).write_text("{}")
     return name
@@ -57,11 +59,13 @@ def test_the_last_studies_stay_however_old(places: Places, storage: optuna.stora
 
 def test_other_studies_are_left_alone(places: Places, storage: optuna.storages.BaseStorage) -> None:
     optuna.create_study(storage=storage, study_name="nightly-by-hand")
-    places.models("nightly-by-hand").mkdir(parents=True)
+    make_folder(places.models("nightly-by-hand"))
+    make_folder(places.models("nightly-1-finalists"))
     prepared(storage, places, 1, days_ago=90)
     assert remove_old(storage, "night", places, Retention(studies=1, days=0)).studies == ()
     remove_old(storage, "nightly", places, Retention(studies=1, days=0))
     assert places.models("nightly-by-hand").exists()
+    assert places.models("nightly-1-finalists").exists()
 
 
 def test_features_that_nobody_has_read_since_are_removed(places: Places, storage: optuna.storages.BaseStorage) -> None:

@@ -53,7 +53,10 @@ def test_nothing_but_a_mapping_is_a_schedule(write: Any) -> None:
 
 
 def test_a_name_that_no_study_could_have(write: Any) -> None:
-    assert "is named by letters" in problems(write("space: digits_mlp\n", "every night.yaml"))
+    for name, rule in {"every night": "letters of ASCII", "..": "begin with", "nul": "Windows"}.items():
+        said = problems(write("space: digits_mlp\n", f"{name}.yaml"))
+        assert "a schedule's name, its file's, must" in said
+        assert rule in said
 
 
 def test_a_space_beside_the_schedule_comes_first(write: Any) -> None:

@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from pipeline.core.folders import MARK
 from pipeline.records import TrialResult
 from pipeline.study.kept_models import KeptModels
 from pipeline.study.trials import finish
@@ -33,7 +34,7 @@ def network(quality: float) -> nn.Module:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(file.name for file in folder.iterdir())
+    return sorted(file.name for file in folder.iterdir() if file.name != MARK)
 
 
 def test_the_best_are_kept_whatever_the_order(study: optuna.Study, tmp_path: Path) -> None:

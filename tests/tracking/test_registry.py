@@ -7,7 +7,7 @@ import mlflow
 import numpy as np
 import pytest
 
-from pipeline.errors import TrackingError
+from pipeline.errors import InvalidNameError, TrackingError
 from pipeline.places import Places
 from pipeline.tracking.registry import CHALLENGER, CHAMPION, CHECKSUM, Registry
 from pipeline.tracking.store import experiment_id
@@ -126,7 +126,7 @@ def test_a_model_that_cannot_be_packed_is_marked_and_no_version(
 
 @pytest.mark.parametrize("name", ["", "a/b", "a:b", "a@champion", "-a", "a b", "'", "a" * 101])
 def test_a_name_that_cannot_be_in_an_address_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(TrackingError, match="--name"):
+    with pytest.raises(InvalidNameError, match="a registered model must"):
         Registry(f"sqlite:///{tmp_path / 'never.db'}", name)
     assert not (tmp_path / "never.db").exists()
 

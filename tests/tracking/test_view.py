@@ -40,7 +40,7 @@ def log_trials(log: StudyLog, *rates: float) -> None:
 def test_a_study_has_a_view_from_its_beginning(log: StudyLog) -> None:
     start(log)
     view = view_of(log, "s")
-    assert view["searchFilter"] == "tags.study = 's' and tags.kind = 'trial' and tags.superseded_by IS NULL"
+    assert view["searchFilter"] == "tags.study = \"s\" and tags.kind = 'trial' and tags.superseded_by IS NULL"
     assert axes_in(view) == [["optimizer.lr.log10"]]
     assert log.view == view_path(log.experiment, "s")
 
