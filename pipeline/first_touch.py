@@ -6,6 +6,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from pipeline.core.urls import StoreUrl
 from pipeline.errors import DnntuneError
 
 SQLITE = "sqlite:///"
@@ -19,7 +20,7 @@ _SERVERS = {
 
 
 @contextmanager
-def first_touch(url: str) -> Iterator[None]:
+def first_touch(url: StoreUrl) -> Iterator[None]:
     """Holds a lock while a database is opened: beside a SQLite file, whose folder it makes, or in a database server.
 
     Does nothing for other addresses, such as that of a tracking server.
@@ -46,16 +47,15 @@ def first_touch(url: str) -> Iterator[None]:
 
 
 @contextmanager
-def _locked(url: str, lock: str, driver: str) -> Iterator[None]:
+def _locked(url: StoreUrl, lock: str, driver: str) -> Iterator[None]:
     import sqlalchemy
 
     try:
-        engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
+        engine = sqlalchemy.create_engine(url.reveal(), poolclass=sqlalchemy.NullPool)
     except ImportError as error:
-        shown = sqlalchemy.make_url(url).render_as_string()
         extra = "mysql" if driver.startswith("mysql") else "postgresql"
         raise DnntuneError(
-            f"{shown} needs a driver that is not installed ({error.name}): pip install 'dnntune[{extra}]', and begin "
+            f"{url} needs a driver that is not installed ({error.name}): pip install 'dnntune[{extra}]', and begin "
             f"the address with {driver}://"
         ) from None
     with engine.begin() as connection:

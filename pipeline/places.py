@@ -1,9 +1,23 @@
 """Where things are kept."""
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.core.names import check_name
+from pipeline.core.urls import StoreUrl
+
+# Environment variables with a store's address, the first one first. Passwords belong there: everybody on a machine can
+# read the arguments of a command.
+STORAGE_VARIABLES = ("DNNTUNE_STORAGE",)
+TRACKING_VARIABLES = ("DNNTUNE_TRACKING_URI", "MLFLOW_TRACKING_URI")
+
+
+def store_url(given: str | None, variables: Sequence[str]) -> StoreUrl | None:
+    """Returns an address that was given, or else the one in the first of some environment variables that has one."""
+    found = given or next(filter(None, map(os.environ.get, variables)), None)
+    return None if found is None else StoreUrl(found)
 
 
 @dataclass(frozen=True)
@@ -12,8 +26,8 @@ class Places:
 
     Attributes:
         workspace: Folder for everything that a run makes.
-        storage: URL of the study storage; None for SQLite under the workspace.
-        tracking_uri: MLflow's tracking store; None for SQLite under the workspace.
+        storage: URL of the study storage; None for SQLite under the workspace. Any text becomes a `StoreUrl`.
+        tracking_uri: MLflow's tracking store; None for SQLite under the workspace. Likewise.
         experiment: MLflow's experiment.
         data_dir: Folder in which data sets are looked for first.
 
@@ -22,23 +36,26 @@ class Places:
     """
 
     workspace: Path = Path("runs")
-    storage: str | None = None
-    tracking_uri: str | None = None
+    storage: StoreUrl | None = None
+    tracking_uri: StoreUrl | None = None
     experiment: str = "dnntune"
     data_dir: str | None = None
 
     def __post_init__(self) -> None:
         check_name(self.experiment, "an experiment")
+        for name in ("storage", "tracking_uri"):
+            if (url := getattr(self, name)) is not None:
+                object.__setattr__(self, name, StoreUrl(url))
 
     @property
-    def storage_url(self) -> str:
+    def storage_url(self) -> StoreUrl:
         """URL of the study storage."""
-        return self.storage or f"sqlite:///{self.workspace.resolve() / 'studies.db'}"
+        return self.storage or StoreUrl(f"sqlite:///{self.workspace.resolve() / 'studies.db'}")
 
     @property
-    def tracking_url(self) -> str:
+    def tracking_url(self) -> StoreUrl:
         """MLflow's tracking URI."""
-        return self.tracking_uri or f"sqlite:///{self.workspace.resolve() / 'mlflow.db'}"
+        return self.tracking_uri or StoreUrl(f"sqlite:///{self.workspace.resolve() / 'mlflow.db'}")
 
     @property
     def artifacts(self) -> Path | None:

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from pipeline.core.names import Name, PlainName
+from pipeline.core.urls import StoreUrl
 from pipeline.training_config import Block, tuple_from_list
 
 PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@yearly")
@@ -120,10 +121,10 @@ class Schedule(Block):
     """What is removed afterwards."""
     workspace: str = "runs"
     """Folder for everything that a run makes; shared by all machines that take part."""
-    storage: str | None = None
-    """Optuna storage; null: SQLite in the workspace."""
-    tracking_uri: str | None = None
-    """MLflow's tracking store; null: SQLite in the workspace."""
+    storage: Annotated[str, AfterValidator(StoreUrl)] | None = None
+    """Optuna storage; null: $DNNTUNE_STORAGE, or SQLite in the workspace."""
+    tracking_uri: Annotated[str, AfterValidator(StoreUrl)] | None = None
+    """MLflow's tracking store; null: $DNNTUNE_TRACKING_URI, $MLFLOW_TRACKING_URI, or SQLite in the workspace."""
     experiment: Name = "dnntune"
     """MLflow's experiment."""
     data_dir: str | None = None

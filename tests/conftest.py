@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from pipeline.data.idx import DEBIAN_FASHION_MNIST
-from pipeline.places import Places
+from pipeline.places import STORAGE_VARIABLES, TRACKING_VARIABLES, Places
 from pipeline.tracking.store import open_client
 from tests.servers import HOW_TO_GET, PostgreSQL, postgresql_programs, postgresql_server
 
@@ -44,7 +44,8 @@ space:
 @pytest.fixture(autouse=True)
 def _no_data_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keeps a test from finding data, or a cache, that this machine happens to have."""
-    monkeypatch.delenv("DNNTUNE_DATA", raising=False)
+    for name in ("DNNTUNE_DATA", *STORAGE_VARIABLES, *TRACKING_VARIABLES):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
 
 

@@ -7,6 +7,9 @@ from typing import Annotated
 import typer
 
 from pipeline.core.names import broken_plain_rule, check_name
+from pipeline.core.printing import say
+from pipeline.core.urls import StoreUrl
+from pipeline.places import STORAGE_VARIABLES, TRACKING_VARIABLES
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,6 +34,20 @@ def _model_name(text: str) -> str:
 def _export_folder(text: str) -> Path:
     check_name(Path(text).name, "an export's folder")
     return Path(text)
+
+
+def _warn_of_secret(context: typer.Context, parameter: typer.CallbackParam, value: StoreUrl | None) -> StoreUrl | None:
+    """Says how to keep a password from others, if there is one in the arguments."""
+    assert parameter.name is not None
+    source = context.get_parameter_source(parameter.name)
+    if value is not None and value.has_secret and source is not None and source.name == "COMMANDLINE":
+        assert isinstance(parameter.envvar, list)
+        say(
+            f"warning: while this runs, everybody on this machine can read the password of {parameter.opts[0]}. "
+            f"Give the address in ${parameter.envvar[0]} instead",
+            err=True,
+        )
+    return value
 
 
 class Launch(StrEnum):
@@ -62,10 +79,24 @@ SetOption = Annotated[
 ]
 WorkspaceOption = Annotated[Path, typer.Option(help="Folder for everything that a run makes.")]
 StorageOption = Annotated[
-    str | None, typer.Option(metavar="URL", help="Optuna storage; default: SQLite in the workspace.")
+    StoreUrl | None,
+    typer.Option(
+        metavar="URL",
+        parser=StoreUrl,
+        envvar=list(STORAGE_VARIABLES),
+        callback=_warn_of_secret,
+        help="Optuna storage; default: SQLite in the workspace.",
+    ),
 ]
 TrackingOption = Annotated[
-    str | None, typer.Option(metavar="URI", help="MLflow tracking store; default: SQLite in the workspace.")
+    StoreUrl | None,
+    typer.Option(
+        metavar="URI",
+        parser=StoreUrl,
+        envvar=list(TRACKING_VARIABLES),
+        callback=_warn_of_secret,
+        help="MLflow tracking store; default: SQLite in the workspace.",
+    ),
 ]
 ExperimentOption = Annotated[str, typer.Option(metavar="NAME", parser=_experiment_name, help="MLflow experiment.")]
 DataOption = Annotated[

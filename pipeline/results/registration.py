@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pipeline.core.urls import StoreUrl
 from pipeline.data.image_data import LabeledImages
 from pipeline.errors import TrackingError
 from pipeline.export.errors import ExportError
@@ -65,7 +66,7 @@ class Registered:
     is_new: bool
     champion: int
     decision: Decision
-    tracking_uri: str
+    tracking_uri: StoreUrl
 
     @property
     def serve(self) -> str:

@@ -1,9 +1,10 @@
 """A registered version in words: its description on MLflow's page, and the command that serves it."""
 
-import shlex
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from pipeline.core.commands import join, quote
+from pipeline.core.urls import StoreUrl
 from pipeline.results.champion import Decision, Interface
 
 if TYPE_CHECKING:
@@ -12,17 +13,18 @@ if TYPE_CHECKING:
 MOST_CLASSES = 20
 
 
-def serving_command(model: str, tracking_uri: str) -> str:
+def serving_command(model: str, tracking_uri: StoreUrl) -> str:
     """Returns the shell command that serves a registered model's champion over HTTP.
 
     Args:
         model: The registered model.
         tracking_uri: Where the registry is.
     """
-    return (
-        f"MLFLOW_TRACKING_URI={shlex.quote(tracking_uri)} mlflow models serve --model-uri models:/{model}@champion "
-        "--env-manager local --port 5001"
-    )
+    serve = ["mlflow", "models", "serve", "--model-uri", f"models:/{model}@champion"]
+    text = join([*serve, "--env-manager", "local", "--port", "5001"])
+    if tracking_uri.has_secret:  # it is in the environment, see `pipeline.console.from_environment`
+        return f'MLFLOW_TRACKING_URI="$DNNTUNE_TRACKING_URI" {text}'
+    return f"MLFLOW_TRACKING_URI={quote(tracking_uri)} {text}"
 
 
 def outcome_lines(registered: "Registered") -> Iterator[str]:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from pipeline.core.names import broken_plain_rule
 from pipeline.errors import Problem, SpaceError
 from pipeline.overrides import Override
-from pipeline.places import Places
+from pipeline.places import STORAGE_VARIABLES, TRACKING_VARIABLES, Places, store_url
 from pipeline.schedule_config import Schedule
 from pipeline.schema import shown
 from pipeline.space import assemble
@@ -35,9 +35,9 @@ class ScheduleFile:
     def places(self) -> Places:
         """Where its studies are kept."""
         schedule = self.schedule
-        return Places(
-            Path(schedule.workspace), schedule.storage, schedule.tracking_uri, schedule.experiment, schedule.data_dir
-        )
+        storage = store_url(schedule.storage, STORAGE_VARIABLES)
+        tracking = store_url(schedule.tracking_uri, TRACKING_VARIABLES)
+        return Places(Path(schedule.workspace), storage, tracking, schedule.experiment, schedule.data_dir)
 
     def space(self) -> SpaceFile:
         """Reads and proves the search space, with the schedule's settings in place.

@@ -10,6 +10,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
+from pipeline.core.urls import StoreUrl
 from pipeline.first_touch import first_touch
 from pipeline.study.beats import OnStale, rhythm
 from pipeline.study.patience import OPENING_SECONDS, patient, patiently, tried_before
@@ -89,7 +90,7 @@ class Database(RDBStorage):
             return True
 
 
-def open_database(url: sqlalchemy.URL, on_stale: OnStale | None) -> Database:
+def open_database(url: StoreUrl, on_stale: OnStale | None) -> Database:
     """Opens a database, and makes its tables where they are missing.
 
     SQLite runs with a write-ahead log, so that readers and the writer do not wait for each other, and every
@@ -100,11 +101,11 @@ def open_database(url: sqlalchemy.URL, on_stale: OnStale | None) -> Database:
         url: Where it is.
         on_stale: Is called with a study and a trial that Optuna has ended because its heart beat no more.
     """
-    text = url.render_as_string(hide_password=False)
+    address = sqlalchemy.make_url(url.reveal())
 
     def opened() -> Database:
-        with first_touch(text):
-            return _sqlite(url, on_stale) if url.get_backend_name() == "sqlite" else _server(url, on_stale)
+        with first_touch(url):
+            return _sqlite(address, on_stale) if address.get_backend_name() == "sqlite" else _server(address, on_stale)
 
     return patiently(opened, is_passing, ERRORS, OPENING_SECONDS)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import optuna
 
 from pipeline.config import TrialConfig
+from pipeline.core.urls import hide
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.data.image_data import ImageData
 from pipeline.events import EpochEnded, Event, TrialEnded, TrialStarted
@@ -133,7 +134,8 @@ def run_trial(
     except optuna.exceptions.UpdateFinishedTrialError:
         result = ended("failed", TAKEN_FOR_DEAD)
     except Exception as error:  # recorded as the trial's outcome; the supervisor decides whether the study goes on
-        result = replace(ended("failed", f"{type(error).__name__}: {error}"), traceback=traceback.format_exc())
+        reason, where = hide(f"{type(error).__name__}: {error}"), hide(traceback.format_exc())
+        result = replace(ended("failed", reason), traceback=where)
     curves = curves_of(epochs) if epochs else None
     if not finish(study, trial, plain, result, further_metrics=settings.metrics[1:], curves=curves):
         result = replace(result, outcome="failed", reason=TAKEN_FOR_DEAD)

@@ -207,8 +207,8 @@ class Session:
         backbone_images, cached_images = images_through_backbone(trials)
         return StudySummary(
             study=self.name,
-            storage=self.places.storage_url,
-            tracking_uri=self.places.tracking_url,
+            storage=str(self.places.storage_url),
+            tracking_uri=str(self.places.tracking_url),
             trials=count_outcomes(trials),
             num_left=self.num_left(),
             best=None if self.study is None else best_of(self.study),

@@ -6,10 +6,10 @@ import warnings
 from collections.abc import Sequence
 
 import optuna
-import sqlalchemy
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.trial import FrozenTrial
 
+from pipeline.core.urls import StoreUrl, hide
 from pipeline.errors import StudyError
 from pipeline.places import Places
 from pipeline.study import database
@@ -19,27 +19,25 @@ from pipeline.study.beats import OnStale
 MAX_AGE_SECONDS = 1.0
 
 
-def open_storage(url: str, *, on_stale: OnStale | None = None) -> database.Database:
+def open_storage(url: StoreUrl, *, on_stale: OnStale | None = None) -> database.Database:
     """Opens a storage, and makes its tables where they are missing.
 
     It has heartbeats, and waits for a server that restarts: see `pipeline.study.beats` and `pipeline.study.patience`.
 
     Args:
-        url: A SQLAlchemy URL.
+        url: A SQLAlchemy URL; any text becomes a `StoreUrl`.
         on_stale: Is called with a study and a trial that Optuna has ended because its heart beat no more.
 
     Raises:
         StudyError: It cannot be opened.
     """
-    shown = url
+    url = StoreUrl(url)
     try:
-        address = sqlalchemy.make_url(url)
-        shown = address.render_as_string()  # without the password
-        return database.open_database(address, on_stale)
+        return database.open_database(url, on_stale)
     except (*database.ERRORS, ImportError, OSError, RuntimeError) as error:
         cause = error.__cause__ or error
         reason = str(getattr(cause, "orig", None) or cause).splitlines()[0]
-        raise StudyError(f"the study storage {shown} cannot be opened: {reason}. Check --storage") from None
+        raise StudyError(f"the study storage {url} cannot be opened: {hide(reason)}. Check --storage") from None
 
 
 class RecentTrials(_CachedStorage):

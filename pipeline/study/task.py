@@ -8,6 +8,7 @@ from typing import Protocol
 import optuna
 
 from pipeline.config import TrialConfig
+from pipeline.core.urls import StoreUrl
 from pipeline.events import Event
 from pipeline.model_config import BackboneConfig, HeadConfig
 from pipeline.places import Places
@@ -38,7 +39,7 @@ class Task:
         worker: Its number, from 0.
     """
 
-    storage: str
+    storage: StoreUrl
     study_name: str
     study: StudyConfig
     sample: Callable[..., TrialConfig]

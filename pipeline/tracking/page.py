@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
+from pipeline.core.urls import StoreUrl
 from pipeline.errors import TrackingError
 from pipeline.places import Places
 from pipeline.ports import HOST, check_port
@@ -42,17 +43,21 @@ def serve(places: Places, port: int, *, studies: Sequence[str], say: Callable[[s
         return
     say(f"serving {address} (Ctrl-C ends it; the page takes some seconds to come up)")
     prepare_environment()
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", places.tracking_url]
+    command = [sys.executable, "-m", "mlflow", "ui"]
     if places.artifacts is not None:
         command += ["--default-artifact-root", places.artifacts.as_uri()]
-    code = _run([*command, "--host", HOST, "--port", str(port), "--workers", "1"])
+    code = _run([*command, "--host", HOST, "--port", str(port), "--workers", "1"], places.tracking_url)
     if code:
         raise TrackingError(f"mlflow ui ended with exit code {code}")
 
 
-def _run(command: Sequence[str]) -> int:
-    """Runs a server until it ends, or until Ctrl-C, and lets none of its processes outlive it; returns its code."""
-    with subprocess.Popen(command, process_group=0) as server:
+def _run(command: Sequence[str], store: StoreUrl) -> int:
+    """Runs a server until it ends, or until Ctrl-C, and lets none of its processes outlive it; returns its code.
+
+    It gets the store's address by its environment, which only its owner can read: arguments are shown to everybody.
+    """
+    environment = {**os.environ, "MLFLOW_BACKEND_STORE_URI": store.reveal()}
+    with subprocess.Popen(command, process_group=0, env=environment) as server:
         try:
             return server.wait()
         except KeyboardInterrupt:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.names import broken_plain_rule, check_name
+from pipeline.core.urls import StoreUrl
 from pipeline.tracking.packaging import EXPORT, package
 from pipeline.tracking.store import open_client, unusable
 
@@ -40,7 +41,7 @@ class Registry:
     Every method raises TrackingError where the store fails; nothing is tried again.
 
     Args:
-        uri: The tracking store's address.
+        uri: The tracking store's address; any text becomes a `StoreUrl`.
         model: The model's name.
 
     Raises:
@@ -48,8 +49,8 @@ class Registry:
         TrackingError: The store, or its registry, cannot be used.
     """
 
-    def __init__(self, uri: str, model: str) -> None:
-        self.uri, self.model = uri, check_name(model, "a registered model", broken_plain_rule)
+    def __init__(self, uri: StoreUrl, model: str) -> None:
+        self.uri, self.model = StoreUrl(uri), check_name(model, "a registered model", broken_plain_rule)
         self.client: MlflowClient = open_client(uri)
         with self._reaching():
             self.client.search_registered_models(max_results=1)
@@ -152,7 +153,7 @@ class Registry:
             source = self.client.get_model_version_download_uri(self.model, str(number))
             export = f"{source.rstrip('/')}/{EXPORT}"
             copied = mlflow.artifacts.download_artifacts(
-                artifact_uri=export, dst_path=str(folder), tracking_uri=self.uri
+                artifact_uri=export, dst_path=str(folder), tracking_uri=self.uri.reveal()
             )
         return Path(copied)
 

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.core.urls import StoreUrl, hide
 from pipeline.errors import TrackingError
 from pipeline.first_touch import first_touch
 
@@ -33,12 +34,16 @@ def prepare_environment() -> None:
         os.environ.setdefault(name, value)
 
 
-def open_client(uri: str) -> "MlflowClient":
+def open_client(uri: StoreUrl) -> "MlflowClient":
     """Opens a tracking store; makes the tables of a new database.
+
+    Args:
+        uri: MLflow's tracking URI; any text becomes a `StoreUrl`.
 
     Raises:
         TrackingError: It cannot be reached.
     """
+    uri = StoreUrl(uri)
     prepare_environment()
     import sqlalchemy.exc
     from mlflow import MlflowClient
@@ -50,17 +55,17 @@ def open_client(uri: str) -> "MlflowClient":
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     try:
         with first_touch(uri):
-            client = MlflowClient(tracking_uri=uri)
+            client = MlflowClient(tracking_uri=uri.reveal())
             client.search_experiments(max_results=1)
     except (MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
         raise unusable(uri, error) from None
     return client
 
 
-def unusable(uri: str, error: Exception) -> TrackingError:
+def unusable(uri: StoreUrl, error: Exception) -> TrackingError:
     """Returns what to tell a user whose store cannot be reached."""
     reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-    return TrackingError(f"MLflow at {uri} cannot be used: {reason}. Check --tracking-uri")
+    return TrackingError(f"MLflow at {uri} cannot be used: {hide(reason)}. Check --tracking-uri")
 
 
 def experiment_id(client: "MlflowClient", name: str, artifacts: Path | None) -> str:

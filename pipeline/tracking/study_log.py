@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pipeline import __version__
+from pipeline.core.urls import hide
 from pipeline.events import Event
 from pipeline.places import Places
 from pipeline.records import DataSummary, Outcome
@@ -157,7 +158,7 @@ class StudyLog:
                 persist(functools.partial(self._save_view, tracker.axes.differing(configs, searched)))
             except Exception as error:  # the study itself is complete and stored
                 stopped_by = stopped_by or error
-        return None if stopped_by is None else f"{type(stopped_by).__name__}: {stopped_by}"
+        return None if stopped_by is None else hide(f"{type(stopped_by).__name__}: {stopped_by}")
 
     def _save_view(self, axes: Sequence[tuple[str, str]]) -> None:
         save_view(self.client, self.experiment, self.study, metrics=self.metrics, axes=axes)

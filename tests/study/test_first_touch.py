@@ -4,6 +4,7 @@ import optuna
 import pytest
 import sqlalchemy
 
+from pipeline.core.urls import StoreUrl
 from pipeline.errors import DnntuneError
 from pipeline.first_touch import first_touch
 from pipeline.study.storage import open_storage, quiet_optuna
@@ -35,7 +36,7 @@ def test_one_process_at_a_time_touches_a_server(postgresql: PostgreSQL) -> None:
     engine = sqlalchemy.create_engine(postgresql.url)
     taken = sqlalchemy.text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted")
     with engine.connect() as connection:
-        with first_touch(postgresql.url):
+        with first_touch(StoreUrl(postgresql.url)):
             assert connection.execute(taken).scalar() == 1
         assert connection.execute(taken).scalar() == 0
     engine.dispose()
