@@ -22,9 +22,9 @@ epoch 1, with epoch 6); the epochs of a warm-up or a cooldown do not count as su
 a warm-up's, so that after w of them the first decision falls at the end of epoch w + 1; min_epochs is what every trial
 gets, so that the first falls at the end of that epoch; and a trial that has trained its last epoch is never pruned.
 
-A file has at most 1 MiB, 20,000 values (those of aliases counted each time) in at most 32 levels, and whole numbers of at
-most 2^53. It has no YAML tags, and each name once. A rule about several settings is proven at up to 2,000 combinations of
-their extremes: where choices of lists or words make more, the file is refused.
+A file has at most 1 MiB, 20,000 values (those of aliases counted each time) in at most 32 levels, and whole numbers of
+at most 2^53. It has no YAML tags, and each name once. A rule about several settings is proven at up to 2,000
+combinations of their extremes: where choices of lists or words make more, the file is refused.
 """
 
 

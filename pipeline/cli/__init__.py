@@ -7,6 +7,7 @@ import typer
 
 from pipeline import __version__
 from pipeline.cli import configurations, evidence, pages, predict, register, report, results, schedule, studies
+from pipeline.cli.ending import end_of, flush
 from pipeline.cli.options import app
 from pipeline.errors import DnntuneError
 
@@ -34,11 +35,17 @@ def version(show: Annotated[bool, typer.Option("--version", help="Print the vers
 
 
 def main() -> None:
-    """Runs the command line; a user's mistake ends it with a message and a code, without a traceback."""
+    """Runs the command line; whatever happens ends it with a message and a code, and without a traceback."""
+    code: int | str | None = 0
     try:
         app()
     except DnntuneError as error:
         typer.echo(f"dnntune: {error}", err=True)
-        sys.exit(error.exit_code)
+        code = error.exit_code
     except KeyboardInterrupt:
-        sys.exit(130)
+        code = 130
+    except SystemExit as end:  # typer's, at every command's end
+        code = end.code
+    except Exception as error:
+        code = end_of(error)
+    sys.exit(flush() or code)

@@ -6,12 +6,14 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli.ending import Commands
 from pipeline.core.names import broken_plain_rule, check_name
 from pipeline.core.printing import say
 from pipeline.core.urls import StoreUrl
 from pipeline.places import STORAGE_VARIABLES, TRACKING_VARIABLES
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -1,0 +1,101 @@
+"""How the command ends where it should not: with one line that says what, and never with a traceback."""
+
+import contextlib
+import errno
+import os
+import select
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from pipeline.core.urls import hide
+
+# sysexits.h's EX_SOFTWARE: an error of ours, and not the user's.
+BUG = 70
+UNREAD = 1  # typer's and rich's, where nobody reads what is printed any more
+MAX_LENGTH = 400
+# What a machine does to a program that has made no mistake.
+_MACHINE = {
+    errno.ENOSPC: "Free space there",
+    errno.EDQUOT: "Free space there",
+    errno.EACCES: "Name another folder, or mend the permissions",
+    errno.EPERM: "Name another folder, or mend the permissions",
+    errno.EROFS: "Name another folder",
+    errno.ENAMETOOLONG: "Give a shorter name",
+    errno.EMFILE: "Raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "Close other programs",
+    errno.EIO: "Look after the disk",
+}
+
+
+class UnexpectedError(Exception):
+    """Carries an error past typer, which would end the command without a word (or with "Aborted!")."""
+
+
+class Commands(TyperGroup):
+    """The commands; their unexpected errors come through to `end_of`."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        try:
+            return super().invoke(ctx)
+        except (EOFError, BrokenPipeError) as error:
+            if isinstance(error, BrokenPipeError) and _nobody_reads():
+                raise
+            raise UnexpectedError from error
+
+
+def end_of(error: Exception) -> int:
+    """Says in one line what went wrong; returns the exit code.
+
+    Args:
+        error: Anything that is not meant for the user. The whole of it goes to a log file.
+    """
+    if isinstance(error, UnexpectedError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    lines = hide(str(error)).splitlines()
+    said = f"{type(error).__name__}: {lines[0][:MAX_LENGTH]}" if lines else type(error).__name__
+    if isinstance(error, OSError) and error.errno in _MACHINE:
+        place = "" if error.filename is None else f"{str(error.filename)[:MAX_LENGTH]}: "
+        typer.echo(f"dnntune: {place}{error.strerror}. {_MACHINE[error.errno]}", err=True)
+        return 2
+    typer.echo(f"dnntune: an error that should not happen, {said}. {_logged(error)}", err=True)
+    return BUG
+
+
+def flush() -> int:
+    """Writes out what was printed; returns the exit code of a command that could not, or 0."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        with contextlib.suppress(OSError):  # Python tries once more at its end, and complains
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return UNREAD
+        typer.echo(f"dnntune: standard output cannot be written: {error.strerror}", err=True)
+        return 2
+    return 0
+
+
+def _logged(error: Exception) -> str:
+    text = hide("".join(traceback.format_exception(error)))
+    try:
+        descriptor, path = tempfile.mkstemp(prefix="dnntune-", suffix=".log")
+        os.close(descriptor)
+        Path(path).write_text(f"{sys.version}\n{text}", encoding="utf-8", errors="backslashreplace")
+    except OSError as refused:
+        return f"Its whole text cannot be kept ({refused.strerror or refused}). Please report it"
+    return f"Its whole text is in {path}: please report it"
+
+
+def _nobody_reads() -> bool:
+    """Whether a pipe that standard output or error goes to has no reader any more."""
+    poll = select.poll()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            poll.register(stream.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
