@@ -10,7 +10,13 @@ from pipeline.space_file import read_space
 from pipeline.yaml_text import parse
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "search_spaces" / "README.md", ROOT / "CONTRIBUTING.md"]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "search_spaces" / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "docs" / "conventions.md",
+    ROOT / "docs" / "techniques.md",
+]
 
 
 def test_the_configuration_reference_is_up_to_date() -> None:
@@ -36,3 +42,15 @@ def test_every_space_in_the_documentation_is_sound(page: Path) -> None:
     for block in blocks:
         if "space:" in block:
             assert read_space(parse(block, page.name), "example").space is not None
+
+
+def test_every_convention_is_held_by_a_test() -> None:
+    text = (ROOT / "docs" / "conventions.md").read_text(encoding="utf-8")
+    held = re.findall(r"`([\w/]+\.py)::(\w+)`", text)
+    assert [
+        (file, test) for file, test in held if f"\ndef {test}(" not in (ROOT / "tests" / file).read_text("utf-8")
+    ] == []
+    table = [line for line in text.splitlines() if line.startswith("| ")]
+    rows = [line for line in table if not line.startswith(("| ---", "| technique"))]
+    assert len(rows) > 30
+    assert [row for row in rows if row.count("|") != 7 or ".py::test_" not in row.split("|")[-2]] == []
