@@ -4,8 +4,11 @@ A file in `dags/schedules` is one mapping of these settings.
 """
 
 import re
+from datetime import datetime, timedelta
 from typing import Annotated, Self
 
+from croniter import CroniterError, croniter
+from cronsim import CronSim, CronSimError
 from pydantic import (
     AfterValidator,
     NonNegativeFloat,
@@ -17,39 +20,41 @@ from pydantic import (
 
 from pipeline.core.names import Name, PlainName
 from pipeline.core.urls import StoreUrl
+from pipeline.core.text import shortened
 from pipeline.training_config import Block, tuple_from_list
 
 PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@yearly")
+MAX_CRON = 200
+# Where two readings of a text are compared: different days of the week, of the month and of the year.
+COMPARED_DAYS = [datetime(2000, 1, 1) + timedelta(days=37, hours=5) * count for count in range(60)]
 Texts = Annotated[tuple[str, ...], tuple_from_list]
 
 
-# Of each of cron's five fields: its name, the smallest and largest number, and words that stand for numbers.
-CRON_FIELDS = (
-    ("minute", 0, 59, ()),
-    ("hour", 0, 23, ()),
-    ("day", 1, 31, ()),
-    ("month", 1, 12, ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")),
-    ("weekday", 0, 7, ("sun", "mon", "tue", "wed", "thu", "fri", "sat")),
-)
-CRON_PART = re.compile(r"(?:\*|(\w+)(?:-(\w+))?)(?:/([1-9]\d*))?")
+# Of each of cron's five fields: its name, and how many numbers it has.
+CRON_FIELDS = {"minute": 60, "hour": 24, "day": 31, "month": 12, "weekday": 7}
+FIVE_FIELDS = "five fields, minute hour day month weekday, such as '0 3 * * 1'"
 
 
 def _is_cron(text: str) -> str:
-    fields = text.split(" ")
+    """Refuses what cron or Airflow cannot read, what they read differently, and times that never come."""
     if text in PRESETS:
         return text
-    if len(fields) != len(CRON_FIELDS):
+    fields = text.split(" ")
+    if len(fields) != len(CRON_FIELDS) or len(text) > MAX_CRON:
+        raise ValueError(f"must be {FIVE_FIELDS}, or one of {', '.join(PRESETS)}")
+    for field, (name, size) in zip(fields, CRON_FIELDS.items(), strict=True):
+        for step in re.findall(r"/(\d+)", field):
+            if int(step) >= size:  # counting begins anew in each hour, day, ...: the first number alone would be left
+                raise ValueError(f"a step of the {name} must be below {size}; got {field}. Lower it")
+    try:
+        differs = any(next(CronSim(text, day)) != next(croniter(text, day, ret_type=datetime)) for day in COMPARED_DAYS)
+    except (CronSimError, CroniterError, ValueError) as error:  # ValueError: thousands of digits
+        raise ValueError(f"must be a time that comes: {shortened(str(error), 100)}. Write {FIVE_FIELDS}") from None
+    if differs:
         raise ValueError(
-            f"must be five fields (minute hour day month weekday, such as '0 3 * * 1') or one of {', '.join(PRESETS)}"
+            "cron and Airflow read it differently, as happens with a range of one value (9-9: write 9) and with a step "
+            "of days or weekdays where both are given (name the days)"
         )
-    for field, (name, low, high, words) in zip(fields, CRON_FIELDS, strict=True):
-        numbers = {str(number) for number in range(low, high + 1)}
-        for part in field.split(","):
-            found = CRON_PART.fullmatch(part.lower())
-            if found is None or any(end not in {*numbers, *words, None} for end in found.group(1, 2)):
-                raise ValueError(
-                    f"the {name} must be *, or {low} to {high}, such as {low},{high} or {low}-{high}; got {field}"
-                )
     return text
 
 

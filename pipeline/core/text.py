@@ -1,8 +1,8 @@
 """Text that comes from outside: files read within bounds, and long text shortened for messages."""
 
-import os
-import stat
 from pathlib import Path
+
+from pipeline.core.files import read_bounded, reason
 
 
 class UnreadableError(Exception):
@@ -20,14 +20,9 @@ def read_text_file(file: Path, limit: int) -> str:
         UnreadableError: It is not there, is no regular file, has more bytes, or is not UTF-8.
     """
     try:
-        # Not blocking: to open a pipe would wait for its other end.
-        with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as opened:
-            if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
-                raise UnreadableError("it is not a regular file. Give its text on standard input, and - for its name")
-            return text_of(opened.read(limit + 1), limit)
+        return text_of(read_bounded(file, limit), limit)
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise UnreadableError(reason or "unknown error") from None
+        raise UnreadableError(reason(error) if isinstance(error, OSError) else str(error)) from None
 
 
 def text_of(data: bytes, limit: int) -> str:
