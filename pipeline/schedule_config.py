@@ -19,8 +19,8 @@ from pydantic import (
 )
 
 from pipeline.core.names import Name, PlainName
-from pipeline.core.urls import StoreUrl
 from pipeline.core.text import shortened
+from pipeline.core.urls import StoreUrl
 from pipeline.training_config import Block, tuple_from_list
 
 PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@yearly")

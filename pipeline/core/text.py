@@ -32,7 +32,7 @@ def text_of(data: bytes, limit: int) -> str:
         UnreadableError: There are more bytes than ``limit``, or they are not UTF-8.
     """
     if len(data) > limit:
-        raise UnreadableError(f"it may have at most {limit:,} bytes")
+        raise UnreadableError(f"it is larger than {limit:,} bytes")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

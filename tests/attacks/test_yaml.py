@@ -53,7 +53,7 @@ CASES = [
     file("aliases of aliases", BILLION, "at most 20,000 values"),
     file("an alias of itself", "space: &s [*s]\n", "an alias of itself"),
     file("deep aliases", DEEP_ALIASES, "aliases too deep in each other"),
-    file("two megabytes", "# " + "x" * 2_000_000, "it may have at most 1,048,576 bytes"),
+    file("two megabytes", "# " + "x" * 2_000_000, "it is larger than 1,048,576 bytes"),
     file("21,000 values", f"space: [{'1, ' * 21_000}]", "at most 20,000 values"),
     file("a long name", f"space: {{{'k' * 1_000}: 1}}", "a name may have at most 200 characters; got 1,000"),
     file("a name of dots", f"space: {{'{'a.' * 200}': 1}}", "a name may have at most 200 characters"),
