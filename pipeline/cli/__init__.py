@@ -9,6 +9,7 @@ from pipeline import __version__
 from pipeline.cli import configurations, evidence, pages, predict, register, report, results, schedule, studies
 from pipeline.cli.ending import end_of, flush
 from pipeline.cli.options import app
+from pipeline.core.interrupts import answered
 from pipeline.errors import DnntuneError
 
 __all__ = [
@@ -37,15 +38,17 @@ def version(show: Annotated[bool, typer.Option("--version", help="Print the vers
 def main() -> None:
     """Runs the command line; whatever happens ends it with a message and a code, and without a traceback."""
     code: int | str | None = 0
-    try:
-        app()
-    except DnntuneError as error:
-        typer.echo(f"dnntune: {error}", err=True)
-        code = error.exit_code
-    except KeyboardInterrupt:
-        code = 130
-    except SystemExit as end:  # typer's, at every command's end
-        code = end.code
-    except Exception as error:
-        code = end_of(error)
-    sys.exit(flush() or code)
+    with answered(ends=True) as interrupts:
+        try:
+            app()
+        except DnntuneError as error:
+            typer.echo(f"dnntune: {error}", err=True)
+            code = error.exit_code
+        except KeyboardInterrupt:
+            code = interrupts.exit_code
+        except SystemExit as end:  # typer's, at every command's end; it has the code of Ctrl-C for SIGTERM, too
+            code = interrupts.exit_code if end.code == 130 else end.code
+        except Exception as error:
+            code = end_of(error)
+        code = flush() or code
+    sys.exit(code)

@@ -22,11 +22,18 @@ class Process(Protocol):
 class Launcher(Protocol):
     """Starts workers."""
 
+    def prepare(self, task: Task) -> None:
+        """Begins what a first worker would have to wait for, and returns at once.
+
+        Raises:
+            StudyError: No worker can ever run.
+        """
+
     def start(self, task: Task) -> "tuple[Process, Connection[bool, Event]]":
         """Starts one; returns at once, with the supervisor's end of a pipe to it.
 
         Raises:
-            StudyError: It can never run.
+            StudyError: It can never run, or cannot be started.
         """
 
     def close(self) -> None:

@@ -2,13 +2,20 @@
 
 import contextlib
 import multiprocessing
+import os
 import signal
 import threading
+import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
+from pipeline.core.interrupts import SIGNALS
+from pipeline.core.process_tree import adopt_orphans
+from pipeline.errors import StudyError
 from pipeline.events import Event, TrialWanted, WorkerDoomed
 from pipeline.study.launcher import Launcher, Process
 from pipeline.study.task import SupervisorGoneError, Task
@@ -16,6 +23,10 @@ from pipeline.study.task import SupervisorGoneError, Task
 # Workers are forked from one process that has imported all that they need, and has neither CUDA nor threads, which
 # would not survive a fork: the first takes seconds to start, and the others, or one that replaces it, none.
 _CONTEXT = multiprocessing.get_context("forkserver")
+# Seconds between attempts to start a worker whose fork server has been killed.
+_PAUSES = (0.05, 0.2, 0.5, 1.0)
+# What multiprocessing takes for an exit code when it cannot know it.
+_LOST = 255
 
 
 @dataclass
@@ -56,50 +67,113 @@ def start_worker(task: Task, launcher: Launcher) -> Worker:
 
 
 class LocalLauncher:
-    """Starts workers as processes of this machine."""
+    """Starts workers as processes of this machine.
+
+    Any process may be killed at any moment, and the fork server is one: another one takes its place. Its workers live
+    on without it; they become children of this process.
+    """
+
+    def __init__(self) -> None:
+        self.started: list[_LocalProcess] = []
+
+    def prepare(self, task: Task) -> None:
+        backbones = ["pipeline.models.backbone"] if task.backbones else []  # timm, which perceptrons do without
+        _CONTEXT.set_forkserver_preload(["pipeline.study.fork_server", "pipeline.study.worker", *backbones])
+        adopt_orphans()
+        # It says that it has been started again, and nobody who tunes networks knows what it is.
+        warnings.filterwarnings("ignore", message="resource_tracker: process died unexpectedly")
+        resource_tracker.ensure_running()  # here: it would let signals through again
+        with _signals_wait():
+            forkserver.ensure_running()
 
     def start(self, task: Task) -> "tuple[Process, Connection[bool, Event]]":
-        backbones = ["pipeline.models.backbone"] if task.backbones else []  # timm, which perceptrons do without
-        _CONTEXT.set_forkserver_preload(["pipeline.study.worker", *backbones])
-        ours, theirs = _CONTEXT.Pipe()
-        process = _CONTEXT.Process(
-            target=run_worker, args=(task, theirs), name=f"dnntune-worker-{task.worker}", daemon=True
-        )
-        with _deaf_to_ctrl_c():
-            process.start()
-        theirs.close()
-        return _LocalProcess(process), ours
+        for pause in (*_PAUSES, None):
+            ours, theirs = _CONTEXT.Pipe()
+            process = _CONTEXT.Process(
+                target=run_worker, args=(task, theirs), name=f"dnntune-worker-{task.worker}", daemon=True
+            )
+            try:
+                self.prepare(task)
+                process.start()
+                assert process.pid is not None
+                self.started.append(_LocalProcess(process, os.pidfd_open(process.pid)))
+            except (EOFError, OSError) as error:
+                ours.close()  # a worker that did come to be ends when it finds nobody there
+                if pause is None:
+                    raise StudyError(
+                        f"worker processes cannot be started: {len(_PAUSES) + 1} attempts failed, the last one with "
+                        f"{type(error).__name__}: {error or 'the process that forks them was killed'}. "
+                        "Does the machine have enough memory, and may it have more processes (ulimit -u)?"
+                    ) from None
+                time.sleep(pause)
+            else:
+                return self.started[-1], ours
+            finally:
+                theirs.close()
+        raise AssertionError
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        for process in self.started:
+            process.kill()
 
 
 @contextlib.contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Gives children a deaf ear: Ctrl-C reaches the whole group of processes, and only the supervisor answers it."""
-    try:
-        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError:  # not in the main thread: signals are somebody else's business
-        yield
-        return
+def _signals_wait() -> Iterator[None]:
+    """Has processes that are started here never hear Ctrl-C or SIGTERM.
+
+    Both often reach the whole group of processes, and only the supervisor answers them. Here they are only late.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _LocalProcess:
-    def __init__(self, process: BaseProcess) -> None:
+    """A worker's process.
+
+    Args:
+        process: What multiprocessing knows of it: nothing that is true, once the fork server is dead.
+        fd: Stands for the process, and tells when it ends.
+    """
+
+    def __init__(self, process: BaseProcess, fd: int) -> None:
         self.process = process
+        self.fd: int | None = fd
+        self.cause: str | None = None
 
     def kill(self) -> None:
-        self.process.kill()
+        if self.fd is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.fd, signal.SIGKILL)
 
     def join(self) -> str | None:
+        if self.fd is not None:
+            wait([self.fd])
+            os.close(self.fd)
+            self.fd = None
+            self.cause = _cause(self._exit_code())
+        return self.cause
+
+    def _exit_code(self) -> int | None:
+        """Returns how it ended, which the fork server tells; None if nobody can."""
         self.process.join()
-        code = self.process.exitcode
-        if not code:
+        if self.process.exitcode != _LOST:
+            return self.process.exitcode
+        try:
+            assert self.process.pid is not None
+            return os.waitstatus_to_exitcode(os.waitpid(self.process.pid, 0)[1])
+        except ChildProcessError:  # it ended before its fork server did
             return None
-        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+
+
+def _cause(code: int | None) -> str | None:
+    if code is None:
+        return "ended, and so did the process that had forked it"
+    if code == 0:
+        return None
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
 class PipeChannel:
@@ -120,7 +194,7 @@ class PipeChannel:
         self.emit(TrialWanted())
         try:
             return self.connection.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):
             raise SupervisorGoneError from None
 
     def stopping(self) -> bool:

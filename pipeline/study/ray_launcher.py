@@ -58,14 +58,17 @@ class RayLauncher:
         self.post: Any = None  # the actor that keeps messages to workers and from them, likewise
         self.connected_here = False
 
+    def prepare(self, task: Task) -> None:
+        if self.remote is None:
+            self._connect(task.threads)
+
     def start(self, task: Task) -> "tuple[RayProcess, Connection[bool, Event]]":
         """Queues a worker; Ray starts it when there is room.
 
         Raises:
             StudyError: The cluster cannot be used, or has no node that a worker fits on.
         """
-        if self.remote is None:
-            self._connect(task.threads)
+        self.prepare(task)
         resources = self._resources(task)
         from ray import cloudpickle
 

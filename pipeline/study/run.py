@@ -1,11 +1,10 @@
 """`run_study`: a study from its space to its last trial."""
 
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from types import FrameType
 
+from pipeline.core.interrupts import AGAIN, first_stops
 from pipeline.events import Event
 from pipeline.places import Places
 from pipeline.records import DataSummary, Outcome
@@ -21,6 +20,8 @@ from pipeline.study_config import StudyConfig
 
 # Python's own default is ten times this.
 TURN_SECONDS = 0.0005
+STOPPING = f"stopping after this epoch; {AGAIN}"
+LOGGING = f"the last trials are being logged; {AGAIN}"
 
 
 class _NobodyWatches:
@@ -46,8 +47,8 @@ def run_study(
 ) -> StudySummary:
     """Runs a study, or goes on with it, until it has its trials. Several processes may run one study at once.
 
-    Ctrl-C ends it at the next epoch with the trials so far; those that ran are resumed from there by the next call. A
-    second one ends it at once.
+    Ctrl-C (or SIGTERM) ends it at the next epoch with the trials so far; those that ran are resumed from there by the
+    next call. A second one ends it at once.
 
     Args:
         space: What to search; or cases to compare; or a function from a trial to a configuration, for what a space
@@ -66,6 +67,7 @@ def run_study(
     Raises:
         StudyError: The study searches another space, its workers cannot start, or its trials keep failing.
         TrackingError: MLflow cannot be used.
+        KeyboardInterrupt: After the second Ctrl-C; what MLflow lacks is made up for by the next call.
     """
     quiet_optuna()
     places, launcher = places or Places(), launcher or LocalLauncher()
@@ -76,27 +78,31 @@ def run_study(
         presence.share()
         if session.num_left() == 0:
             return session.summary()
+        tasks = session.tasks(workers, device, threads)
         supervisor = Supervisor(
-            session.tasks(workers, device, threads),
+            tasks,
             launcher,
             begin=session.begin,
             heart=session.heart,
             listen=session.event,
             tick=session.watcher.tick,
         )
-        outcome: Outcome = "failed"
+        outcome: Outcome | None = "failed"
         try:
-            with _ctrl_c_stops(supervisor), _threads_take_short_turns():
-                session.open_log()  # while the workers import torch and load their data
+            with first_stops(supervisor.interrupt, STOPPING), _threads_take_short_turns():
+                launcher.prepare(tasks[0])
+                session.open_log()  # while the workers' imports go on
                 supervisor.run()
-            session.interrupted = supervisor.interrupted
             outcome = "complete" if session.num_left() == 0 else "interrupted"
         except KeyboardInterrupt:
-            session.interrupted = True
-            outcome = "interrupted"
+            outcome = None  # nothing is waited for: the next run, or dnntune sync, makes MLflow right
+            raise
         finally:
             supervisor.kill()
-            session.end(outcome)
+            if outcome is not None:
+                with first_stops(supervisor.interrupt, LOGGING):
+                    session.end(outcome)
+        session.interrupted = supervisor.interrupted
         return session.summary()
 
 
@@ -140,24 +146,3 @@ def _threads_take_short_turns() -> Iterator[None]:
         yield
     finally:
         sys.setswitchinterval(before)
-
-
-@contextmanager
-def _ctrl_c_stops(supervisor: Supervisor) -> Iterator[None]:
-    """Lets the first Ctrl-C (or SIGTERM) stop the study at the next epoch, and the second one at once."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        if supervisor.interrupted:
-            raise KeyboardInterrupt
-        supervisor.interrupted = True
-        supervisor.stop()
-
-    try:
-        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not in the main thread: signals are somebody else's business
-        before = {}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -65,17 +65,19 @@ class Supervisor:
         self.parked_until = 0.0
         self.failed_starts = 0
         self.stopping = False
-        self.interrupted = False  # stopping because the user wants it
+        self.interrupted = False  # the user wants it to stop
+        self.tasks = tasks
         self.workers: list[Worker] = []
-        for task in tasks:
-            self.workers.append(start_worker(task, launcher))
 
     def run(self) -> None:
-        """Runs until the study is complete or `stop` is called.
+        """Starts the workers, and runs until the study is complete or somebody stops it.
 
         Raises:
             StudyError: Workers cannot start, or trials keep failing with the same error.
         """
+        for task in self.tasks:
+            if not self.interrupted:
+                self.workers.append(start_worker(task, self.launcher))
         while self.workers:
             self._listen_once()
         if self.budget is not None and self.budget.hopeless:
@@ -83,11 +85,17 @@ class Supervisor:
                 f"{MAX_SAME_FAILURES} trials in a row failed with the same error: {self.budget.last_failure}"
             )
 
-    def stop(self) -> None:
+    def interrupt(self) -> None:
+        """Ends the study soon, because the user wants it: a signal's handler may call this."""
+        self.interrupted = True
+
+    def _stop(self) -> None:
         """Ends the study: trials that run give up at the end of their epoch."""
         self.stopping = True
         for worker in self.workers:
             worker.tell(False)
+            if not worker.ready:  # it has nothing to lose, and may yet load data for minutes
+                worker.process.kill()
 
     def kill(self) -> None:
         """Ends all workers at once; after `run` has returned there is nothing left to do."""
@@ -99,19 +107,21 @@ class Supervisor:
             self._bury(worker)
 
     def _listen_once(self) -> None:
+        if self.interrupted and not self.stopping:
+            self._stop()
         channels = {worker.connection: worker for worker in self.workers}
         for connection in wait(list(channels), timeout=POLL_SECONDS):
             worker = channels[connection]  # type: ignore[index]
             try:
                 self._handle(worker, worker.connection.recv())
-            except (EOFError, ConnectionResetError):
+            except (EOFError, OSError):  # the latter if it was killed in the middle of a message
                 self.workers.remove(worker)
                 self._bury(worker)
         if self.study is not None:
             for reaped in self.heart.beat(self.study, {w.trial for w in self.workers if w.trial is not None}):
                 self.listen(reaped)
         if self.budget is not None and not self.stopping and (self.budget.overdue or self.budget.hopeless):
-            self.stop()
+            self._stop()
         if self.parked and time.monotonic() >= self.parked_until:
             self._unpark()
         self.tick()

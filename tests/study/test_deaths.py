@@ -11,6 +11,7 @@ from pathlib import Path
 import optuna
 import pytest
 
+from pipeline.core.process_tree import descendants
 from pipeline.overrides import Override
 from pipeline.places import Places
 from pipeline.records import TrialResult
@@ -19,6 +20,7 @@ from pipeline.study.run import run_study
 from pipeline.study.storage import open_storage
 from pipeline.study.studies import create_or_resume
 from pipeline.study.trials import RETRY, SILENT, Attempt, attempt_of, finish, outcome_of, result_of
+from tests.processes import parents, workers_of
 from tests.study.runs import SLOW, has_epochs, run, start, statuses, trials_of, wait_until, worker_of
 
 
@@ -38,12 +40,42 @@ def test_ctrl_c_ends_a_study_cleanly_and_it_goes_on_later(space_file: Path, work
     again = start(space_file, workspace, *SLOW)
     wait_until(lambda: max(trials_of(workspace)[0].intermediate_values) > epochs)
     again.send_signal(signal.SIGTERM)
-    again.communicate(timeout=60)
-    assert again.returncode == 130
+    _, err = again.communicate(timeout=60)
+    assert again.returncode == 143
+    assert "stopping after this epoch; press Ctrl-C again to stop now" in err
     (waiting,) = trials_of(workspace)
     assert waiting.state == optuna.trial.TrialState.WAITING
     assert list(waiting.intermediate_values) == list(range(1, len(waiting.intermediate_values) + 1))
     assert statuses(workspace) == ["KILLED"] * 3  # the study's, and one for each attempt
+
+
+@pytest.mark.parametrize("phase", ["starting", "training"])
+def test_the_second_ctrl_c_ends_all_processes_at_once(space_file: Path, workspace: Path, phase: str) -> None:
+    process = start(space_file, workspace, *SLOW)
+    assert process.stderr is not None
+    assert "starting the workers" in process.stderr.readline()
+    if phase == "training":
+        wait_until(lambda: has_epochs(workspace))
+    else:
+        wait_until(lambda: descendants(process.pid))
+    process.send_signal(signal.SIGSTOP)  # so that none of the family is missed
+    family = descendants(process.pid)
+    assert family
+    process.send_signal(signal.SIGCONT)
+    process.send_signal(signal.SIGINT)
+    while "stopping after this epoch; press Ctrl-C again to stop now" not in (line := process.stderr.readline()):
+        assert line, "it has ended without an answer"
+    if phase == "training":
+        for pid in workers_of(process.pid):
+            os.kill(pid, signal.SIGSTOP)  # this epoch has no end
+    time.sleep(0.4)
+    process.send_signal(signal.SIGINT)
+    asked = time.monotonic()
+    assert process.wait(20) == 130
+    seconds = time.monotonic() - asked
+    assert seconds < 4  # two, on a machine that has nothing else to do
+    wait_until(lambda: not set(family) & set(parents()), seconds=2)
+    assert "Traceback" not in process.stderr.read()
 
 
 def test_a_killed_worker_is_replaced_and_its_trial_tried_again(space_file: Path, workspace: Path) -> None:

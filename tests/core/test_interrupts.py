@@ -1,0 +1,123 @@
+"""Programs in processes of their own, as signals are a process's."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.processes import parents
+
+# Its work is one step of the main thread: no handler runs before its end.
+BUSY = """
+import hashlib, subprocess
+from pipeline.core.interrupts import answered, first_stops
+with answered(ends=True), first_stops(lambda: None, "soon"):
+    child = subprocess.Popen(["sleep", "300"])
+    print(child.pid, flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
+"""
+PATIENT = """
+import sys, time
+from pipeline.core.interrupts import answered, first_stops
+wishes = []
+with answered(ends=True) as interrupts:
+    try:
+        with first_stops(lambda: wishes.append(1), "soon"):
+            print("ready", flush=True)
+            deadline = time.monotonic() + 60
+            while not wishes and time.monotonic() < deadline:
+                time.sleep(0.01)
+            time.sleep(float(sys.argv[1]))
+            print(f"{len(wishes)} wish", flush=True)
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+print("end", flush=True)
+sys.exit(interrupts.exit_code)
+"""
+Program = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def program() -> Any:
+    started = []
+
+    def start(text: str, *arguments: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-c", text, *arguments]
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_second_signal_ends_all_even_in_the_middle_of_a_step(program: Program, number: int, code: int) -> None:
+    process = program(BUSY)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    child = int(process.stdout.readline())
+    process.send_signal(number)
+    assert process.stderr.readline() == "soon\n"  # and not after minutes
+    time.sleep(0.4)
+    process.send_signal(number)
+    assert process.wait(10) == code
+    assert process.stderr.read() == "stopping now\n"
+    assert child not in parents()
+
+
+def test_outside_of_all_phases_the_first_one_is_enough(program: Program) -> None:
+    process = program(PATIENT.replace('with first_stops(lambda: wishes.append(1), "soon")', "if True"), "0")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=10)[0] == "interrupted\nend\n"
+    assert process.returncode == 130
+
+
+def test_an_end_that_waits_for_others_is_cut_short_by_the_second_one(program: Program) -> None:
+    process = program("import atexit, time; atexit.register(time.sleep, 60)" + PATIENT, "0")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout.readline() == "1 wish\n"
+    assert process.stdout.readline() == "end\n"
+    time.sleep(0.4)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 143
+
+
+def test_a_phase_is_asked_to_stop_and_ends_by_itself(program: Program) -> None:
+    process = program(PATIENT, "0")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=10) == ("1 wish\nend\n", "soon\n")
+    assert process.returncode == 143
+
+
+def test_two_signals_at_once_are_one_wish(program: Program) -> None:
+    """`timeout` sends them so."""
+    process = program(PATIENT, "0.5")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=10) == ("1 wish\nend\n", "soon\n")
+
+
+def test_a_phase_that_does_not_end_is_interrupted_by_the_second_one(program: Program) -> None:
+    process = program(PATIENT, "60")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    assert process.stderr.readline() == "soon\n"
+    time.sleep(0.4)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 130

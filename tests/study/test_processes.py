@@ -1,0 +1,132 @@
+"""Workers of this machine, whose processes and fork servers are killed."""
+
+import contextlib
+import multiprocessing.forkserver
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from typing import Any
+
+import pytest
+
+from pipeline.errors import StudyError
+from pipeline.study import processes
+from pipeline.study.processes import LocalLauncher
+from pipeline.study.task import Task
+from tests.processes import parents
+
+
+def echo(task: Task, connection: "Connection[Any, Any]") -> None:
+    """A worker that says its process's id, and then what it is told."""
+    connection.send(os.getpid())
+    while (said := connection.recv()) is not None:
+        connection.send(said)
+
+
+@pytest.fixture
+def launcher(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalLauncher]:
+    monkeypatch.setattr(processes, "run_worker", echo)
+    launcher = LocalLauncher()
+    yield launcher
+    launcher.close()
+
+
+@pytest.fixture
+def task() -> Task:
+    return Task(**{name: () if name == "backbones" else None for name in Task.__dataclass_fields__})  # type: ignore[arg-type]
+
+
+def fork_server() -> int | None:
+    return multiprocessing.forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+
+
+def kill_fork_server() -> None:
+    pid = fork_server()
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while pid in parents() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def hear(connection: "Connection[Any, Any]") -> Any:
+    assert connection.poll(60)
+    return connection.recv()
+
+
+def test_a_fork_server_that_is_killed_while_a_worker_starts_is_replaced(launcher: LocalLauncher, task: Task) -> None:
+    launcher.prepare(task)
+    kill_fork_server()
+    launcher.prepare(task)  # it now imports torch
+    killer = threading.Timer(0.2, kill_fork_server)
+    killer.start()
+    process, connection = launcher.start(task)
+    killer.join()
+    hear(connection)
+    connection.send(None)
+    assert process.join() is None
+
+
+def test_workers_outlive_their_fork_server(launcher: LocalLauncher, task: Task) -> None:
+    (first, to_first), (second, to_second) = launcher.start(task), launcher.start(task)
+    pid, _ = hear(to_first), hear(to_second)
+    kill_fork_server()
+    third, to_third = launcher.start(task)  # by another one
+    hear(to_third)
+    to_second.send("alive")
+    assert hear(to_second) == "alive"
+    first.kill()
+    assert first.join() == "was killed by SIGKILL"
+    assert pid not in parents()
+    to_second.send(None)
+    assert second.join() is None
+    third.kill()
+    assert third.join() == "was killed by SIGKILL"
+
+
+def test_a_resource_tracker_that_is_killed_says_nothing(
+    launcher: LocalLauncher, task: Task, capfd: pytest.CaptureFixture[str]
+) -> None:
+    launcher.prepare(task)
+    tracker = multiprocessing.resource_tracker._resource_tracker._pid  # type: ignore[attr-defined]
+    os.kill(tracker, signal.SIGKILL)
+    process, connection = launcher.start(task)
+    hear(connection)
+    connection.send(None)
+    assert process.join() is None
+    assert capfd.readouterr().err == ""
+
+
+def test_fork_servers_that_keep_dying_end_in_an_error(
+    launcher: LocalLauncher, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "_PAUSES", (0.0, 0.0))
+    is_over = threading.Event()
+
+    def kill_them_all() -> None:
+        while not is_over.wait(0.01):
+            if (pid := fork_server()) is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_them_all)
+    killer.start()
+    try:
+        with pytest.raises(StudyError, match="worker processes cannot be started: 3 attempts failed, the last one"):
+            launcher.start(task)
+    finally:
+        is_over.set()
+        killer.join()
+
+
+def test_close_ends_workers_that_nobody_told_to_end(launcher: LocalLauncher, task: Task) -> None:
+    process, connection = launcher.start(task)
+    hear(connection)
+    os.kill(launcher.started[0].process.pid or 0, signal.SIGTERM)  # as a service manager does: it is deaf
+    connection.send("alive")
+    assert hear(connection) == "alive"
+    launcher.close()
+    assert process.join() == "was killed by SIGKILL"
