@@ -191,6 +191,8 @@ class TrialResult:
         backbone_images: Images that passed through the backbone; None for a perceptron.
         cached_images: Images that the cache spared its frozen layers; None for a perceptron.
         latency_ms: Median time of a forward pass of one image, in milliseconds; None where the study does not ask.
+        valid_images: What tells its validation images from others, see `pipeline.data.image_data.ImageData`; None
+            unless it is complete.
     """
 
     outcome: Outcome
@@ -210,6 +212,7 @@ class TrialResult:
     backbone_images: int | None = None
     cached_images: int | None = None
     latency_ms: float | None = None
+    valid_images: str | None = None
 
     def figure(self, metric: str) -> float | None:
         """Returns what a metric of `StudyConfig.metrics` came to; None if it was not measured."""
@@ -226,7 +229,7 @@ class TrialResult:
         verdict = fields.get("verdict")
         read = {
             "verdict": None if verdict is None else Verdict(**verdict),
-            "phases": tuple(PhaseResult(**phase) for phase in fields["phases"]),
+            "phases": tuple(PhaseResult(**phase) for phase in fields.get("phases", ())),
         }
         return cls(**{**fields, **read})
 

@@ -141,6 +141,11 @@ class ImageData:
         return replace(self, train=train)
 
     @functools.cached_property
+    def valid_fingerprint(self) -> str:
+        """SHA-256 of the validation images and their labels, in their order: what a model's value was measured on."""
+        return _hash_of(self.valid)
+
+    @functools.cached_property
     def fingerprint(self) -> str:
         """SHA-256 of all images, in the order of the source: however they are split, it is the same."""
         assert self.train.rows is not None
@@ -157,6 +162,14 @@ class ImageData:
                 chunk[here] = part.images[(rows[here] - begin).to(part.images.device)].cpu()
             digest.update(chunk.numpy().data)
         return digest.hexdigest()
+
+
+def _hash_of(images: LabeledImages) -> str:
+    digest = hashlib.sha256(repr((tuple(images.images.shape), str(images.images.dtype))).encode())
+    digest.update(images.labels.cpu().numpy().data)
+    for chunk in torch.split(images.images, 1024):
+        digest.update(np.ascontiguousarray(chunk.cpu().numpy()).data)
+    return digest.hexdigest()
 
 
 def statistics(images: Images) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.report.spending import time_text
 from pipeline.results.final import Final, Finalist, Measured
-from pipeline.results.final_text import ENSEMBLES, interval_text
+from pipeline.results.final_text import ENSEMBLES, interval_text, left_out_text
 from pipeline.results.importance import ENOUGH_TRIALS, Importance
 from pipeline.study_config import direction
 
@@ -118,6 +118,9 @@ def final_sentences(final: Final, num_complete: int) -> Iterator[str]:
         )
     images = f"on {final.num_images:,} {final.part} images"
     yield f"The model of seed {final.seed} has accuracy {number(final.plain.accuracy)} {images}."
+    if final.left_out:
+        text = left_out_text(final)
+        yield f"{text[0].upper()}{text[1:]}."
     if final.part != "test":
         yield "The data have no test part: these images chose the configuration, so that this figure is too good."
     elif final.times_measured > 1:

@@ -134,6 +134,7 @@ class Final:
         classes: Class by class.
         confusion: Counts of images, a row for each true class, a column for each predicted one.
         confused: Images classified wrongly with the most confidence.
+        left_out: Models that are in no ensemble: they were validated on other images than the chosen one.
         ensembles: Several models together.
         refit: The chosen configuration trained on training and validation images together; None if not asked for.
         refit_epochs: Epochs of that training, phase by phase, in words.
@@ -164,6 +165,7 @@ class Final:
     classes: tuple[ClassResult, ...]
     confusion: tuple[tuple[int, ...], ...]
     confused: tuple[Confused, ...]
+    left_out: tuple[str, ...]
     ensembles: tuple[Ensemble, ...]
     refit: Measured | None
     refit_epochs: str | None
@@ -210,6 +212,7 @@ class Final:
             "classes": tuple(ClassResult(**values) for values in fields["classes"]),
             "confusion": tuple(map(tuple, fields["confusion"])),
             "confused": tuple(Confused(**values) for values in fields["confused"]),
+            "left_out": tuple(fields["left_out"]),
             "ensembles": tuple(map(ensemble, fields["ensembles"])),
             "refit": measured(fields["refit"]),
             "speed": tuple(Speed(**values) for values in fields["speed"]),

@@ -55,6 +55,8 @@ def final_lines(final: Final) -> Iterator[str]:
     for ensemble in final.ensembles:
         label = f"{len(set(ensemble.members))} {ENSEMBLES[ensemble.name]}"
         yield measured_line(label, ensemble.measured, ensemble.num_parameters)
+    if final.left_out:
+        yield left_out_text(final)
     if final.seeds_interval is not None:
         mean = f"{final.seeds_mean:.4f} (95 % interval of the mean {interval_text(final.seeds_interval)})"
         yield f"{final.part} accuracy of the configuration over {len(final.by_seed)} seeds: {mean}"
@@ -66,6 +68,11 @@ def final_lines(final: Final) -> Iterator[str]:
         amount = f"{speed.latency_ms:.3g} ms, {speed.images_per_second:,.0f} images/s"
         yield f"batch of {speed.batch_size}: {amount} on {final.device}, {final.threads} threads"
     yield f"{final.num_parameters:,} parameters, {final.size_bytes / 2**20:.2f} MiB"
+
+
+def left_out_text(final: Final) -> str:
+    """Says which models are in no ensemble, and why; for a result that has any."""
+    return f"in no ensemble, validated on other images than the chosen model: {', '.join(final.left_out)}"
 
 
 def measured_line(label: str, measured: Measured, num_parameters: int) -> str:

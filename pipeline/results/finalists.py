@@ -114,7 +114,7 @@ def kept_finals(finals: optuna.Study, places: Places) -> dict[tuple[int, int], K
             if trial.values is not None:
                 name = f"trial {number}, seed {seed}"
                 file = present(folder.file(result_number(trial)), finals.study_name)
-                found[number, seed] = KeptModel(name, TrialConfig.model_validate(trial.user_attrs[CONFIG]), file)
+                found[number, seed] = _kept(name, trial, file)
     return found
 
 
@@ -122,10 +122,16 @@ def kept_trials(study: optuna.Study, places: Places) -> list[KeptModel]:
     """Returns the models that the study itself has kept, the best first; those of other workspaces are left out."""
     folder = KeptModels(places.models(study.study_name), 0)
     return [
-        KeptModel(f"trial {trial.number}", TrialConfig.model_validate(trial.user_attrs[CONFIG]), file)
+        _kept(f"trial {trial.number}", trial, file)
         for trial in best_trials(study)
         if (file := folder.file(trial.number)).exists()
     ]
+
+
+def _kept(name: str, trial: optuna.trial.FrozenTrial, file: Path) -> KeptModel:
+    result = result_of(trial)
+    assert result is not None
+    return KeptModel(name, TrialConfig.model_validate(trial.user_attrs[CONFIG]), file, result.valid_images)
 
 
 def result_number(trial: optuna.trial.FrozenTrial) -> int:

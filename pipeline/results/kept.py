@@ -19,11 +19,20 @@ from pipeline.training.images import data_wanted, prepared
 
 @dataclass(frozen=True)
 class KeptModel:
-    """A model that a study has kept: what it is called, what it was trained by, and the file of its weights."""
+    """A model that a study has kept.
+
+    Attributes:
+        name: What it is called.
+        config: What it was trained by.
+        file: Its weights.
+        valid_images: Fingerprint of the images that it was validated on, see `ImageData.valid_fingerprint`; None where
+            that says nothing of it.
+    """
 
     name: str
     config: TrialConfig
     file: Path
+    valid_images: str | None = None
 
 
 class ModelBench:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import optuna
 import torch
 
+from pipeline.config import DataConfig
+from pipeline.errors import StudyError
 from pipeline.models import num_parameters
 from pipeline.results.ensembles import averaged, greedy
 from pipeline.results.final import Ensemble, Final, Finalist, Part
@@ -34,12 +36,14 @@ class Choice:
         seed: Of the chosen configuration's models the best one's.
         models: The finalists' models, by number of the study's trial and seed.
         ensembles: Models to be taken together, by what the ensemble is called.
+        left_out: Names of the models that were validated on other images than the chosen one.
     """
 
     ranked: Sequence[Finalist]
     seed: int
     models: Mapping[tuple[int, int], KeptModel]
     ensembles: Mapping[str, Sequence[KeptModel]]
+    left_out: tuple[str, ...] = ()
 
     @property
     def finalist(self) -> Finalist:
@@ -68,25 +72,47 @@ def choose(
         library: The models that the study itself has kept.
         metric: What is optimized.
         bench: Predicts.
+
+    Raises:
+        StudyError: The validation images are no longer those of the chosen model's training.
     """
     first = ranked[0]
     seed = best_seed(first, metric)
     chosen = models[first.trial, seed]
-    labels = bench.data(chosen.config).valid.labels.cpu()
-
-    def shares_images(kept: KeptModel) -> bool:
-        return torch.equal(bench.data(kept.config).valid.labels.cpu(), labels)
-
-    by_name = {kept.name: kept for kept in [*models.values(), *library] if shares_images(kept)}
+    if not _is_validated_now_as_then(chosen, bench):
+        raise StudyError(
+            f"the validation images must be those by which {chosen.name} was trained; those of its data set "
+            f"({chosen.config.data.name}) are others now. Bring the data back to what they were, or tune anew"
+        )
+    candidates = [*models.values(), *library]
+    by_name = {kept.name: kept for kept in candidates if _shares_images(kept, chosen, bench)}
     seeds = [models[first.trial, seed] for seed in first.values]
     top = [models[other.trial, best_seed(other, metric)] for other in ranked if other.values]
+    labels = bench.data(chosen.config).valid.labels.cpu()
     picks = greedy({name: bench.log_probabilities(kept, "valid") for name, kept in by_name.items()}, labels)
     ensembles = {
-        "seeds": seeds,
+        "seeds": [kept for kept in seeds if kept.name in by_name],
         "top": [kept for kept in top if kept.name in by_name],
         "greedy": [by_name[name] for name in picks],
     }
-    return Choice(ranked, seed, models, ensembles)
+    left_out = tuple(kept.name for kept in candidates if kept.name not in by_name)
+    return Choice(ranked, seed, models, ensembles, left_out)
+
+
+def _shares_images(kept: KeptModel, chosen: KeptModel, bench: ModelBench) -> bool:
+    """Returns whether two models were validated on the same images, and so predict the same ones now."""
+    if not _is_validated_now_as_then(kept, bench):
+        return False
+    return _source(kept) == _source(chosen) or kept.valid_images == chosen.valid_images
+
+
+def _is_validated_now_as_then(kept: KeptModel, bench: ModelBench) -> bool:
+    return bench.data(kept.config).valid_fingerprint == kept.valid_images
+
+
+def _source(kept: KeptModel) -> DataConfig:
+    """Returns all that decides which images are validated on; networks may read them at sizes of their own."""
+    return kept.config.data.model_copy(update={"image_size": None, "max_train_images": None})
 
 
 def measure(
@@ -153,6 +179,7 @@ def measure(
         classes=class_results(confusion, class_names),
         confusion=tuple(map(tuple, confusion.tolist())),
         confused=most_confused(predicted, images),
+        left_out=choice.left_out,
         ensembles=tuple(_ensemble(name, members, bench, part) for name, members in choice.ensembles.items()),
         refit=None if refit is None else measured(bench.log_probabilities(refit.model, part), labels),
         refit_epochs=None if refit is None else refit.epochs,

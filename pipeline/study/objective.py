@@ -119,7 +119,7 @@ def run_trial(
                 if reason is not None:
                     raise _PrunedError(reason)
             latency = latency_ms(training, data) if "latency_ms" in settings.metrics else None
-            result = replace(ended("complete"), latency_ms=latency)
+            result = replace(ended("complete"), latency_ms=latency, valid_images=data.valid_fingerprint)
             if models is not None and result.value is not None:
                 models.keep(study, trial.number, result.value, training.model)
     except _PrunedError as error:

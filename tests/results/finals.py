@@ -34,6 +34,7 @@ FINAL = Final(
     classes=(ClassResult("zero", 180, 0.9, 0.95), ClassResult("one", 180, 0.95, 0.91)),
     confusion=((171, 9), (16, 164)),
     confused=(Confused(7, 0, 1, 0.99, PNG), Confused(11, 1, 0, 0.97, PNG)),
+    left_out=(),
     ensembles=(
         Ensemble("seeds", ("trial 1, seed 1", "trial 1, seed 2"), 2600, 0.95, measured(0.94)),
         Ensemble("top", ("trial 1, seed 2", "trial 3, seed 1"), 2600, 0.95, measured(0.941)),
