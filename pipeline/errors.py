@@ -50,6 +50,10 @@ class InvalidNameError(DnntuneError):
     """A study, an experiment, a registered model, a schedule or an export cannot be called so."""
 
 
+class StoreUrlError(DnntuneError):
+    """What should be the address of a database is none, or one of a database that cannot be used."""
+
+
 class WorkspaceError(DnntuneError):
     """The workspace cannot be used: it is no folder, or cannot be written to."""
 

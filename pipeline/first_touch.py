@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from filelock import FileLock
 
 from pipeline.core.urls import StoreUrl
 from pipeline.errors import DnntuneError
+from pipeline.store_urls import parsed, sqlite_file
 
-SQLITE = "sqlite:///"
 # From a server's kind to what holds a lock until the connection is closed, and to the driver that dnntune installs.
 # The key is arbitrary; PostgreSQL's lock is a transaction's, which a pooler in between passes on like any other.
 _SERVERS = {
@@ -29,19 +28,20 @@ def first_touch(url: StoreUrl) -> Iterator[None]:
         url: A SQLAlchemy URL.
 
     Raises:
-        DnntuneError: The database's driver is not installed.
+        DnntuneError: It is no address of a database, or the database's driver is not installed.
         sqlalchemy.exc.SQLAlchemyError: The server cannot be reached.
     """
     kind = url.partition(":")[0].partition("+")[0]
     if kind in _SERVERS:
+        parsed(url)
         with _locked(url, *_SERVERS[kind]):
             yield
         return
-    file = url.removeprefix(SQLITE) if url.startswith(SQLITE) else ""
-    if not file or file.startswith(":"):
+    file = sqlite_file(url)
+    if file is None:
         yield
         return
-    Path(file).parent.mkdir(parents=True, exist_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{file}.lock"):
         yield
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline.core.names import check_name
 from pipeline.core.urls import StoreUrl
+from pipeline.store_urls import mlflow_url, sqlite_url
 
 # Environment variables with a store's address, the first one first. Passwords belong there: everybody on a machine can
 # read the arguments of a command.
@@ -50,12 +51,12 @@ class Places:
     @property
     def storage_url(self) -> StoreUrl:
         """URL of the study storage."""
-        return self.storage or StoreUrl(f"sqlite:///{self.workspace.resolve() / 'studies.db'}")
+        return self.storage or sqlite_url(self.workspace.resolve() / "studies.db")
 
     @property
     def tracking_url(self) -> StoreUrl:
         """MLflow's tracking URI."""
-        return self.tracking_uri or StoreUrl(f"sqlite:///{self.workspace.resolve() / 'mlflow.db'}")
+        return mlflow_url(self.tracking_uri or sqlite_url(self.workspace.resolve() / "mlflow.db"))
 
     @property
     def artifacts(self) -> Path | None:

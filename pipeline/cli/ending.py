@@ -63,8 +63,19 @@ def end_of(error: Exception) -> int:
         place = "" if error.filename is None else f"{str(error.filename)[:MAX_LENGTH]}: "
         typer.echo(f"dnntune: {place}{error.strerror}. {_MACHINE[error.errno]}", err=True)
         return 2
+    if _is_of_a_database(error):
+        remedy = "If its file is damaged, restore it from a copy, or name another --workspace or --storage"
+        typer.echo(f"dnntune: a database does not work, {said}. {remedy}. {_logged(error)}", err=True)
+        return 2
     typer.echo(f"dnntune: an error that should not happen, {said}. {_logged(error)}", err=True)
     return BUG
+
+
+def _is_of_a_database(error: BaseException | None) -> bool:
+    """Whether a database has raised an error, or Optuna for it; by names, as an import takes longer than a command."""
+    kinds = {f"{kind.__module__}.{kind.__name__}" for kind in type(error).__mro__}
+    known = {"sqlalchemy.exc.SQLAlchemyError", "sqlite3.Error", "optuna.exceptions.StorageInternalError"}
+    return not known.isdisjoint(kinds)
 
 
 def flush() -> int:

@@ -1,7 +1,10 @@
 """Folders that dnntune makes, and the one way in which it removes any."""
 
 import shutil
+import tempfile
 from pathlib import Path
+
+from pipeline.errors import WorkspaceError
 
 # The file that says so of a folder which dnntune has made, and may remove with all that is in it.
 MARK = ".made-by-dnntune"
@@ -21,6 +24,24 @@ def make_folder(folder: Path) -> None:
             raise
     else:
         (folder / MARK).touch()
+
+
+def use_workspace(folder: Path) -> None:
+    """Makes a workspace, if there is none yet, and proves that it can be written to.
+
+    Raises:
+        WorkspaceError: It is no folder, or cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".dnntune-"):
+            pass
+    except OSError as error:
+        is_file = isinstance(error, FileExistsError | NotADirectoryError)
+        reason = "it, or a folder above it, is a file" if is_file else error.strerror or str(error)
+        raise WorkspaceError(
+            f"the workspace {folder} cannot be written to: {reason}. Name another folder with --workspace"
+        ) from None
 
 
 def remove_folder(folder: Path, *, below: Path) -> bool:

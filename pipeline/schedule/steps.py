@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from pipeline.core.folders import use_workspace
 from pipeline.errors import StudyError
 from pipeline.schedule.run import DATA, SCHEDULE, ScheduledRun, mark, studies_of
 from pipeline.schedule.warm_start import warm_start
@@ -34,6 +35,7 @@ def check(run: ScheduledRun, say: Say) -> dict[str, Any]:
     for notice in file.notices:
         say(notice)
     quiet_optuna()
+    use_workspace(places.workspace)
     open_storage(places.storage_url)
     open_client(places.tracking_url)
     choose_device(run.file.schedule.device)
@@ -54,7 +56,7 @@ def prepare(run: ScheduledRun, say: Say) -> dict[str, Any]:
 
     quiet_optuna()
     file, places, schedule = run.file.space(), run.file.places, run.file.schedule
-    places.workspace.mkdir(parents=True, exist_ok=True)
+    use_workspace(places.workspace)
     storage = open_storage(places.storage_url)
     earlier = studies_of(storage, run.file.name)
     taken = study_names(storage)

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
 import sqlalchemy
@@ -12,6 +13,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 
 from pipeline.core.urls import StoreUrl
 from pipeline.first_touch import first_touch
+from pipeline.store_urls import parsed
 from pipeline.study.beats import OnStale, rhythm
 from pipeline.study.patience import OPENING_SECONDS, patient, patiently, tried_before
 
@@ -100,8 +102,11 @@ def open_database(url: StoreUrl, on_stale: OnStale | None) -> Database:
     Args:
         url: Where it is.
         on_stale: Is called with a study and a trial that Optuna has ended because its heart beat no more.
+
+    Raises:
+        StoreUrlError: It is no address of a database, or not of one that can be shared.
     """
-    address = sqlalchemy.make_url(url.reveal())
+    address = parsed(url)
 
     def opened() -> Database:
         with first_touch(url):
@@ -129,10 +134,9 @@ def _server(url: sqlalchemy.URL, on_stale: OnStale | None) -> Database:
 
 
 def _sqlite(url: sqlalchemy.URL, on_stale: OnStale | None) -> Database:
-    if url.database:
-        with sqlite3.connect(url.database) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
-        connection.close()
+    assert url.database
+    with closing(sqlite3.connect(url.database)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
     storage = _database(url, on_stale, {"connect_args": {"timeout": LOCK_TIMEOUT_SECONDS}})
     sqlalchemy.event.listen(storage.engine, "connect", _configure)
     sqlalchemy.event.listen(storage.engine, "begin", _begin)

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+from pipeline.core.folders import use_workspace
 from pipeline.core.interrupts import AGAIN, first_stops
 from pipeline.events import Event
 from pipeline.places import Places
@@ -65,12 +66,14 @@ def run_study(
         joins: Whether the study exists, and is to be taken as it is; see `join_study`.
 
     Raises:
+        WorkspaceError: The workspace cannot be written to.
         StudyError: The study searches another space, its workers cannot start, or its trials keep failing.
         TrackingError: MLflow cannot be used.
         KeyboardInterrupt: After the second Ctrl-C; what MLflow lacks is made up for by the next call.
     """
     quiet_optuna()
     places, launcher = places or Places(), launcher or LocalLauncher()
+    use_workspace(places.workspace)
     with present(places.lock(name)) as presence, closing(launcher):
         session = Session(
             space, settings, name, places, watcher or _NobodyWatches(), is_alone=presence.is_alone, joins=joins

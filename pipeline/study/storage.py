@@ -10,7 +10,7 @@ from optuna.storages._cached_storage import _CachedStorage
 from optuna.trial import FrozenTrial
 
 from pipeline.core.urls import StoreUrl, hide
-from pipeline.errors import StudyError
+from pipeline.errors import StudyError, WorkspaceError
 from pipeline.places import Places
 from pipeline.study import database
 from pipeline.study.beats import OnStale
@@ -79,6 +79,8 @@ def open_existing(places: Places) -> optuna.storages.BaseStorage:
         StudyError: There is none.
     """
     if places.storage is None and not (places.workspace / "studies.db").exists():
+        if places.workspace.exists() and not places.workspace.is_dir():
+            raise WorkspaceError(f"a workspace is a folder; {places.workspace} is none. Name another one")
         raise StudyError(
             f"no study in the workspace {places.workspace} yet: dnntune run makes one, or name --workspace"
         )

@@ -42,6 +42,7 @@ def open_client(uri: StoreUrl) -> "MlflowClient":
 
     Raises:
         TrackingError: It cannot be reached.
+        StoreUrlError: It is a database's address with a mistake in it.
     """
     uri = StoreUrl(uri)
     prepare_environment()
@@ -57,7 +58,7 @@ def open_client(uri: StoreUrl) -> "MlflowClient":
         with first_touch(uri):
             client = MlflowClient(tracking_uri=uri.reveal())
             client.search_experiments(max_results=1)
-    except (MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
+    except (MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError, ValueError) as error:  # ValueError: no URL
         raise unusable(uri, error) from None
     return client
 
