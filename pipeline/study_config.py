@@ -196,8 +196,8 @@ class StudyConfig(Block):
     retries: Annotated[int, Field(ge=0)] = 2
     """Times that a trial whose process died is tried again, from its last checkpoint, before it is left failed."""
     trial_timeout: PositiveFloat | None = None
-    """Seconds after which a trial is pruned, at the end of its epoch; if that takes half as long again, at once. null:
-    never."""
+    """Seconds after which a trial is pruned, at the end of its epoch, unless that is its last; if that takes half as
+    long again, at once. null: never."""
     trial_memory: PositiveFloat | None = None
     """Main memory in GiB that a trial's process may take; one that takes more fails, and is not tried again. null:
     all."""

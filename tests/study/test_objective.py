@@ -125,7 +125,7 @@ def test_a_trial_that_has_trained_its_last_epoch_is_complete(  # type: ignore[no
     result = run(lambda trial: config(**config_settings), **{"gradient_flow_steps": 1, **study_settings})
     assert (result.outcome, result.epochs, result.reason) == ("complete", epochs, None)
     assert (study.trials[0].state, study.trials[0].value) == (TrialState.COMPLETE, result.value)
-    assert [file.name for file in (tmp_path / "models").iterdir()] == ["trial-0000.safetensors"]
+    assert (tmp_path / "models" / "trial-0000.safetensors").exists()
 
 
 def test_a_study_that_is_stopped_after_a_trials_last_epoch_has_it(run, config: Make) -> None:  # type: ignore[no-untyped-def]
