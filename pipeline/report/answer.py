@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.report.spending import time_text
 from pipeline.results.final import Final, Finalist, Measured
-from pipeline.results.final_text import ENSEMBLES, interval_text, left_out_text
+from pipeline.results.final_text import ENSEMBLES, interval_text, left_out_text, values_text
 from pipeline.results.importance import ENOUGH_TRIALS, Importance
 from pipeline.study_config import direction
 
@@ -66,9 +66,11 @@ def cards(facts: "Facts") -> Iterator[Card]:
     if final is not None:
         interval = f"95 % interval {interval_text(final.plain.interval)}, {final.num_images:,} images"
         yield Card(f"{final.part} accuracy", number(final.plain.accuracy), interval)
-        if final.seeds_interval is not None:
-            seeds = f"mean over {len(final.by_seed)} seeds"
-            yield Card(seeds, number(final.seeds_mean), f"95 % interval {interval_text(final.seeds_interval)}")
+        if len(final.by_seed) > 1:
+            spread = values_text(final.by_seed.values())
+            if final.seeds_interval is not None:
+                spread = f"95 % interval {interval_text(final.seeds_interval)}"
+            yield Card(f"mean over {len(final.by_seed)} seeds", number(final.seeds_mean), spread)
         latency = next((f", {speed.latency_ms:.2g} ms an image" for speed in final.speed if speed.batch_size == 1), "")
         yield Card("parameters", f"{final.num_parameters:,}", f"{final.size_bytes / 1e6:.2f} MB{latency}")
     elif best is not None:
@@ -109,11 +111,11 @@ def final_sentences(final: Final, num_complete: int) -> Iterator[str]:
     if best.mean is None:
         yield f"The study's best one, trial {best.trial} with {number(best.study_value)}, diverged with new seeds."
     else:
-        interval = "" if best.interval is None else f" ({interval_text(best.interval)})"
+        spread = interval_text(best.interval) or values_text(best.values.values())
         yield (
             f"The study's best {final.metric} was {number(best.study_value)} (trial {best.trial}), the best of "
             f"{num_complete} and so too good: over {len(best.values)} seeds that the study had not used its mean is "
-            f"{number(best.mean)}{interval}, {abs(best.study_value - best.mean):.4f} "
+            f"{number(best.mean)} ({spread}), {abs(best.study_value - best.mean):.4f} "
             f"{'higher' if best.mean > best.study_value else 'lower'}."
         )
     images = f"on {final.num_images:,} {final.part} images"
@@ -159,7 +161,7 @@ def estimates(final: Final) -> list[tuple[str, float, Interval | None, bool]]:
             for one in final.finalists
             if one in (best, final.chosen) and one.mean is not None
         ]
-    if final.seeds_interval is not None:
+    if len(final.by_seed) > 1:
         label = f"{final.part}: mean over {len(final.by_seed)} seeds"
         rows.append((label, final.seeds_mean, final.seeds_interval, False))
     for worth in worths(final):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.report.answer import number, worths
 from pipeline.report.spending import time_text
-from pipeline.results.final_text import interval_text, share
+from pipeline.results.final_text import interval_text, share, values_text
 from pipeline.results.leaderboard import figure_text
 
 if TYPE_CHECKING:
@@ -103,12 +103,14 @@ def _finalists(final: "Final") -> Table:
             str(finalist.trial),
             number(finalist.study_value),
             NONE if finalist.mean is None else number(finalist.mean),
-            interval_text(finalist.interval) or NONE,
+            interval_text(finalist.interval) or values_text(finalist.values.values()) or NONE,
             str(len(finalist.values)),
         )
         for finalist in final.finalists
     ]
-    return _table(["trial", "in the study", "mean", "95 % interval", "new seeds"], rows, words=[], first_counts=True)
+    return _table(
+        ["trial", "in the study", "mean", "95 % interval, or values", "new seeds"], rows, words=[], first_counts=True
+    )
 
 
 def _classes(final: "Final") -> Table:

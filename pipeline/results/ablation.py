@@ -1,7 +1,7 @@
 """What each technique of a configuration brings: it is switched off, alone, over seeds."""
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +51,7 @@ class Row:
         case: What was changed; `FULL` for nothing.
         values: Validation accuracy at the best epoch, by seed.
         mean: Its mean.
-        interval: The mean's 95 % interval; None with one seed.
+        interval: The mean's 95 % interval; None with fewer seeds than `pipeline.results.intervals.FEWEST`.
         differences: Minus the full configuration's, by seed.
         difference: Their mean.
         difference_interval: Its 95 % interval, paired by seed.
@@ -103,12 +103,11 @@ def ablation_table(name: str, found: Sequence[Row]) -> "Table":
         table.add_column(column, justify="right", no_wrap=True)
     for row in found:
         mean = "" if row.mean is None else f"{row.mean:.4f}"
-        difference = "" if row.difference is None or row.case == FULL else f"{row.difference:+.4f}"
-        paired = "" if row.case == FULL else _interval_text(row.difference_interval, "+.4f")
+        difference, paired = ("", "") if row.case == FULL else _difference_texts(row)
         label = row.case if row.case != FULL else "nothing (full)"
         label += f" ({row.diverged} diverged)" if row.diverged else ""
         times = f"{row.seconds:.1f}", f"{row.epochs:.1f}"
-        table.add_row(label, mean, _interval_text(row.interval, ".4f"), difference, paired, *times)
+        table.add_row(label, mean, _spread_text(row.interval, row.values.values(), ".4f"), difference, paired, *times)
     return table
 
 
@@ -140,8 +139,21 @@ def _values(by_seed: Mapping[int, TrialResult]) -> dict[int, float]:
     return {seed: result.value for seed, result in kept.items() if result.value is not None}
 
 
-def _interval_text(interval: Interval | None, spec: str) -> str:
-    return "" if interval is None else f"{interval[0]:{spec}} to {interval[1]:{spec}}"
+def _difference_texts(row: Row) -> tuple[str, str]:
+    """Writes the mean difference and how far it can be trusted."""
+    if row.difference is None:
+        return "", ""
+    if not any(row.differences.values()):  # the technique did nothing: that is no estimate
+        return "0", "equal with every seed"
+    spread = _spread_text(row.difference_interval, row.differences.values(), "+.4f")
+    return f"{row.difference:+.4f}", spread
+
+
+def _spread_text(interval: Interval | None, values: Iterable[float], spec: str) -> str:
+    """Writes an interval, or the values where they are too few for one."""
+    if interval is None:
+        return ", ".join(f"{value:{spec}}" for value in values)
+    return f"{interval[0]:{spec}} to {interval[1]:{spec}}"
 
 
 def _unless(off: bool, settings: Settings) -> Settings | None:

@@ -18,7 +18,7 @@ class Finalist:
         study_value: The trial's metric in the study: the best of many, and so too good.
         values: The metric by seed.
         mean: Its mean; None if no training was complete.
-        interval: The mean's 95 % interval; None with fewer than two values.
+        interval: The mean's 95 % interval; None with fewer values than `pipeline.results.intervals.FEWEST`.
         config: The configuration as plain values.
     """
 
@@ -128,7 +128,7 @@ class Final:
         plain: The model.
         by_seed: Accuracy on the part of the chosen configuration's models, by seed.
         seeds_mean: Its mean.
-        seeds_interval: The mean's 95 % interval; None with fewer than two.
+        seeds_interval: The mean's 95 % interval; likewise.
         monte_carlo: The model by Monte Carlo dropout; None without dropout.
         monte_carlo_samples: Passes of it.
         classes: Class by class.

@@ -1,6 +1,6 @@
 """A final result in words and as a table, for the terminal."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.results.final import Final, Measured
@@ -57,8 +57,11 @@ def final_lines(final: Final) -> Iterator[str]:
         yield measured_line(label, ensemble.measured, ensemble.num_parameters)
     if final.left_out:
         yield left_out_text(final)
-    if final.seeds_interval is not None:
-        mean = f"{final.seeds_mean:.4f} (95 % interval of the mean {interval_text(final.seeds_interval)})"
+    if len(final.by_seed) > 1:
+        spread = values_text(final.by_seed.values())
+        if final.seeds_interval is not None:
+            spread = f"95 % interval of the mean {interval_text(final.seeds_interval)}"
+        mean = f"{final.seeds_mean:.4f} ({spread})"
         yield f"{final.part} accuracy of the configuration over {len(final.by_seed)} seeds: {mean}"
     weakest = sorted(final.classes, key=lambda c: c.recall if c.recall is not None else 1.0)[:3]
     yield "hardest classes: " + ", ".join(
@@ -84,6 +87,11 @@ def measured_line(label: str, measured: Measured, num_parameters: int) -> str:
 def interval_text(interval: Sequence[float] | None) -> str:
     """Writes an interval; nothing if there is none."""
     return "" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"
+
+
+def values_text(values: Iterable[float]) -> str:
+    """Writes what single seeds have: where they are too few for an interval."""
+    return ", ".join(f"{value:.4f}" for value in values)
 
 
 def share(value: float | None) -> str:

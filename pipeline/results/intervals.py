@@ -9,6 +9,8 @@ Z95 = 1.959964
 
 Interval = tuple[float, float]
 UNBOUNDED: Interval = (-math.inf, math.inf)
+# Of two values an interval would be 25 standard errors wide: the values say more.
+FEWEST = 3
 # Of a proportion, such as accuracy.
 SHARE: Interval = (0.0, 1.0)
 
@@ -27,7 +29,7 @@ def wilson_interval(share: float, count: int) -> Interval:
 
 
 def mean_interval(values: Sequence[float], bounds: Interval = UNBOUNDED) -> Interval | None:
-    """Returns the 95 % confidence interval of a mean: Student, 1908; None for fewer than two values.
+    """Returns the 95 % confidence interval of a mean: Student, 1908; None for fewer than `FEWEST` values.
 
     Of differences paired by seed, it is the interval of the mean difference.
 
@@ -35,17 +37,17 @@ def mean_interval(values: Sequence[float], bounds: Interval = UNBOUNDED) -> Inte
         values: One for each seed, taken as normally distributed.
         bounds: What the values cannot leave; the interval is cut there.
     """
-    return _interval(values, 1.0 / len(values), bounds) if len(values) > 1 else None
+    return _interval(values, 1.0 / len(values), bounds) if len(values) >= FEWEST else None
 
 
 def prediction_interval(values: Sequence[float], bounds: Interval = UNBOUNDED) -> Interval | None:
-    """Returns the interval in which one more run of the same setting lies with 95 %; None for fewer than two values.
+    """Returns the interval in which one more run of the same setting lies with 95 %; None for fewer than `FEWEST`.
 
     Args:
         values: One for each seed, taken as normally distributed.
         bounds: What the values cannot leave; the interval is cut there.
     """
-    return _interval(values, 1.0 + 1.0 / len(values), bounds) if len(values) > 1 else None
+    return _interval(values, 1.0 + 1.0 / len(values), bounds) if len(values) >= FEWEST else None
 
 
 def paired_interval(gained: int, lost: int, count: int, *, resamples: int = 10_000, seed: int = 0) -> Interval:

@@ -1,6 +1,7 @@
 """What is switched off, and what the rows say of it."""
 
 import io
+import math
 from pathlib import Path
 from typing import Any
 
@@ -158,26 +159,50 @@ def test_selu_without_dropout_changes_its_activation_alone() -> None:
 def test_differences_are_paired_by_seed() -> None:
     found = rows(
         {
-            FULL: {0: done(0.9), 1: done(0.8)},
-            "clip: none": {1: done(0.6, seconds=4.0, epochs=6), 0: done(0.8)},
+            FULL: {0: done(0.9), 1: done(0.8), 2: done(0.9)},
+            "clip: none": {1: done(0.6, seconds=4.0, epochs=6), 0: done(0.8), 2: done(0.6, seconds=3.0, epochs=5)},
         }
     )
     full, without = found
-    assert (full.case, full.differences) == (FULL, {0: 0.0, 1: 0.0})
-    assert without.values == {0: 0.8, 1: 0.6}
-    assert without.differences == pytest.approx({0: -0.1, 1: -0.2})
-    assert without.mean == pytest.approx(0.7)
-    assert without.difference == pytest.approx(-0.15)
-    # two differences: standard error 0.05, and Student's 97.5 % quantile of one degree of freedom
-    assert without.difference_interval == pytest.approx((-0.15 - 12.7062 * 0.05, -0.15 + 12.7062 * 0.05), abs=1e-5)
-    assert without.interval == (0.0, 1.0)  # it would reach from -0.57 to 1.97, but it is of an accuracy
+    assert (full.case, full.differences) == (FULL, {0: 0.0, 1: 0.0, 2: 0.0})
+    assert without.values == {0: 0.8, 1: 0.6, 2: 0.6}
+    assert without.differences == pytest.approx({0: -0.1, 1: -0.2, 2: -0.3})
+    assert without.mean == pytest.approx(2.0 / 3.0)
+    assert without.difference == pytest.approx(-0.2)
+    # three differences: standard error 0.1 / sqrt(3), and Student's 97.5 % quantile of two degrees of freedom
+    spread = 4.302653 * 0.1 / math.sqrt(3.0)
+    assert without.difference_interval == pytest.approx((-0.2 - spread, -0.2 + spread), abs=1e-5)
+    assert without.interval == pytest.approx((2 / 3 - 0.286844, 2 / 3 + 0.286844), abs=1e-5)
     assert (without.seconds, without.epochs, without.diverged) == (3.0, 5.0, 0)
 
 
 def test_values_that_hardly_vary_have_a_narrow_interval() -> None:
-    (full,) = rows({FULL: {0: done(0.80), 1: done(0.82)}})
-    # standard error 0.01
-    assert full.interval == pytest.approx((0.81 - 0.127062, 0.81 + 0.127062), abs=1e-5)
+    (full,) = rows({FULL: {0: done(0.80), 1: done(0.82), 2: done(0.81)}})
+    # standard error 0.01 / sqrt(3)
+    assert full.interval == pytest.approx((0.81 - 0.024841, 0.81 + 0.024841), abs=1e-5)
+
+
+def test_two_seeds_are_shown_and_have_no_interval() -> None:
+    found = rows(
+        {
+            FULL: {0: done(0.8003), 1: done(0.9997)},
+            "clip: none": {0: done(0.8), 1: done(0.6)},
+            "max_norm: none": {0: done(0.8003), 1: done(0.9997)},
+        }
+    )
+    assert {each.interval for each in found} == {each.difference_interval for each in found} == {None}
+    console = Console(file=io.StringIO(), width=180)
+    console.print(ablation_table("mine", found))
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert " to " not in text
+    assert "+0.0000" not in text
+    (full,) = [line for line in text.splitlines() if "nothing (full)" in line]
+    assert "0.8003, 0.9997" in full
+    (clip,) = [line for line in text.splitlines() if "clip: none" in line]
+    assert "-0.0003, -0.3997" in clip
+    (norm,) = [line for line in text.splitlines() if "max_norm: none" in line]
+    assert "equal with every seed" in norm
 
 
 def test_a_seed_that_is_missing_is_in_no_difference() -> None:
@@ -186,8 +211,7 @@ def test_a_seed_that_is_missing_is_in_no_difference() -> None:
     assert without.values == {0: 0.8, 1: 0.1}
     assert without.differences == pytest.approx({0: -0.1})
     assert without.difference == pytest.approx(-0.1)
-    assert without.difference_interval is None
-    assert without.interval is not None
+    assert (without.difference_interval, without.interval) == (None, None)
 
 
 def test_a_diverged_trial_is_counted_and_has_no_value() -> None:
@@ -246,7 +270,7 @@ def test_the_table_says_what_was_found() -> None:
     (norm,) = [line for line in lines if "max_norm: none (2 diverged)" in line]
     assert "0.8500" in full
     assert "+0.0000" not in full  # it is compared with nothing
-    for part in ("0.7000", "-0.1500", "-0.7853 to +0.4853", "2.0", "4.0"):
+    for part in ("0.7000", "-0.1500", "-0.1000, -0.2000", "2.0", "4.0"):
         assert part in clip
     assert " to " not in norm
 

@@ -6,8 +6,8 @@ import pytest
 
 from pipeline.results.intervals import SHARE, mean_interval, prediction_interval, wilson_interval
 
-# Student's 97.5 % quantiles for 1 and 4 degrees of freedom.
-T1, T4 = 12.706205, 2.776445
+# Student's 97.5 % quantiles for 2 and 4 degrees of freedom.
+T2, T4 = 4.302653, 2.776445
 # Mean 3, standard deviation sqrt(2.5).
 FIVE = [1.0, 2.0, 3.0, 4.0, 5.0]
 
@@ -32,9 +32,9 @@ def test_mean_interval_of_five_values() -> None:
     assert mean_interval(FIVE) == pytest.approx((1.036757, 4.963243), abs=1e-5)
 
 
-def test_mean_interval_of_two_values_is_wide() -> None:
-    # their standard deviation is 1 / sqrt(2), and that of their mean a half
-    assert mean_interval([0.0, 1.0]) == pytest.approx((0.5 - T1 / 2, 0.5 + T1 / 2), abs=1e-5)
+def test_mean_interval_of_three_values_is_wide() -> None:
+    # their standard deviation is 1, and that of their mean 1 / sqrt(3)
+    assert mean_interval([0.0, 1.0, 2.0]) == pytest.approx((1.0 - T2 / math.sqrt(3), 1.0 + T2 / math.sqrt(3)), abs=1e-5)
 
 
 def test_prediction_interval_of_five_values() -> None:
@@ -42,7 +42,7 @@ def test_prediction_interval_of_five_values() -> None:
     assert prediction_interval(FIVE) == pytest.approx((3.0 - spread, 3.0 + spread), abs=1e-5)
 
 
-@pytest.mark.parametrize("count", [2, 3, 10])
+@pytest.mark.parametrize("count", [3, 4, 10])
 def test_one_more_run_varies_more_than_the_mean(count: int) -> None:
     values = [0.9 + 0.01 * (index % 3) for index in range(count)]
     mean, one_more = mean_interval(values), prediction_interval(values)
@@ -57,15 +57,16 @@ def test_equal_values_have_an_interval_without_width() -> None:
 
 
 def test_an_interval_is_cut_at_its_bounds() -> None:
-    # uncut: 0.9 plus and minus 1.27, and 2.2
-    assert mean_interval([0.8, 1.0], SHARE) == (0.0, 1.0)
-    assert prediction_interval([0.8, 1.0], SHARE) == (0.0, 1.0)
-    assert mean_interval([0.8, 1.0], (-0.2, 5.0)) == pytest.approx((-0.2, 0.9 + T1 / 10), abs=1e-5)
-    low, high = mean_interval([0.5, 0.5001], SHARE) or (0.0, 1.0)
-    assert (low, high) == mean_interval([0.5, 0.5001])
+    # uncut: 0.5 plus and minus 1.24, and 2.5
+    values = [0.0, 0.5, 1.0]
+    assert mean_interval(values, SHARE) == (0.0, 1.0)
+    assert prediction_interval(values, SHARE) == (0.0, 1.0)
+    assert mean_interval(values, (-0.2, 5.0)) == pytest.approx((-0.2, 0.5 + T2 / math.sqrt(12)), abs=1e-5)
+    low, high = mean_interval([0.5, 0.5001, 0.5002], SHARE) or (0.0, 1.0)
+    assert (low, high) == mean_interval([0.5, 0.5001, 0.5002])
 
 
-@pytest.mark.parametrize("values", [[], [0.9]])
-def test_fewer_than_two_values_have_no_interval(values: list[float]) -> None:
+@pytest.mark.parametrize("values", [[], [0.9], [0.8003, 0.9997]])
+def test_fewer_than_three_values_have_no_interval(values: list[float]) -> None:
     assert mean_interval(values) is None
     assert prediction_interval(values) is None
