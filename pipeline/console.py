@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
+from pipeline.core.printing import say
 from pipeline.phase_results import images_text
 from pipeline.places import Places
 from pipeline.records import EpochResult
@@ -22,15 +21,15 @@ EPOCH_HEAD = "epoch  train loss  train acc  valid loss  valid acc        lr  gra
 
 def echo(*, err: bool) -> Callable[[str], None]:
     """Returns what prints a line, to standard error or to standard output."""
-    return lambda line: typer.echo(line, err=err)
+    return lambda line: say(line, err=err)
 
 
 def wide_console(*, err: bool = False) -> "Console":
     """Returns a console as wide as the terminal, or wide enough for any table where there is none."""
-    from rich.console import Console
+    from pipeline.core.rich_console import PlainConsole
 
-    console = Console(stderr=err)
-    return console if console.is_terminal else Console(stderr=err, width=WIDE)
+    console = PlainConsole(stderr=err)
+    return console if console.is_terminal else PlainConsole(stderr=err, width=WIDE)
 
 
 def figure_path(chosen: Path | None, workspace: Path, name: str) -> Path:
@@ -56,7 +55,7 @@ def print_leaderboard(study: str, places: Places, *, top: int, err: bool) -> Non
     if entries:
         wide_console(err=err).print(table(study, metrics_of(loaded), entries))
     else:
-        typer.echo(f"study {study} has no complete trial yet", err=err)
+        say(f"study {study} has no complete trial yet", err=err)
 
 
 def outlook(summary: "StudySummary", places: Places, again: str) -> Iterator[str]:

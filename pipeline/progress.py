@@ -4,12 +4,14 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
-from rich.text import Text
 
+from pipeline.core.printing import clean
+from pipeline.core.rich_console import PlainConsole
+from pipeline.core.urls import hide
 from pipeline.events import EpochEnded, Event, Notice, TrialClaimed, TrialEnded, TrialReaped, TrialStarted
 from pipeline.records import COUNTED, DataSummary
 from pipeline.tracking.naming import run_name
@@ -56,13 +58,13 @@ class StudyProgress:
         console: Where to; standard error by default.
     """
 
-    def __init__(self, metric: str, console: Console | None = None) -> None:
+    def __init__(self, metric: str, console: PlainConsole | None = None) -> None:
         self.metric = metric
-        self.console = console or Console(stderr=True)
+        self.console = console or PlainConsole(stderr=True)
         self.state: _State | None = None
         self.live: Live | None = None
         if self.console.is_terminal:
-            self.live = Live(Text("starting the workers and MLflow ..."), console=self.console, transient=True)
+            self.live = Live("starting the workers and MLflow ...", console=self.console, transient=True)
             self.live.start()
         else:
             self._line("starting the workers and MLflow ...")
@@ -126,13 +128,12 @@ class StudyProgress:
 
     def _print(self, line: str) -> None:
         if self.live is not None:
-            self.live.console.print(Text(line))
+            self.live.console.print(line)
         else:
             self._line(line)
 
     def _line(self, line: str) -> None:
-        self.console.file.write(f"{line}\n")
-        self.console.file.flush()
+        print(clean(hide(line)), file=self.console.file, flush=True)
 
     def _display(self, state: _State) -> Group:
         left = state.seconds_left()
@@ -150,7 +151,7 @@ class StudyProgress:
             rows.add_row(running.name, bar, f"epoch {running.epoch} of {running.max_epochs}", value)
         whole = Table.grid()
         whole.add_row(ProgressBar(total=state.total, completed=state.counted, width=60))
-        return Group(Text(", ".join(parts)), whole, rows)
+        return Group(", ".join(parts), whole, rows)
 
 
 def _clock(seconds: float) -> str:

@@ -2,9 +2,8 @@
 
 import io
 
-from rich.console import Console
-
 from pipeline.config import DataConfig, TrialConfig
+from pipeline.core.rich_console import PlainConsole
 from pipeline.events import EpochEnded, Event, Notice, TrialEnded, TrialStarted
 from pipeline.model_config import BackboneConfig
 from pipeline.progress import StudyProgress
@@ -19,7 +18,7 @@ def epoch(number: int, accuracy: float) -> EpochResult:
 
 
 def watch(*events: Event, terminal: bool, counted: int = 0, maximize: bool = True) -> str:
-    console = Console(file=io.StringIO(), force_terminal=terminal, width=120, _environ={"TERM": "xterm"})
+    console = PlainConsole(file=io.StringIO(), force_terminal=terminal, width=120, _environ={"TERM": "xterm"})
     progress = StudyProgress("valid_accuracy" if maximize else "valid_loss", console)
     progress.begin("s", total=5, counted=counted, direction="maximize" if maximize else "minimize", data=DATA)
     for event in events:
@@ -99,7 +98,7 @@ def test_a_backbone_is_named_and_what_a_worker_has_to_say_is_a_line() -> None:
 
 
 def test_a_notice_may_come_before_the_study_begins() -> None:
-    console = Console(file=io.StringIO(), force_terminal=False, width=40)
+    console = PlainConsole(file=io.StringIO(), force_terminal=False, width=40)
     progress = StudyProgress("valid_accuracy", console)
     progress.event(Notice(NOTICE))
     progress.close()

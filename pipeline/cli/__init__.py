@@ -31,7 +31,7 @@ __all__ = [
 def version(show: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False) -> None:
     """Tune image classifiers with Optuna and PyTorch; every trial in MLflow."""
     if show:
-        typer.echo(f"dnntune {__version__}")
+        say(f"dnntune {__version__}")
         raise typer.Exit
 
 
@@ -42,7 +42,7 @@ def main() -> None:
         try:
             app()
         except DnntuneError as error:
-            typer.echo(f"dnntune: {error}", err=True)
+            say(f"dnntune: {error}", err=True)
             code = error.exit_code
         except KeyboardInterrupt:
             code = interrupts.exit_code

@@ -18,6 +18,7 @@ from pipeline.cli.options import (
     WorkspaceOption,
     app,
 )
+from pipeline.core.printing import say
 
 if TYPE_CHECKING:
     from pipeline.records import EpochResult
@@ -38,10 +39,10 @@ def check(
 
     file = load_space(space, [Override.parse(option) for option in overrides])
     for notice in file.notices:
-        typer.echo(notice, err=True)
+        say(notice, err=True)
     wide_console(err=bool(sample)).print(space_table(file.name, file.space))
     for text in sample_configurations(file.space, sample, seed):
-        typer.echo(f"---\n{text}", nl=False)
+        say(f"---\n{text}", end="")
 
 
 @app.command()
@@ -68,12 +69,12 @@ def train(
     from pipeline.places import Places
     from pipeline.results.train_report import train_and_test
 
-    say = echo(err=as_json)
+    tell = echo(err=as_json)
 
     def show(epoch: "EpochResult") -> None:
         if epoch.epoch == 1:  # not before: what is wrong with the data or the network is said by then
-            say(EPOCH_HEAD)
-        say(epoch_line(epoch))
+            tell(EPOCH_HEAD)
+        tell(epoch_line(epoch))
 
     figures = train_and_test(
         trial,
@@ -81,11 +82,11 @@ def train(
         device=device,
         threads=threads,
         mc_samples=mc_samples,
-        cache=FeatureCache(Places(workspace).feature_cache, say=say),
+        cache=FeatureCache(Places(workspace).feature_cache, say=tell),
         show=show,
         export=export,
     )
     for line in figure_lines(figures):
-        say(line)
+        tell(line)
     if as_json:
-        typer.echo(json.dumps(figures))
+        say(json.dumps(figures))

@@ -23,6 +23,7 @@ from pipeline.cli.options import (
     WorkspaceOption,
     app,
 )
+from pipeline.core.printing import say
 from pipeline.places import Places
 
 NoiseOption = Annotated[
@@ -54,12 +55,12 @@ def diagnose(
     from pipeline.results.inputs import load_images
 
     data = load_images(trial, random_images, data_dir=data_dir, device=device, threads=threads)
-    found = diagnose(trial, data, num_steps=steps, show=lambda line: typer.echo(line, err=True))
+    found = diagnose(trial, data, num_steps=steps, show=lambda line: say(line, err=True))
     wide_console(err=as_json).print(diagnosis_table(found))
     for line in diagnosis_lines(found):
-        typer.echo(line, err=as_json)
+        say(line, err=as_json)
     if as_json:
-        typer.echo(json.dumps(found.to_json()))
+        say(json.dumps(found.to_json()))
 
 
 @app.command(name="lr-find")
@@ -98,9 +99,9 @@ def lr_find(
     found = suggest(rates, losses)
     save(draw_range_test(rates, losses, (found.low, found.high), f"range test, {trial.optimizer.kind}"), path)
     for line in [*curve_lines(rates, losses, found), *suggestion_lines(found), f"figure: {path}"]:
-        typer.echo(line, err=as_json)
+        say(line, err=as_json)
     if as_json:
-        typer.echo(json.dumps({"low": found.low, "high": found.high, "constant": found.constant, "figure": str(path)}))
+        say(json.dumps({"low": found.low, "high": found.high, "constant": found.constant, "figure": str(path)}))
 
 
 @app.command()
@@ -152,13 +153,13 @@ def ablate(
     if found.rows:
         wide_console(err=as_json).print(ablation_table(name, found.rows))
     if found.figure is not None:
-        typer.echo(f"figure: {found.figure}", err=as_json)
+        say(f"figure: {found.figure}", err=as_json)
     if found.summary.num_left:
-        typer.echo(f"{found.summary.num_left} trainings are left: the same command goes on with them", err=True)
+        say(f"{found.summary.num_left} trainings are left: the same command goes on with them", err=True)
     if found.summary.tracking_error is not None:
-        typer.echo(f"warning: logging to MLflow stopped: {found.summary.tracking_error}", err=True)
+        say(f"warning: logging to MLflow stopped: {found.summary.tracking_error}", err=True)
     if as_json:
-        typer.echo(json.dumps(found.to_json()))
+        say(json.dumps(found.to_json()))
     if found.summary.interrupted:
         raise typer.Exit(130)
 
@@ -185,9 +186,9 @@ def importance(
     num_trials = max(row.trials for row in found)
     wide_console(err=as_json).print(importance_table(study, found))
     if num_trials < ENOUGH_TRIALS:
-        typer.echo(f"{num_trials} complete trials make rough importances: {ENOUGH_TRIALS} would be enough", err=True)
+        say(f"{num_trials} complete trials make rough importances: {ENOUGH_TRIALS} would be enough", err=True)
     rows = [(row.parameter, row.ped_anova, row.fanova) for row in found]
     save(draw_importances(rows, f"{study}: {num_trials} complete trials"), path)
-    typer.echo(f"figure: {path}", err=as_json)
+    say(f"figure: {path}", err=as_json)
     if as_json:
-        typer.echo(json.dumps([dataclasses.asdict(row) for row in found]))
+        say(json.dumps([dataclasses.asdict(row) for row in found]))

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.options import ExperimentOption, StorageOption, StudiesArgument, TrackingOption, WorkspaceOption, app
+from pipeline.core.printing import say
 from pipeline.places import Places
 
 
@@ -20,7 +21,7 @@ def ui(
     """Open MLflow's page on the right store; prints the address of each study's comparison, or of the studies named."""
     from pipeline.tracking.page import serve
 
-    serve(Places(workspace, None, tracking_uri, experiment), port, studies=studies or (), say=typer.echo)
+    serve(Places(workspace, None, tracking_uri, experiment), port, studies=studies or (), say=say)
 
 
 @app.command()
@@ -32,4 +33,4 @@ def dashboard(
     """Open Optuna's dashboard on the studies: history, importance, slices, contours."""
     from pipeline.study.dashboard import serve_dashboard
 
-    serve_dashboard(Places(workspace, storage), port, say=typer.echo)
+    serve_dashboard(Places(workspace, storage), port, say=say)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.cli.options import app
+from pipeline.core.printing import say
 
 if TYPE_CHECKING:
     from pipeline.export.prediction import Prediction
@@ -33,14 +34,14 @@ def predict(
     has_failed = False
     for result in predict_files(export, images, batch_size=batch_size, mc_samples=mc_samples):
         if isinstance(result, DataError):
-            typer.echo(f"dnntune: {result}", err=True)
+            say(f"dnntune: {result}", err=True)
             has_failed = True
             continue
         order = list(range(len(export.class_names))) if probabilities else result.order()[:top]
         if as_json:
-            typer.echo(json.dumps(_plain(result, export.class_names, order)))
+            say(json.dumps(_plain(result, export.class_names, order)))
         else:
-            typer.echo(f"{result.file}: {', '.join(_words(result, export.class_names, index) for index in order)}")
+            say(f"{result.file}: {', '.join(_words(result, export.class_names, index) for index in order)}")
     if has_failed:
         raise typer.Exit(2)
 

@@ -3,8 +3,6 @@
 import json
 from pathlib import Path
 
-import typer
-
 from pipeline.cli.options import (
     DataOption,
     DeviceOption,
@@ -17,6 +15,7 @@ from pipeline.cli.options import (
     WorkspaceOption,
     app,
 )
+from pipeline.core.printing import say
 from pipeline.places import Places
 
 
@@ -39,8 +38,8 @@ def register(
 
     places = Places(workspace, storage, tracking_uri, data_dir=data_dir)
     done = register(study, model=name, places=places, device=device, threads=threads)
-    say = echo(err=as_json)
+    tell = echo(err=as_json)
     for line in outcome_lines(done):
-        say(line)
+        tell(line)
     if as_json:
-        typer.echo(json.dumps(done.to_json()))
+        say(json.dumps(done.to_json()))

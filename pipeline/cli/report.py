@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.options import StorageOption, StudyArgument, TrackingOption, WorkspaceOption, app
+from pipeline.core.printing import say
 from pipeline.places import Places
 
 
@@ -24,5 +25,5 @@ def report(
 
     places = Places(workspace, storage, tracking_uri)
     file = write_report(places, study, out)
-    typer.echo(f"report: {file}")
+    say(f"report: {file}")
     attach_report(places, study, file)

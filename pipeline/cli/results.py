@@ -20,6 +20,7 @@ from pipeline.cli.options import (
     WorkspaceOption,
     app,
 )
+from pipeline.core.printing import say
 from pipeline.places import Places
 
 
@@ -50,7 +51,7 @@ def finalize(
     from pipeline.study.studies import metrics_of, open_study
 
     places = Places(workspace, storage, tracking_uri, experiment, data_dir)
-    say = echo(err=as_json)
+    tell = echo(err=as_json)
     progress = StudyProgress(next(iter(metrics_of(open_study(places, study))), ""))
     try:
         done = finalize(
@@ -66,13 +67,13 @@ def finalize(
     finally:
         progress.close()
     if done.final is None:
-        typer.echo(f"{done.summary.num_left} trainings are left: the same command goes on with them", err=True)
+        say(f"{done.summary.num_left} trainings are left: the same command goes on with them", err=True)
     else:
         wide_console(err=as_json).print(finalists_table(done.final))
         for line in [*final_lines(done.final), *final_outlook(study, places)]:
-            say(line)
+            tell(line)
     if as_json:
-        typer.echo(json.dumps(None if done.final is None else done.final.to_json()))
+        say(json.dumps(None if done.final is None else done.final.to_json()))
     if done.summary.interrupted:
         raise typer.Exit(130)
 
@@ -118,10 +119,10 @@ def export(
     else:
         models = {out: study_model(study, places) if trial is None else trial_model(loaded, trial, places)}
     bench = ModelBench(device=device, threads=threads, data_dir=data_dir)
-    say = echo(err=as_json)
+    tell = echo(err=as_json)
     written = export_all(models, bench=bench, num_checked=images, fold_batch_norm=fold, overwrite=overwrite)
     for exported in written:
         for line in exported_lines(exported.to_json()):
-            say(line)
+            tell(line)
     if as_json:
-        typer.echo(json.dumps([exported.to_json() for exported in written]))
+        say(json.dumps([exported.to_json() for exported in written]))

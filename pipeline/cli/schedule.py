@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli.options import app
+from pipeline.core.printing import say
 from pipeline.errors import Problem, SpaceError
 
 if TYPE_CHECKING:
@@ -33,9 +34,9 @@ def schedule_once(
     """Go through a schedule's chain once: check, tune, finalize, register, report, clean. For cron and CI."""
     from pipeline.schedule.steps import run_chain
 
-    results = run_chain(scheduled_run(schedule, run, overrides), say)
+    results = run_chain(scheduled_run(schedule, run, overrides), tell)
     if as_json:
-        typer.echo(json.dumps(results))
+        say(json.dumps(results))
 
 
 @app.command(name="schedule-step")
@@ -51,7 +52,7 @@ def schedule_step(
     from pipeline.schedule.steps import step_of
 
     do = step_of(step)
-    typer.echo(json.dumps(do(scheduled_run(schedule, run, overrides), say)))
+    say(json.dumps(do(scheduled_run(schedule, run, overrides), tell)))
 
 
 @app.command(name="schedule-show")
@@ -67,7 +68,7 @@ def schedule_show(schedules: Annotated[list[Path], typer.Argument(metavar="SCHED
         except SpaceError as error:
             problems += error.problems
         else:
-            typer.echo(json.dumps({"name": file.name, **file.schedule.model_dump(mode="json")}))
+            say(json.dumps({"name": file.name, **file.schedule.model_dump(mode="json")}))
     if problems:
         raise SpaceError(problems)
 
@@ -81,6 +82,6 @@ def scheduled_run(path: Path, key: str | None, overrides: list[str]) -> "Schedul
     return ScheduledRun(file, key or datetime.now(UTC).strftime("%Y-%m-%d"))
 
 
-def say(line: str) -> None:
+def tell(line: str) -> None:
     """Prints a line for a person: standard output is for programs."""
-    typer.echo(line, err=True)
+    say(line, err=True)

@@ -26,6 +26,7 @@ from pipeline.cli.options import (
     WorkspaceOption,
     app,
 )
+from pipeline.core.printing import say
 from pipeline.errors import DnntuneError
 from pipeline.places import Places
 
@@ -82,7 +83,7 @@ def run(
         named.append(Override("study.name", json.dumps(study, ensure_ascii=False), f"--study {study}"))
     file = load_space(space, [*map(Override.parse, overrides), *named])
     for notice in file.notices:
-        typer.echo(notice, err=True)
+        say(notice, err=True)
     places = Places(workspace, storage, tracking_uri, experiment, data_dir)
 
     def start(watcher: "StudyProgress") -> "StudySummary":
@@ -173,15 +174,15 @@ def watch(
     finally:
         progress.close()
     if summary.best is None:
-        typer.echo(f"study {summary.study} has no complete trial yet", err=True)
+        say(f"study {summary.study} has no complete trial yet", err=True)
     else:
         print_leaderboard(summary.study, places, top=10, err=as_json)
     for line in outlook(summary, places, again):
-        typer.echo(line, err=True)
+        say(line, err=True)
     if summary.tracking_error is not None:
-        typer.echo(f"warning: logging to MLflow stopped: {summary.tracking_error}", err=True)
+        say(f"warning: logging to MLflow stopped: {summary.tracking_error}", err=True)
     if as_json:
-        typer.echo(json.dumps(summary.to_json()))
+        say(json.dumps(summary.to_json()))
     if summary.interrupted:
         raise typer.Exit(130)
 
@@ -205,8 +206,8 @@ def best(
 
     choice = choose(open_study(Places(workspace, storage), study), within=within, prefer=prefer)
     for line in choice.reasons:
-        typer.echo(f"# {line}")
-    typer.echo(config_text(choice.config), nl=False)
+        say(f"# {line}")
+    say(config_text(choice.config), end="")
 
 
 @app.command()

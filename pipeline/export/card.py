@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline.config import TrialConfig
+from pipeline.core.printing import markdown, one_line
 from pipeline.data.image_data import LabeledImages
 from pipeline.export.checking import TOLERANCE
 from pipeline.export.environment import weights_origin
@@ -34,11 +35,13 @@ def model_card(
     """
     channels, height, width = images.images.shape[1:]
     dtype = str(images.images.dtype).removeprefix("torch.")
-    named = ", ".join(class_names[:MOST_CLASSES]) + (", ..." if len(class_names) > MOST_CLASSES else "")
+    named = ", ".join(map(markdown, class_names[:MOST_CLASSES])) + (", ..." if len(class_names) > MOST_CLASSES else "")
     size = f"{height} x {width} pixels"
-    kind = f"the timm backbone {config.model.name}" if isinstance(config.model, BackboneConfig) else "a perceptron"
+    model = config.model
+    kind = f"the timm backbone {markdown(model.name)}" if isinstance(model, BackboneConfig) else "a perceptron"
+    data = markdown(config.data.name)
     sections = {
-        f"Image classifier: {kind} for {config.data.name}": [
+        f"Image classifier: {kind} for {data}": [
             f"It tells {len(class_names)} classes apart: {named}. It has {num_parameters:,} parameters.",
         ],
         "Use": [
@@ -53,13 +56,13 @@ def model_card(
         "Pretrained weights": list(_weights(config)),
         "Limits": [
             "- Any image gets one of the classes, also one that shows none of them.",
-            f"- Images unlike those of {config.data.name}, of another camera, crop, contrast or time, may be "
+            f"- Images unlike those of {data}, of another camera, crop, contrast or time, may be "
             "classified far worse than the figures say.",
             "- Probabilities are as well calibrated as the figures say, on such images; nobody looked for groups of "
             "images on which the model is worse.",
             f"- `model.onnx` and `model.pt2` were checked on {len(images):,} images: the same labels, probabilities "
             f"within {TOLERANCE} of the trained model's, in float32 on a processor.",
-            *(f"- {note}" for note in notes),
+            *(f"- {one_line(note)}" for note in notes),
         ],
     }
     (title, first), *others = sections.items()
@@ -73,7 +76,7 @@ def model_card(
 def _data(config: TrialConfig, channels: int, size: str) -> Iterator[str]:
     data = config.data
     colors = {1: "gray", 3: "RGB"}.get(channels, f"{channels}-channel")
-    yield f"{data.name}: {colors} images of {size}."
+    yield f"{markdown(data.name)}: {colors} images of {size}."
     valid = f"{data.valid_fraction:.0%} of the training images, the same share of every class (seed {data.split_seed})"
     yield f"Validated on {valid}, unless the source brings a validation part of its own."
     if data.max_train_images is not None:
@@ -85,9 +88,8 @@ def _training(config: TrialConfig) -> Iterator[str]:
     if isinstance(config.model, BackboneConfig):
         dropped = f", without its top {config.model.drop_top_stages} stages" if config.model.drop_top_stages else ""
         start = "random weights" if config.model.pretrained is False else "pretrained weights"
-        yield f"Backbone {config.model.name} from {start}{dropped}; transfer: {config.transfer.kind}; its head: " + (
-            _layers(layers)
-        )
+        backbone = f"{markdown(config.model.name)} from {start}{dropped}; transfer: {config.transfer.kind}"
+        yield f"Backbone {backbone}; its head: {_layers(layers)}"
     else:
         yield f"Layers: {_layers(layers)}"
     yield (
@@ -113,7 +115,7 @@ def _table(metrics: Mapping[str, Any]) -> Iterator[str]:
     yield "| figure | value |\n| --- | --- |"
     for name, value in flatten(dict(metrics)).items():
         shown = f"{value:.6g}" if isinstance(value, float) else str(value)
-        yield f"| {name} | {shown} |"
+        yield f"| {markdown(name)} | {markdown(shown)} |"
 
 
 def _weights(config: TrialConfig) -> Iterator[str]:
@@ -121,5 +123,5 @@ def _weights(config: TrialConfig) -> Iterator[str]:
         yield "None: everything was learned from the data above."
         return
     origin, licence = weights_origin(config.model)
-    yield f"From {origin}. Their licence: {licence}."
+    yield f"From {markdown(origin)}. Their licence: {markdown(licence)}."
     yield "What the data that they were trained on allows is another question, which no licence of the weights answers."

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.commands import join, quote
+from pipeline.core.printing import markdown
 from pipeline.core.urls import StoreUrl
 from pipeline.results.champion import Decision, Interface
 
@@ -52,12 +53,12 @@ def description(
     low, high = figures["test_interval"]
     shape = ", ".join(map(str, interface.image_shape))
     more = ", ..." if len(interface.class_names) > MOST_CLASSES else ""
-    names = ", ".join(interface.class_names[:MOST_CLASSES]) + more
+    names = ", ".join(map(markdown, interface.class_names[:MOST_CLASSES])) + more
     became = "Became the champion" if decision.is_champion else "Stays the challenger"
     versus = "" if against is None else f" (the champion was version {against})"
     paragraphs = (
         f"Test accuracy **{figures['test_accuracy']:.4f}** (95 % interval {low:.4f} to {high:.4f}, "
-        f"{figures['test_images']:,} images): study {figures['study']}, trial {figures['trial']}, seed "
+        f"{figures['test_images']:,} images): study {markdown(figures['study'])}, trial {figures['trial']}, seed "
         f"{figures['seed']}.",
         f"**{became}**{versus}: {decision.reason}.",
         f'It takes `{{"inputs": ...}}`: {interface.dtype}, (batch, {shape}), as the data set holds images; it gives '

@@ -10,7 +10,6 @@ import contextlib
 import itertools
 import pickle
 import socket
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from multiprocessing.connection import Connection, Pipe, wait
 from typing import TYPE_CHECKING, Any
 
 from pipeline import __version__
+from pipeline.core.printing import say
 from pipeline.events import WorkerFailed
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _carry(process: RayProcess, post: Any, box: str, theirs: "Connection[Any, An
         if error is None and (refusal := process.future.result()) is not None:
             theirs.send(WorkerFailed(refusal))
         elif _raised(error) is not None:
-            sys.stderr.write(f"{error}\n")  # its traceback, which a worker on this machine would print itself
+            say(error, err=True)  # its traceback, which a worker on this machine would print itself
 
 
 def _carry_until_end(process: RayProcess, post: Any, box: str, theirs: "Connection[Any, Any]") -> bool:

@@ -3,6 +3,8 @@
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
+from pipeline.core.commands import command
+from pipeline.core.printing import markdown, markdown_code
 from pipeline.records import DataSummary
 from pipeline.space import SearchSpace
 from pipeline.study_config import Metric, direction
@@ -40,12 +42,12 @@ def study_note(
     # Links first: the page shows some lines, and the rest on demand.
     links = (
         f"**[Compare the trials]({_link(view)})**",
-        f"[report]({_link(run)}/artifacts/report.html) (after `dnntune report {study}`)",
+        f"[report]({_link(run)}/artifacts/report.html) (after {markdown_code(command('report', study))})",
         *([] if best_trial is None else [f"[best configuration]({_link(run)}/artifacts/best_config.yaml)"]),
     )
     paragraphs = (
         f"{_found(metrics[0], figures, best_trial)} {', '.join(links)}.",
-        f"It searches for {aims} on {data.name} ({images}). Go on, in the study's workspace:",
+        f"It searches for {aims} on {markdown(data.name)} ({images}). Go on, in the study's workspace:",
         "\n".join(("```", *_commands(study, best_trial), "```")),
         "" if space is None else "\n".join(_settings(space)),
     )
@@ -70,9 +72,9 @@ def _found(metric: Metric, figures: Mapping[str, float], best_trial: int | None)
 
 
 def _commands(study: str, best_trial: int | None) -> Iterator[str]:
-    yield f"dnntune leaderboard {study}"
+    yield command("leaderboard", study)
     if best_trial is not None:
-        yield f"dnntune best {study} > best.yaml"
+        yield f"{command('best', study)} > best.yaml"
         yield "dnntune train best.yaml"
 
 
@@ -82,6 +84,6 @@ def _settings(space: SearchSpace) -> Iterator[str]:
     yield "| --- | --- |"
     for parameter in parameters[:MAX_SETTINGS]:
         drawn_from = textwrap.shorten(str(parameter.distribution).replace(" | ", ", "), MAX_OPTIONS, placeholder=" ...")
-        yield f"| {parameter.name} | {drawn_from} |"
+        yield f"| {markdown(parameter.name)} | {markdown(drawn_from)} |"
     if len(parameters) > MAX_SETTINGS:
         yield f"| and {len(parameters) - MAX_SETTINGS} more | |"

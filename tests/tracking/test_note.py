@@ -1,5 +1,6 @@
 """What a study's run says of itself."""
 
+import dataclasses
 from pathlib import Path
 
 from pipeline.places import Places
@@ -55,3 +56,19 @@ def test_the_studys_run_has_its_note(log: StudyLog, workspace: Path) -> None:
     assert text.startswith("Best: **trial 0**, `valid_accuracy` **0.6000**. Trials: 1 complete.")
     assert f"(#/experiments/{log.experiment}/runs/{parent}/artifacts/report.html)" in text
     assert f"({log.view.removeprefix('/')})" in text
+
+
+def test_a_note_takes_no_markup_from_names() -> None:
+    text = study_note(
+        "a`b|<i>$(x)",
+        space=None,
+        metrics=("valid_accuracy",),
+        data=dataclasses.replace(DATA, name="<img src=x>\x1b[31m"),
+        figures=FIGURES,
+        best_trial=3,
+        view="/#/view",
+        run="/#/run",
+    )
+    assert r"on &lt;img src=x&gt;\\x1b\[31m (" in text
+    assert "after ``dnntune report 'a`b|<i>$(x)'``" in text
+    assert "\ndnntune best 'a`b|<i>$(x)' > best.yaml\n" in text
