@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.core.commands import command
 from pipeline.core.printing import say
 from pipeline.phase_results import images_text
 from pipeline.places import Places
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 # Columns for a table that goes to a file or another program.
 WIDE = 180
+# The options that say where a study is, what is written about it, and where its data are.
+OPTIONS = ("workspace", "storage", "tracking_uri", "experiment", "data_dir")
 EPOCH_HEAD = "epoch  train loss  train acc  valid loss  valid acc        lr  grad norm  clipped  images/s"
 
 
@@ -66,38 +69,39 @@ def outlook(summary: "StudySummary", places: Places, again: str) -> Iterator[str
         places: Where it is kept.
         again: The command that goes on with it.
     """
-    where, storage, tracking = _options(places)
+    kept = places.options("workspace", "storage")
+    study = summary.study
     if summary.backbone_images or summary.cached_images:
         yield images_text(summary.backbone_images, summary.cached_images)
-    yield f"{summary.seconds:.0f} s. What you can do next:"
+    yield _next(places, f"{summary.seconds:.0f} s. What")
     if summary.num_left:
-        yield f"  {again}{where}{storage}{tracking}    # go on: {summary.num_left} trials are left"
-    yield f"  dnntune ui{where}{tracking}    # compare the trials in MLflow"
+        yield f"  {again}    # go on: {summary.num_left} trials are left"
+    where = places.options("workspace", "tracking_uri", "experiment")
+    yield f"  {command('ui', **where)}    # compare the trials in MLflow"
     if summary.best is not None:
-        yield f"  dnntune best {summary.study}{where}{storage} > best.yaml    # the best configuration"
-        finalize = f"dnntune finalize {summary.study}{where}{storage}{tracking}"
+        yield f"  {command('best', study, **kept)} > best.yaml    # the best configuration"
+        finalize = command("finalize", study, **places.options(*OPTIONS))
         yield f"  {finalize}    # the best again, over fresh seeds; then the test set, once"
     if summary.front:
         *_, last = summary.front[0].values
-        nearly = f"--within 0.005 --prefer {last}"
-        yield f"  dnntune best {summary.study} {nearly}{where}{storage}    # nearly as good, with the least {last}"
+        nearly = command("best", study, within=0.005, prefer=last, **kept)
+        yield f"  {nearly}    # nearly as good, with the least {last}"
 
 
 def final_outlook(study: str, places: Places) -> Iterator[str]:
     """Says what can be done with a final result."""
-    where, storage, tracking = _options(places)
-    yield "What you can do next:"
-    yield f"  dnntune report {study}{where}{storage}{tracking}    # all of it on a page"
-    yield f"  dnntune export {study} --out model{where}{storage}    # ONNX, torch.export and safetensors"
-    yield f"  dnntune register {study} --name NAME{where}{storage}{tracking}    # MLflow's registry"
+    kept, data = places.options("workspace", "storage"), places.options("data_dir")
+    logged = places.options("tracking_uri")
+    yield _next(places, "What")
+    yield f"  {command('report', study, **kept, **logged)}    # all of it on a page"
+    yield f"  {command('export', study, out='model', **kept, **data)}    # ONNX, torch.export and safetensors"
+    register = command("register", study, name=study.lstrip("_") or "model", **kept, **logged, **data)
+    yield f"  {register}    # MLflow's registry"
 
 
-def _options(places: Places) -> tuple[str, str, str]:
-    """Returns the options that say where a study is kept, each with a space before it; nothing for a default."""
-    where = "" if places.workspace == Path("runs") else f" --workspace {places.workspace}"
-    storage = "" if places.storage is None else f" --storage {places.storage}"
-    tracking = "" if places.tracking_uri is None else f" --tracking-uri {places.tracking_uri}"
-    return where, storage, tracking
+def _next(places: Places, begin: str) -> str:
+    known = ", ".join(places.from_environment())
+    return f"{begin} you can do next{f' ({known})' if known else ''}:"
 
 
 def epoch_line(epoch: EpochResult) -> str:
@@ -141,7 +145,7 @@ def exported_lines(exported: dict[str, Any]) -> Iterator[str]:
         f"difference of a probability: {differences}"
     )
     yield from exported["notes"]
-    yield f"  dnntune predict {exported['folder']} IMAGE..."
+    yield f"  {command('predict', exported['folder'])} IMAGE..."
 
 
 def _assessed(figures: dict[str, float]) -> str:

@@ -1,7 +1,7 @@
 """Where things are kept."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +47,26 @@ class Places:
         for name in ("storage", "tracking_uri"):
             if (url := getattr(self, name)) is not None:
                 object.__setattr__(self, name, StoreUrl(url))
+
+    def options(self, *names: str) -> dict[str, object]:
+        """Returns the command line's options that lead here, by name; a default is left out, and so is a secret.
+
+        Args:
+            names: Those that a command has: workspace, storage, tracking_uri, experiment, data_dir.
+        """
+        default = Places()
+        values = {name: getattr(self, name) for name in names}
+        return {
+            name: value
+            for name, value in values.items()
+            if value != getattr(default, name) and not (isinstance(value, StoreUrl) and value.has_secret)
+        }
+
+    def from_environment(self) -> Iterator[str]:
+        """Says of each address with a secret in which environment variable commands look for it."""
+        for url, (variable, *_) in ((self.storage, STORAGE_VARIABLES), (self.tracking_uri, TRACKING_VARIABLES)):
+            if url is not None and url.has_secret:
+                yield f"with ${variable} set to {url}, whose secret is not shown"
 
     @property
     def storage_url(self) -> StoreUrl:

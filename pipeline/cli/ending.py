@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from typer._click.exceptions import ClickException
 from typer.core import TyperGroup
 
+from pipeline.core.printing import clean, say
 from pipeline.core.urls import hide
 
 # sysexits.h's EX_SOFTWARE: an error of ours, and not the user's.
@@ -43,6 +45,9 @@ class Commands(TyperGroup):
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         try:
             return super().invoke(ctx)
+        except ClickException as error:  # typer prints it, and it repeats what was typed
+            error.message = clean(hide(error.message))
+            raise
         except (EOFError, BrokenPipeError) as error:
             if isinstance(error, BrokenPipeError) and _nobody_reads():
                 raise
@@ -61,13 +66,13 @@ def end_of(error: Exception) -> int:
     said = f"{type(error).__name__}: {lines[0][:MAX_LENGTH]}" if lines else type(error).__name__
     if isinstance(error, OSError) and error.errno in _MACHINE:
         place = "" if error.filename is None else f"{str(error.filename)[:MAX_LENGTH]}: "
-        typer.echo(f"dnntune: {place}{error.strerror}. {_MACHINE[error.errno]}", err=True)
+        say(f"dnntune: {place}{error.strerror}. {_MACHINE[error.errno]}", err=True)
         return 2
     if _is_of_a_database(error):
         remedy = "If its file is damaged, restore it from a copy, or name another --workspace or --storage"
-        typer.echo(f"dnntune: a database does not work, {said}. {remedy}. {_logged(error)}", err=True)
+        say(f"dnntune: a database does not work, {said}. {remedy}. {_logged(error)}", err=True)
         return 2
-    typer.echo(f"dnntune: an error that should not happen, {said}. {_logged(error)}", err=True)
+    say(f"dnntune: an error that should not happen, {said}. {_logged(error)}", err=True)
     return BUG
 
 
@@ -87,7 +92,7 @@ def flush() -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             return UNREAD
-        typer.echo(f"dnntune: standard output cannot be written: {error.strerror}", err=True)
+        say(f"dnntune: standard output cannot be written: {error.strerror}", err=True)
         return 2
     return 0
 

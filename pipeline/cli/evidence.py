@@ -22,6 +22,7 @@ from pipeline.cli.options import (
     WorkersOption,
     WorkspaceOption,
     app,
+    this_command,
 )
 from pipeline.core.printing import say
 from pipeline.places import Places
@@ -155,7 +156,7 @@ def ablate(
     if found.figure is not None:
         say(f"figure: {found.figure}", err=as_json)
     if found.summary.num_left:
-        say(f"{found.summary.num_left} trainings are left: the same command goes on with them", err=True)
+        say(f"{found.summary.num_left} trainings are left. Go on with them:\n  {this_command()}", err=True)
     if found.summary.tracking_error is not None:
         say(f"warning: logging to MLflow stopped: {found.summary.tracking_error}", err=True)
     if as_json:

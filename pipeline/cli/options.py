@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer._click.globals import get_current_context
 
 from pipeline.cli.ending import Commands
+from pipeline.core.commands import command
 from pipeline.core.names import broken_plain_rule, check_name
 from pipeline.core.printing import say
 from pipeline.core.urls import StoreUrl
@@ -50,6 +52,24 @@ def _warn_of_secret(context: typer.Context, parameter: typer.CallbackParam, valu
             err=True,
         )
     return value
+
+
+def this_command() -> str:
+    """Returns the command that runs, as it may be typed again: what was typed, but for addresses with secrets."""
+    context = get_current_context()
+    words: list[object] = []
+    options: dict[str, object] = {}
+    for parameter in context.command.params:
+        assert parameter.name is not None
+        source, value = context.get_parameter_source(parameter.name), context.params.get(parameter.name)
+        if source is None or source.name != "COMMANDLINE" or (isinstance(value, StoreUrl) and value.has_secret):
+            continue
+        if parameter.param_type_name == "argument":
+            words += value if isinstance(value, list | tuple) else [value]
+        else:
+            options[parameter.opts[0].removeprefix("--")] = value
+    assert context.info_name is not None
+    return command(context.info_name, *words, **options)
 
 
 class Launch(StrEnum):

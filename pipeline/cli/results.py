@@ -19,6 +19,7 @@ from pipeline.cli.options import (
     WorkersOption,
     WorkspaceOption,
     app,
+    this_command,
 )
 from pipeline.core.printing import say
 from pipeline.places import Places
@@ -67,7 +68,7 @@ def finalize(
     finally:
         progress.close()
     if done.final is None:
-        say(f"{done.summary.num_left} trainings are left: the same command goes on with them", err=True)
+        say(f"{done.summary.num_left} trainings are left. Go on with them:\n  {this_command()}", err=True)
     else:
         wide_console(err=as_json).print(finalists_table(done.final))
         for line in [*final_lines(done.final), *final_outlook(study, places)]:

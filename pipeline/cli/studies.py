@@ -1,7 +1,8 @@
-"""Commands about studies: run, worker, best, leaderboard, studies."""
+"""Commands about studies: run, resume, worker, best, leaderboard, studies."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,7 +26,9 @@ from pipeline.cli.options import (
     WorkersOption,
     WorkspaceOption,
     app,
+    this_command,
 )
+from pipeline.core.commands import command
 from pipeline.core.printing import say
 from pipeline.errors import DnntuneError
 from pipeline.places import Places
@@ -99,7 +102,10 @@ def run(
             launcher=chosen_launcher(launcher, ray_address, workers),
         )
 
-    watch(start, places, metric=file.study.metric, again=f"dnntune run {space}", as_json=as_json)
+    how = {"workers": workers, "threads": threads, "device": device, "launcher": launcher, "ray_address": ray_address}
+    watch(
+        start, places, metric=file.study.metric, again=lambda summary: going_on(summary, places, how), as_json=as_json
+    )
 
 
 @app.command()
@@ -135,7 +141,76 @@ def worker(
             launcher=chosen_launcher(launcher, ray_address, workers),
         )
 
-    watch(start, places, metric=metric, again=f"dnntune worker {study}", as_json=as_json)
+    watch(start, places, metric=metric, again=lambda summary: this_command(), as_json=as_json)
+
+
+@app.command()
+def resume(
+    study: StudyArgument,
+    trials: Annotated[int | None, typer.Option(help="The study's trials in all, in place of what it has.")] = None,
+    timeout: Annotated[float | None, typer.Option(help="Seconds after which this run ends.")] = None,
+    retries: Annotated[int | None, typer.Option(help="Times that a trial whose process died is tried again.")] = None,
+    trial_timeout: Annotated[float | None, typer.Option(help="Seconds that a trial may take.")] = None,
+    trial_memory: Annotated[float | None, typer.Option(help="GiB that a trial's process may take.")] = None,
+    workers: WorkersOption = 1,
+    threads: ThreadsOption = None,
+    device: DeviceOption = "auto",
+    launcher: LauncherOption = Launch.LOCAL,
+    ray_address: RayAddressOption = None,
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = Path("runs"),
+    storage: StorageOption = None,
+    tracking_uri: TrackingOption = None,
+    experiment: ExperimentOption = "dnntune",
+    data_dir: DataOption = None,
+) -> None:
+    """Go on with a study as its storage has it, without its space file; options replace its settings."""
+    from pipeline.study.run import run_study
+    from pipeline.study.studies import carried, open_study, with_options
+
+    places = Places(workspace, storage, tracking_uri, experiment, data_dir)
+    space, settings = carried(open_study(places, study))
+    settings = with_options(
+        settings,
+        trials=trials,
+        timeout=timeout,
+        retries=retries,
+        trial_timeout=trial_timeout,
+        trial_memory=trial_memory,
+    )
+
+    def start(watcher: "StudyProgress") -> "StudySummary":
+        return run_study(
+            space,
+            settings,
+            name=study,
+            places=places,
+            workers=workers,
+            threads=threads,
+            device=device,
+            watcher=watcher,
+            launcher=chosen_launcher(launcher, ray_address, workers),
+        )
+
+    how = {"workers": workers, "threads": threads, "device": device, "launcher": launcher, "ray_address": ray_address}
+    watch(start, places, metric=settings.metric, again=partial(going_on, places=places, how=how), as_json=as_json)
+
+
+def going_on(summary: "StudySummary", places: Places, how: Mapping[str, object]) -> str:
+    """Returns the command that goes on with a study: by its name, or the same one if nothing of it has run yet.
+
+    Args:
+        summary: How it stands.
+        places: Where it is kept.
+        how: Options that say what it runs on; those of a default are left out.
+    """
+    if not any(summary.trials.values()):
+        return this_command()
+    from pipeline.console import OPTIONS
+
+    defaults = {"device": "auto", "launcher": Launch.LOCAL}
+    named = {name: value for name, value in how.items() if value != defaults.get(name)}
+    return command("resume", summary.study, **named, **places.options(*OPTIONS))
 
 
 def chosen_launcher(launcher: Launch, ray_address: str | None, workers: int) -> "Launcher | None":
@@ -154,7 +229,12 @@ def chosen_launcher(launcher: Launch, ray_address: str | None, workers: int) -> 
 
 
 def watch(
-    start: "Callable[[StudyProgress], StudySummary]", places: Places, *, metric: str, again: str, as_json: bool
+    start: "Callable[[StudyProgress], StudySummary]",
+    places: Places,
+    *,
+    metric: str,
+    again: "Callable[[StudySummary], str]",
+    as_json: bool,
 ) -> None:
     """Shows a study while it runs, and how it stands then.
 
@@ -162,7 +242,7 @@ def watch(
         start: Runs it.
         places: Where it is kept.
         metric: What it optimizes.
-        again: The command that goes on with it.
+        again: Returns the command that goes on with it.
         as_json: Whether standard output ends with a line of JSON.
     """
     from pipeline.console import outlook, print_leaderboard
@@ -177,7 +257,7 @@ def watch(
         say(f"study {summary.study} has no complete trial yet", err=True)
     else:
         print_leaderboard(summary.study, places, top=10, err=as_json)
-    for line in outlook(summary, places, again):
+    for line in outlook(summary, places, again(summary)):
         say(line, err=True)
     if summary.tracking_error is not None:
         say(f"warning: logging to MLflow stopped: {summary.tracking_error}", err=True)

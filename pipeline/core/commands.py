@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pipeline.core.printing import one_line
 
 
-def command(name: str, *arguments: object, **options: object) -> str:
+def command(name: str, /, *arguments: object, **options: object) -> str:
     """Writes a call of dnntune that a shell runs as it stands.
 
     Args:

@@ -13,7 +13,7 @@ from pipeline.distributions import storable
 from pipeline.errors import StudyError
 from pipeline.places import Places
 from pipeline.records import TrialResult
-from pipeline.schema import did_you_mean, shown
+from pipeline.schema import did_you_mean, misfit, shown
 from pipeline.space import Parameter, SearchSpace, flatten
 from pipeline.space_file import read_space
 from pipeline.study.cases import Cases
@@ -89,6 +89,19 @@ def carried(study: optuna.Study) -> tuple[Searched, StudyConfig]:
     if attrs[IS_CASES]:
         return Cases({case: TrialConfig.model_validate(config) for case, config in attrs[SPACE].items()}, 1), settings
     return read_space(locate({"space": attrs[SPACE]}, f"study {name}"), name).space, settings
+
+
+def with_options(settings: StudyConfig, **options: object) -> StudyConfig:
+    """Returns a study's settings with some replaced; None leaves one as it is.
+
+    Raises:
+        StudyError: A value is none that the setting can have.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    for name, value in given.items():
+        if (rule := misfit(StudyConfig, name, value)) is not None:
+            raise StudyError(f"--{name.replace('_', '-')} {rule}")
+    return settings.model_copy(update=given)
 
 
 def _wait_until_made(study: optuna.Study) -> None:
