@@ -10,6 +10,7 @@ from pipeline.cli import configurations, evidence, pages, predict, register, rep
 from pipeline.cli.ending import end_of, flush
 from pipeline.cli.options import app
 from pipeline.core.interrupts import answered
+from pipeline.core.printing import say
 from pipeline.errors import DnntuneError
 
 __all__ = [

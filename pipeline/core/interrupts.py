@@ -9,12 +9,12 @@ import contextlib
 import os
 import select
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
+from pipeline.core.printing import say
 from pipeline.core.process_tree import signal_descendants
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -113,7 +113,7 @@ class Interrupts:
 
 def _say(words: str) -> None:
     with contextlib.suppress(OSError, ValueError):  # nobody may be there to read it
-        print(words, file=sys.stderr, flush=True)
+        say(words, err=True)
 
 
 _current: Interrupts | None = None
