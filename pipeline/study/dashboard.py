@@ -1,17 +1,20 @@
 """Optuna's dashboard on the study storage: history, importance, slices and contours, while a study runs too."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from socketserver import ThreadingMixIn
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from optuna.storages import BaseStorage
 
 from pipeline.errors import StudyError
 from pipeline.places import Places
-from pipeline.ports import HOST, check_port
+from pipeline.ports import HOST, check_port, is_own_name
 from pipeline.quiet import quiet
 from pipeline.study.storage import open_existing
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 
 def serve_dashboard(places: Places, port: int, say: Callable[[str], None]) -> None:
@@ -43,7 +46,21 @@ def serve_dashboard(places: Places, port: int, say: Callable[[str], None]) -> No
 
 
 def _server(places: Places, port: int, wsgi: Callable[[BaseStorage], Any]) -> WSGIServer:
-    return make_server(HOST, port, wsgi(open_existing(places)), server_class=_Server, handler_class=_Silent)
+    page = for_this_machine(wsgi(open_existing(places)))
+    return make_server(HOST, port, page, server_class=_Server, handler_class=_Silent)
+
+
+def for_this_machine(page: "WSGIApplication") -> "WSGIApplication":
+    """Returns a page that refuses whoever came by another name than this machine's, or from another site."""
+
+    def checked(environ: "WSGIEnvironment", start_response: "StartResponse") -> "Iterable[bytes]":
+        origin = environ.get("HTTP_ORIGIN")
+        if is_own_name(environ.get("HTTP_HOST", "")) and (origin is None or is_own_name(origin.rpartition("/")[2])):
+            return page(environ, start_response)
+        start_response("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
+        return [b"This page is for this machine only: open it as http://127.0.0.1 or http://localhost"]
+
+    return checked
 
 
 class _Server(ThreadingMixIn, WSGIServer):

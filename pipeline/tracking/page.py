@@ -1,16 +1,14 @@
 """MLflow's page on the store that holds a workspace's studies."""
 
-import contextlib
 import os
-import signal
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
+from pipeline.core.guard import run_guarded
 from pipeline.core.urls import StoreUrl
 from pipeline.errors import TrackingError
 from pipeline.places import Places
-from pipeline.ports import HOST, check_port
+from pipeline.ports import HOST, OWN_NAMES, check_port
 from pipeline.tracking.comparison import save_comparison
 from pipeline.tracking.store import find_runs, open_client, prepare_environment
 from pipeline.tracking.view import view_path
@@ -46,25 +44,19 @@ def serve(places: Places, port: int, *, studies: Sequence[str], say: Callable[[s
     command = [sys.executable, "-m", "mlflow", "ui"]
     if places.artifacts is not None:
         command += ["--default-artifact-root", places.artifacts.as_uri()]
-    code = _run([*command, "--host", HOST, "--port", str(port), "--workers", "1"], places.tracking_url)
+    command += ["--host", HOST, "--port", str(port), "--workers", "1"]
+    code = run_guarded(command, _environment(places.tracking_url))
     if code:
         raise TrackingError(f"mlflow ui ended with exit code {code}")
 
 
-def _run(command: Sequence[str], store: StoreUrl) -> int:
-    """Runs a server until it ends, or until Ctrl-C, and lets none of its processes outlive it; returns its code.
+def _environment(store: StoreUrl) -> dict[str, str]:
+    """Returns a server's environment, which only its owner can read: arguments are shown to everybody.
 
-    It gets the store's address by its environment, which only its owner can read: arguments are shown to everybody.
+    MLflow by itself also answers to names of private networks (`10.*`), and so to any name that begins like one.
     """
-    environment = {**os.environ, "MLFLOW_BACKEND_STORE_URI": store.reveal()}
-    with subprocess.Popen(command, process_group=0, env=environment) as server:
-        try:
-            return server.wait()
-        except KeyboardInterrupt:
-            return 0
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(server.pid, signal.SIGTERM)
+    hosts = ",".join(f"{name},{name}:*" for name in OWN_NAMES)
+    return {"MLFLOW_SERVER_ALLOWED_HOSTS": hosts, **os.environ, "MLFLOW_BACKEND_STORE_URI": store.reveal()}
 
 
 def _views(places: Places, studies: Sequence[str]) -> list[tuple[str, str]]:
