@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.core.files import open_regular, read_bounded, reason
 from pipeline.core.names import check_name
 from pipeline.export.errors import ExportError
 
@@ -104,7 +105,7 @@ def verify(folder: Path) -> None:
             raise ExportError(f"{folder / missing[0]} is missing: the export is not complete. Export the model again")
         if extra := sorted(present - {CHECKSUMS, *FILES}):
             raise ExportError(f"{folder / extra[0]} is not part of the export. Move it elsewhere")
-        sums = dict(_checksum_lines((folder / CHECKSUMS).read_bytes()))
+        sums = dict(_checksum_lines(read_bounded(folder / CHECKSUMS, 2**16)))
         for name in FILES:
             if sums.get(name) != _sha256(folder / name):
                 raise ExportError(
@@ -112,7 +113,7 @@ def verify(folder: Path) -> None:
                     "Export the model again"
                 )
     except OSError as error:
-        raise ExportError(f"{folder} cannot be read as an export: {error.strerror or error}") from None
+        raise ExportError(f"{error.filename or folder} cannot be read as an export: {reason(error)}") from None
 
 
 def _checksum_lines(text: bytes) -> Iterator[tuple[str, str]]:
@@ -122,5 +123,5 @@ def _checksum_lines(text: bytes) -> Iterator[tuple[str, str]]:
 
 
 def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
+    with open_regular(file) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,5 +1,7 @@
 """A network from its configuration and tensors, without the weights that it was once trained from."""
 
+import itertools
+import math
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -8,7 +10,7 @@ from torch import Tensor, nn
 
 from pipeline.config import TrialConfig
 from pipeline.export.errors import ExportError
-from pipeline.model_config import BackboneConfig, MlpConfig
+from pipeline.model_config import BackboneConfig, MlpConfig, top_layers
 from pipeline.models import build_mlp
 from pipeline.transfer_config import Auto
 
@@ -38,21 +40,52 @@ def build_network(
         num_classes: Number of classes.
 
     Raises:
-        ExportError: The configuration describes another network.
+        ExportError: The configuration describes another network, or a tensor is not finite.
         ModelError: It cannot be built.
     """
-    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    _prove_finite(tensors)
+    wanted = _described(tensors)
     # Whoever calls is perhaps about to draw numbers of its own.
     with torch.random.fork_rng(devices=[]):
         for model in _candidates(config, tensors):
+            if not _may_have_come_of(model, tensors, image_shape, num_classes):
+                continue
             network = _build(model, image_shape, channels, num_classes)
-            if {name: tensor.shape for name, tensor in network.state_dict().items()} == shapes:
+            if _described(network.state_dict()) == wanted:
                 network.load_state_dict(dict(tensors), strict=True)
                 return Network(network.eval(), model)
     raise ExportError(
-        f"the weights must be those of the network in the configuration ({config.model.kind}); their names or shapes "
-        "are others. Give the configuration that the model was trained with"
+        f"the weights must be those of the network in the configuration ({config.model.kind}); their names, shapes or "
+        "types are others. Give the configuration that the model was trained with"
     )
+
+
+def _prove_finite(tensors: Mapping[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        wrong = "NaN or infinity" if not tensor.isfinite().all() else ""
+        if name.endswith("running_var") and (tensor < 0.0).any():
+            wrong = "a negative variance"
+        if wrong:
+            raise ExportError(f"weights and statistics must be finite; {name} has {wrong}. Train the model again")
+
+
+def _described(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
+
+
+def _may_have_come_of(
+    model: MlpConfig | BackboneConfig,
+    tensors: Mapping[str, Tensor],
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+) -> bool:
+    """Returns whether tensors are enough for a network: before it is built, for it may be described as any size."""
+    layers = top_layers(model)
+    if layers.hidden_layers > len(tensors):
+        return False
+    inputs = math.prod(image_shape) if isinstance(model, MlpConfig) else 1
+    matrices = sum(before * after for before, after in itertools.pairwise((inputs, *layers.widths, num_classes)))
+    return matrices <= sum(tensor.numel() for tensor in tensors.values())
 
 
 def _build(

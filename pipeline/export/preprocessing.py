@@ -1,12 +1,11 @@
 """From images as users hold them to what a network takes: as part of a graph, and in words."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.data.image_data import LabeledImages
+from pipeline.export.description import Input, Output, Preprocessing
 
 
 class Preprocess(nn.Module):
@@ -72,22 +71,26 @@ def resizing(length: int, size: int) -> Tensor:
     return functional.interpolate(columns, size=(size, length), mode="bilinear", antialias=True)[0, 0]
 
 
-def described(images: LabeledImages, num_classes: int) -> dict[str, Any]:
-    """Returns, in plain values, what an export takes, does to it, and gives; `examples` goes back."""
-    dtype = {torch.uint8: "uint8", torch.float32: "float32"}[images.images.dtype]
+def described(images: LabeledImages, num_classes: int) -> Preprocessing:
+    """Returns what an export takes, does to it, and gives; `examples` goes back."""
+    channels, height, width = images.images.shape[1:]
     resize = "bilinear with antialiasing, to image_size pixels" if images.image_size is not None else "none"
-    return {
-        "input": {"name": "images", "dtype": dtype, "shape": ["batch", *images.images.shape[1:]]},
-        "output": {"name": "probabilities", "dtype": "float32", "shape": ["batch", num_classes]},
-        "steps": ["to float32", "minus mean, by channel", "times scale, by channel", f"resize: {resize}"],
-        "mean": images.mean.flatten().tolist(),
-        "scale": images.scale.flatten().tolist(),
-        "image_size": images.image_size,
-    }
+    return Preprocessing(
+        input=Input(
+            name="images",
+            dtype="uint8" if images.images.dtype == torch.uint8 else "float32",
+            shape=("batch", channels, height, width),
+        ),
+        output=Output(name="probabilities", dtype="float32", shape=("batch", num_classes)),
+        steps=("to float32", "minus mean, by channel", "times scale, by channel", f"resize: {resize}"),
+        mean=tuple(images.mean.flatten().tolist()),
+        scale=tuple(images.scale.flatten().tolist()),
+        image_size=images.image_size,
+    )
 
 
-def examples(description: dict[str, Any]) -> LabeledImages:
+def examples(description: Preprocessing) -> LabeledImages:
     """Returns no images at all, which say how others are prepared."""
-    mean, scale = (torch.tensor(description[name]).view(1, -1, 1, 1) for name in ("mean", "scale"))
-    images = torch.empty((0, *description["input"]["shape"][1:]), dtype=getattr(torch, description["input"]["dtype"]))
-    return LabeledImages(images, torch.empty(0, dtype=torch.int64), mean, scale, description["image_size"])
+    mean, scale = (torch.tensor(values).view(1, -1, 1, 1) for values in (description.mean, description.scale))
+    images = torch.empty((0, *description.image_shape), dtype=getattr(torch, description.input.dtype))
+    return LabeledImages(images, torch.empty(0, dtype=torch.int64), mean, scale, description.image_size)

@@ -1,6 +1,6 @@
 """Reads an export: from the folder alone, from formats that hold no code, nothing used before its checksum is right."""
 
-import json
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,10 +11,13 @@ from torch import Tensor, nn
 
 from pipeline.config import TrialConfig
 from pipeline.data.image_data import LabeledImages
+from pipeline.errors import SpaceError
+from pipeline.export.description import LABELS, METRICS, PREPROCESSING, Preprocessing, read_json
 from pipeline.export.errors import ExportError
 from pipeline.export.folder import verify
 from pipeline.export.network import build_network
 from pipeline.export.preprocessing import examples
+from pipeline.model_config import MlpConfig
 from pipeline.models.dropout import has_dropout
 from pipeline.space_file import load_configuration
 from pipeline.training.evaluation import predict, predict_by_monte_carlo
@@ -55,9 +58,9 @@ class LoadedExport:
             images: (batch, channels, height, width), as the data set holds them.
 
         Raises:
-            ExportError: The images have another type or shape.
+            ExportError: The images have another type or shape, or a probability is not finite.
         """
-        return predict(self.network, self._labeled(images), nullcontext()).exp()
+        return _finite(predict(self.network, self._labeled(images), nullcontext()).exp())
 
     def sampled(self, images: Tensor, *, samples: int, seed: int = 0) -> tuple[Tensor, Tensor]:
         """Predicts by Monte Carlo dropout: Gal and Ghahramani, ICML 2016.
@@ -71,7 +74,7 @@ class LoadedExport:
             Mean of the probabilities over the passes, and their standard deviation, each (batch, classes).
 
         Raises:
-            ExportError: The network has no dropout, or the images have another type or shape.
+            ExportError: The network has no dropout; else as `probabilities`.
         """
         if not has_dropout(self.network):
             raise ExportError(
@@ -85,7 +88,7 @@ class LoadedExport:
                     for index in range(samples)
                 ]
             )
-        return passes.mean(0), passes.std(0, correction=0)
+        return _finite(passes.mean(0)), passes.std(0, correction=0)
 
     def _labeled(self, images: Tensor) -> LabeledImages:
         if images.ndim != 4 or tuple(images.shape[1:]) != self.image_shape or images.dtype != self.dtype:
@@ -99,6 +102,16 @@ class LoadedExport:
         return replace(self._prepares, images=images, labels=torch.zeros(len(images), dtype=torch.int64))
 
 
+def _finite(probabilities: Tensor) -> Tensor:
+    bad = ~probabilities.isfinite().all(1)
+    if bad.any():
+        raise ExportError(
+            f"probabilities must be finite; those of image {int(bad.int().argmax())} are not: the model's numbers, or "
+            "the image's, are too large. Train it again, or look at the image"
+        )
+    return probabilities
+
+
 def load_export(folder: Path) -> LoadedExport:
     """Loads an export.
 
@@ -106,24 +119,57 @@ def load_export(folder: Path) -> LoadedExport:
         folder: What `export_model` has written.
 
     Raises:
-        ExportError: It is not there, or any file is missing, too many, or changed; names it.
+        ExportError: It is not there; any file is missing, too many, or changed; or what is in one does not fit
+            together with the others. Names it.
         ModelError: This version of timm has no such backbone.
     """
-    from safetensors.torch import load
-
     verify(folder)
-    config = load_configuration(str(folder / "config.yaml"))
-    labels, preprocessing, metrics = (
-        json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("labels", "preprocessing", "metrics")
-    )
-    prepares = examples(preprocessing)
-    channels, height, width = prepares.images.shape[1:]
-    network = build_network(
-        config,
-        load((folder / "model.safetensors").read_bytes()),
-        image_shape=(channels, height, width),
-        channels=prepares.mean.shape[1],
-        num_classes=len(labels),
-    )
-    return LoadedExport(config, network.module, tuple(labels), metrics, prepares)
+    try:
+        config = load_configuration(str(folder / "config.yaml"))
+    except SpaceError as error:
+        raise ExportError(f"{folder / 'config.yaml'} is not the configuration of a network: {error}") from None
+    class_names = read_json(folder / "labels.json", LABELS)
+    metrics = read_json(folder / "metrics.json", METRICS)
+    description = read_json(folder / "preprocessing.json", PREPROCESSING)
+    _prove_fit(folder / "preprocessing.json", config, class_names, description)
+    weights = folder / "model.safetensors"
+    try:
+        network = build_network(
+            config,
+            _tensors(weights),
+            image_shape=description.image_shape,
+            channels=len(description.mean),
+            num_classes=len(class_names),
+        )
+    except ExportError as error:
+        raise ExportError(f"{weights}: {error}") from None
+    return LoadedExport(config, network.module, class_names, metrics, examples(description))
+
+
+def _prove_fit(file: Path, config: TrialConfig, class_names: Sequence[str], description: Preprocessing) -> None:
+    """Proves that images are prepared for as many classes, and for the network of a configuration."""
+    wanted: dict[str, object] = {"output.shape": ("batch", len(class_names))}
+    found: dict[str, object] = {"output.shape": description.output.shape}
+    if isinstance(config.model, MlpConfig):
+        wanted |= {"image_size": None, "the channels of mean": description.image_shape[0]}
+    else:
+        from pipeline.models.backbone import image_size
+
+        wanted |= {"image_size": image_size(config.model)}
+    found |= {"image_size": description.image_size, "the channels of mean": len(description.mean)}
+    for name, value in wanted.items():
+        if found[name] != value:
+            raise ExportError(
+                f"{file}: {name} must be {value}, as labels.json and config.yaml have it; got {found[name]}. "
+                "Export the model again"
+            )
+
+
+def _tensors(file: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError, LookupError, ValueError, RuntimeError) as error:
+        raise ExportError(f"it must be a file of tensors: {error}. Export the model again") from None

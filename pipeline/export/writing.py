@@ -136,7 +136,7 @@ def _write_texts(
     )
     plain = {
         "labels": list(class_names),
-        "preprocessing": described(images, len(class_names)),
+        "preprocessing": described(images, len(class_names)).model_dump(mode="json"),
         "metrics": dict(metrics),
         "environment": environment(),
     }

@@ -1,9 +1,10 @@
 """An export in MLflow's registry: a version of a model, compared with the champion on test images."""
 
+import contextlib
 import dataclasses
 import hashlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from pipeline.core.urls import StoreUrl
 from pipeline.data.image_data import LabeledImages
-from pipeline.errors import TrackingError
+from pipeline.errors import ModelError, TrackingError
 from pipeline.export.errors import ExportError
 from pipeline.export.folder import CHECKSUMS
 from pipeline.export.reading import LoadedExport, load_export
@@ -137,26 +138,35 @@ def _add(registry: Registry, candidate: Candidate, challenger: LoadedExport, che
 
 
 def _against(registry: Registry, champion: Version, challenger: LoadedExport, test: LabeledImages) -> Decision:
-    with tempfile.TemporaryDirectory(prefix="dnntune-champion-") as folder:
+    with tempfile.TemporaryDirectory(prefix="dnntune-champion-") as folder, _blaming(registry, champion):
         opponent = _champions_export(registry, champion, Path(folder))
     if (difference := _interface(challenger).differs_from(_interface(opponent))) is not None:
         return incomparable(difference, champion.number)
-    return decide(Comparison.of(_rights(opponent, test), _rights(challenger, test)))
+    with _blaming(registry, champion):
+        champions = _rights(opponent, test)
+    return decide(Comparison.of(champions, _rights(challenger, test)))
 
 
 def _champions_export(registry: Registry, champion: Version, folder: Path) -> LoadedExport:
-    broken = f"version {champion.number} of {registry.model}, the champion, cannot be compared with"
-    remedy = "Take the alias champion away on MLflow's page and register again; or register under another --name"
     if CHECKSUM not in champion.tags:
-        raise TrackingError(f"{broken}: dnntune register has not made it. {remedy}")
+        raise ExportError("dnntune register has not made it")
     export = registry.download(champion.number, folder)
-    try:
-        loaded = load_export(export)
-    except ExportError as error:
-        raise TrackingError(f"{broken}: {error}. {remedy}") from None
+    loaded = load_export(export)
     if checksum_of(export) != champion.tags[CHECKSUM]:
-        raise TrackingError(f"{broken}: its files are not those that were registered. {remedy}")
+        raise ExportError("its files are not those that were registered")
     return loaded
+
+
+@contextlib.contextmanager
+def _blaming(registry: Registry, champion: Version) -> Iterator[None]:
+    """Says of a broken export that it is the champion's, and what helps."""
+    try:
+        yield
+    except (ExportError, ModelError) as error:
+        raise TrackingError(
+            f"version {champion.number} of {registry.model}, the champion, cannot be compared with: {error}. Take the "
+            "alias champion away on MLflow's page and register again; or register under another --name"
+        ) from None
 
 
 def _interface(export: LoadedExport) -> Interface:

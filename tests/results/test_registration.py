@@ -8,11 +8,14 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from pipeline.config import TrialConfig
 from pipeline.data import load_data, load_test
 from pipeline.data.image_data import LabeledImages
 from pipeline.errors import StudyError, TrackingError
+from pipeline.export.errors import ExportError
+from pipeline.export.folder import CHECKSUMS, write_checksums
 from pipeline.export.reading import load_export
 from pipeline.export.writing import export_model
 from pipeline.places import Places
@@ -220,6 +223,34 @@ def test_a_champion_whose_files_were_exchanged_is_not_compared_with(
     shutil.copytree(exports.strong, kept, dirs_exist_ok=True)
     with pytest.raises(TrackingError, match="not those that were registered"):
         enter_export(exports.strong)
+
+
+def with_weights(export: Path, value: float, folder: Path) -> Path:
+    """Copies an export, with all weights of a layer set to a value and with checksums that fit."""
+    export = shutil.copytree(export, folder / "export")
+    tensors = load_file(export / "model.safetensors")
+    tensors["layers.1.weight"] = torch.full_like(tensors["layers.1.weight"], value)
+    save_file(tensors, export / "model.safetensors")
+    (export / CHECKSUMS).unlink()
+    write_checksums(export)
+    return export
+
+
+def test_a_challenger_whose_checksums_fit_and_whose_weights_do_not_is_not_registered(
+    registry: Registry, exports: Exports, enter_export: Callable[[Path], Registered], tmp_path: Path
+) -> None:
+    with pytest.raises(ExportError, match="weights and statistics must be finite"):
+        enter_export(with_weights(exports.weak, float("nan"), tmp_path))
+    assert holders(registry) == {}
+
+
+def test_a_champion_that_gives_no_numbers_is_not_compared_with(
+    registry: Registry, exports: Exports, enter_export: Callable[[Path], Registered], tmp_path: Path
+) -> None:
+    enter_export(with_weights(exports.weak, 3e38, tmp_path))
+    with pytest.raises(TrackingError, match=r"version 1 of digits, the champion.*probabilities must be finite.*--name"):
+        enter_export(exports.strong)
+    assert holders(registry) == {CHAMPION: 1, CHALLENGER: 2}
 
 
 def test_a_champion_of_another_program_is_not_compared_with(
