@@ -19,7 +19,7 @@ def test_a_regular_file_is_read(tmp_path: Path) -> None:
     assert read_bounded(file, 5) == b"12345"
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(60, func_only=True)
 @pytest.mark.parametrize("kind", ["pipe", "socket", "link to a pipe", "/dev/zero", "/dev/tty"])
 def test_what_is_no_regular_file_is_refused_at_once(kind: str, tmp_path: Path) -> None:
     place = Path(kind) if kind.startswith("/dev") else tmp_path / "a"

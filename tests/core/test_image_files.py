@@ -30,7 +30,7 @@ def test_each_format_is_decoded_whatever_the_name(kind: str, tmp_path: Path) -> 
 
 
 @GHOSTSCRIPT
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(60, func_only=True)
 @pytest.mark.parametrize("program", ["deletes", "writes", "hangs"])
 @pytest.mark.parametrize("name", ["a.jpg", "a.eps", "a.png"])
 def test_no_program_in_an_image_runs(name: str, program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +69,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
 }
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60, func_only=True)
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_image_is_refused_with_a_reason(name: str, tmp_path: Path) -> None:
     content, why = HOSTILE[name]
@@ -105,7 +105,7 @@ def test_a_large_photo_is_decoded_at_less_detail(tmp_path: Path, monkeypatch: py
         decode(tmp_path / "a.png", SHAPE)
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60, func_only=True)
 def test_a_pipe_is_found_and_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     (pipe,) = find_images(tmp_path)

@@ -241,7 +241,7 @@ def test_there_are_many() -> None:
     assert len(HOSTILE) > 90
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60, func_only=True)
 @pytest.mark.parametrize("name", HOSTILE)
 def test_predict_says_what_is_wrong(
     name: str, export: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -322,7 +322,7 @@ def serve() -> Callable[[Path], Any]:
     return load
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60, func_only=True)
 @pytest.mark.parametrize("name", SERVED)
 def test_the_served_model_says_what_is_wrong(name: str, export: Path, serve: Callable[[Path], Any]) -> None:
     change, message = SERVED[name]

@@ -128,7 +128,7 @@ def test_the_command_prints_a_line_for_each_file(cli: Any, exported: Exported, p
 
 
 @GHOSTSCRIPT
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(60, func_only=True)
 def test_no_program_in_an_image_runs_and_no_pipe_is_waited_for(
     loaded: LoadedExport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
