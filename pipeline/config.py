@@ -95,8 +95,9 @@ class TrialConfig(Block):
     """When to stop before that."""
     feature_cache: FeatureCacheConfig = FeatureCacheConfig()
     """Whether and how the output of frozen layers is kept."""
-    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
-    """float32; tf32: matrix products in TensorFloat-32 (NVIDIA GPUs); bfloat16: automatic mixed precision."""
+    precision: Literal["float32", "tf32", "bfloat16", "auto"] = "float32"
+    """float32; tf32: matrix products in TensorFloat-32 (NVIDIA GPUs); bfloat16: automatic mixed
+    precision, where the hardware has instructions for it; auto: bfloat16 there, and float32 elsewhere."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the initial weights, the batches' order and dropout."""
 

@@ -39,7 +39,7 @@ app(standalone_mode=False)
 print("torch" in sys.modules, file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "small: 5 parameters to search" in done.stdout
+    assert "small: valid, 5 free parameters" in done.stdout
     assert "optimizer.kind = adamw" in done.stdout
     assert done.stderr.strip() == "False"
 
@@ -125,7 +125,7 @@ def test_studies_are_listed(cli: Any, finished: dict[str, Any]) -> None:
     [
         (["run", "nowhere"], "nowhere: no such file. Known names: cifar10_cnn, cifar10_finetune"),
         (["run", "digits_mlp", "--trials", "0"], "--trials 0: study.trials: must be greater than 0; got 0"),
-        (["run", "digits_mlp", "--study", "a b"], "--study a b: study.name: "),
+        (["run", "digits_mlp", "--study", ".."], "--study ..: study.name: "),
         (["check", "digits_mlp", "--set", "epochs=-1"], "--set epochs=-1: epochs: must be greater than 0; got -1"),
         (["train", "digits_mlp"], "this file has 18 parameters: model.hidden_layers"),
         (["best", "nothing"], "no study in the workspace runs yet: dnntune run makes one"),

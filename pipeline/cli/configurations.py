@@ -29,17 +29,20 @@ def check(
     space: SpaceArgument,
     sample: Annotated[int, typer.Option(min=0, max=10_000, help="Configurations to draw and print.")] = 0,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the draws.")] = 0,
+    device: DeviceOption = "auto",
     overrides: SetOption = [],  # noqa: B006 - typer copies it
 ) -> None:
-    """Check a search space, and print it as a table."""
+    """Check that a search space can be run on this machine, and print it as a table."""
     from pipeline.console import wide_console
     from pipeline.overrides import Override
+    from pipeline.readiness import prove_ready
     from pipeline.results.space_table import space_table
     from pipeline.space_file import load_space, sample_configurations
 
     file = load_space(space, [Override.parse(option) for option in overrides])
     for notice in file.notices:
         say(notice, err=True)
+    prove_ready(file.space.corners, device)
     wide_console(err=bool(sample)).print(space_table(file.name, file.space))
     for text in sample_configurations(file.space, sample, seed):
         say(f"---\n{text}", end="")
@@ -64,6 +67,9 @@ def train(
     from pipeline.space_file import load_configuration
 
     trial = load_configuration(config, [Override.parse(option) for option in overrides])
+    from pipeline.readiness import prove_ready
+
+    prove_ready(lambda paths: [trial], device)
     from pipeline.console import EPOCH_HEAD, echo, epoch_line, figure_lines
     from pipeline.data.feature_cache import FeatureCache
     from pipeline.places import Places

@@ -11,6 +11,7 @@ import numpy as np
 from pipeline.config import DataConfig
 from pipeline.data.images import Images, Part
 from pipeline.errors import DataError
+from pipeline.own_data import archive_file
 
 CHANNELS = (1, 3, 4)
 
@@ -21,8 +22,7 @@ def read_arrays(part: Part, config: DataConfig, folders: Sequence[Path]) -> Imag
     Images are (images, height, width), with the channels (1, 3 or 4) in front or at the end if there are any, or
     (images, values). Whole numbers from 0 to 255 are held as bytes, anything else as float32. Labels count from 0.
     """
-    assert config.path is not None
-    file = Path(config.path).expanduser()
+    file = archive_file(config)
     try:
         with np.load(file, allow_pickle=False) as archive:
             missing = [name for name in (f"x_{part}", f"y_{part}") if name not in archive]

@@ -11,6 +11,7 @@ from pipeline.config import DataConfig
 from pipeline.core.image_files import decode, find_images
 from pipeline.data.images import Images, Part
 from pipeline.errors import DataError
+from pipeline.own_data import class_folders, image_root
 
 DEFAULT_SIZE = 64
 # Of the images that cannot be read so many are named.
@@ -23,12 +24,11 @@ def read_image_folder(part: Part, config: DataConfig, folders: Sequence[Path]) -
     A folder is a class; what is hidden (its name begins with a dot) and files without an image's ending are passed
     over.
     """
-    assert config.path is not None
-    root = Path(config.path).expanduser()
-    class_names = _class_names(root / "train")
+    root = image_root(config)
+    class_names = class_folders(root / "train")
     if not (root / part).is_dir():
         return None
-    if strange := sorted(set(_class_names(root / part)) - set(class_names)):
+    if strange := sorted(set(class_folders(root / part)) - set(class_names)):
         raise DataError(f"{root / part / strange[0]}: a class without a folder in {root / 'train'}")
     files: list[Path] = []
     labels: list[int] = []
@@ -64,12 +64,3 @@ def _all(errors: Sequence[DataError]) -> DataError:
     if len(errors) > len(lines):
         lines.append(f"and {len(errors) - len(lines):,} more images that cannot be read")
     return DataError("\n".join(lines) + f". Repair or remove {'it' if len(errors) == 1 else 'them'}")
-
-
-def _class_names(folder: Path) -> tuple[str, ...]:
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder. data.path needs train/ with a folder for each class")
-    names = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."))
-    if len(names) < 2:
-        raise DataError(f"{folder}: needs a folder for each of at least 2 classes; got {len(names)}")
-    return names

@@ -13,7 +13,7 @@ def space_table(name: str, space: SearchSpace) -> "Table":
     from rich.table import Table
 
     parameters = space.parameters()
-    table = Table(title=f"{name}: {len(parameters)} parameters to search", title_justify="left")
+    table = Table(title=f"{name}: valid, {len(parameters)} free parameters", title_justify="left")
     for column in ("parameter", "distribution", "only if"):
         table.add_column(column, overflow="fold")
     for parameter in parameters:

@@ -8,7 +8,10 @@ from pipeline.core.folders import use_workspace
 from pipeline.core.interrupts import AGAIN, first_stops
 from pipeline.events import Event
 from pipeline.places import Places
+from pipeline.readiness import Draws, prove_device_name, prove_ready
 from pipeline.records import DataSummary, Outcome
+from pipeline.space import SearchSpace
+from pipeline.study.cases import Cases
 from pipeline.study.launcher import Launcher
 from pipeline.study.presence import present
 from pipeline.study.processes import LocalLauncher
@@ -67,11 +70,15 @@ def run_study(
 
     Raises:
         WorkspaceError: The workspace cannot be written to.
+        DeviceError: The device, its precision or the memory does not suffice; seen before workers start.
+        DataError: Your own data are not where the space says.
+        ModelError: timm knows no such architecture.
         StudyError: The study searches another space, its workers cannot start, or its trials keep failing.
         TrackingError: MLflow cannot be used.
         KeyboardInterrupt: After the second Ctrl-C; what MLflow lacks is made up for by the next call.
     """
     quiet_optuna()
+    prove_device_name(device)
     places, launcher = places or Places(), launcher or LocalLauncher()
     use_workspace(places.workspace)
     with present(places.lock(name)) as presence, closing(launcher):
@@ -82,6 +89,8 @@ def run_study(
         if session.num_left() == 0:
             return session.summary()
         tasks = session.tasks(workers, device, threads)
+        if isinstance(launcher, LocalLauncher):
+            prove_ready(_draws(space), device)
         supervisor = Supervisor(
             tasks,
             launcher,
@@ -107,6 +116,17 @@ def run_study(
                     session.end(outcome)
         session.interrupted = supervisor.interrupted
         return session.summary()
+
+
+def _draws(space: Searched) -> Draws:
+    """Returns what a study may draw, nothing where only a function knows."""
+    match space:
+        case SearchSpace():
+            return space.corners
+        case Cases():
+            return lambda paths: space.configs.values()
+        case _:
+            return lambda paths: ()
 
 
 def join_study(

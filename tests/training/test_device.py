@@ -69,6 +69,21 @@ def test_products_have_the_precision_only_inside(name: str, dtype: torch.dtype) 
         assert (matrix @ matrix).dtype == torch.float32
 
 
+@pytest.mark.parametrize(("there", "dtype"), [(True, torch.bfloat16), (False, torch.float32), (None, torch.float32)])
+def test_auto_is_bfloat16_where_the_processor_has_it(
+    monkeypatch: pytest.MonkeyPatch, there: bool | None, dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr("pipeline.training.device.has_bfloat16", lambda: there)
+    with use_precision("auto", torch.device("cpu")):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
+
+
+def test_bfloat16_without_instructions_for_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.training.device.has_bfloat16", lambda: False)
+    with pytest.raises(DeviceError, match=r"precision bfloat16: .* ten times .* Use precision: float32 or auto"):
+        use_precision("bfloat16", torch.device("cpu"))
+
+
 def test_float32_undoes_an_earlier_tf32() -> None:
     use_precision("tf32", torch.device("cuda"))
     assert torch.get_float32_matmul_precision() == "high"
