@@ -125,7 +125,7 @@ def test_studies_are_listed(cli: Any, finished: dict[str, Any]) -> None:
     [
         (["run", "nowhere"], "nowhere: no such file. Known names: cifar10_cnn, cifar10_finetune"),
         (["run", "digits_mlp", "--trials", "0"], "--trials 0: study.trials: must be greater than 0; got 0"),
-        (["run", "digits_mlp", "--study", ".."], "--study ..: study.name: "),
+        (["run", "digits_mlp", "--study", ".."], "the name of a study must begin with a letter"),
         (["check", "digits_mlp", "--set", "epochs=-1"], "--set epochs=-1: epochs: must be greater than 0; got -1"),
         (["train", "digits_mlp"], "this file has 18 parameters: model.hidden_layers"),
         (["best", "nothing"], "no study in the workspace runs yet: dnntune run makes one"),
