@@ -92,6 +92,10 @@ def read_space(tree: Located, name: str, overrides: Sequence[Override] = ()) -> 
         raise SpaceError(problems)
     assert isinstance(root, Fields)
     space = SearchSpace(root, tree.value["space"].plain())
+    if any(parameter.path == "data.split_seed" for parameter in space.parameters()):
+        rule = "the validation images must be the same in all trials of a study, or their values do not compare"
+        origin = reader.origins.get("data.split_seed", tree.origin)
+        problems.append(Problem("data.split_seed", f"{rule}; got a free parameter. Give it one value", origin))
     baselines, notices = check_baselines(study_node, space, touched, problems)
     problems += broken_rules_of(space, reader.origins, tree.value["space"].origin)
     if problems:

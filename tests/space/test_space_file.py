@@ -287,3 +287,9 @@ def test_a_proof_that_would_take_hours_is_refused() -> None:
     )
     (message,) = messages(space_of(inner))
     assert "schedule.boundaries has 100, schedule.factors has 100. Shorten these choices" in message
+
+
+def test_the_split_is_one_for_all_trials() -> None:
+    (message,) = messages("space:\n  data: {name: digits, split_seed: {int: [0, 9]}}\n")
+    assert message.startswith("f.yaml:2: data.split_seed: the validation images must be the same in all trials")
+    assert message.endswith("Give it one value")
