@@ -276,15 +276,16 @@ def best(
     prefer: Annotated[
         str | None, typer.Option(help="With --within: the figure to choose by, a metric or num_parameters.")
     ] = None,
+    trial: Annotated[int | None, typer.Option(min=0, help="This trial's configuration, and not the best one.")] = None,
     workspace: WorkspaceOption = Path("runs"),
     storage: StorageOption = None,
 ) -> None:
-    """Print a study's best configuration, or a nearly best one that is faster or smaller: a file for train and run."""
+    """Print the configuration that finalize chose, else the best trial's, or a nearly best one: for train and run."""
     from pipeline.results.choice import choose
     from pipeline.study.studies import open_study
     from pipeline.study.summary import config_text
 
-    choice = choose(open_study(Places(workspace, storage), study), within=within, prefer=prefer)
+    choice = choose(open_study(Places(workspace, storage), study), within=within, prefer=prefer, trial=trial)
     for line in choice.reasons:
         say(f"# {line}")
     say(config_text(choice.config), end="")

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.report.spending import time_text
-from pipeline.results.final import Final, Finalist, Measured
+from pipeline.results.final import Final, Measured
 from pipeline.results.final_text import ENSEMBLES, interval_text, left_out_text, values_text
 from pipeline.results.importance import ENOUGH_TRIALS, Importance
-from pipeline.study_config import direction
 
 if TYPE_CHECKING:
     from pipeline.report.facts import Facts
@@ -106,8 +105,8 @@ def final_sentences(final: Final, num_complete: int) -> Iterator[str]:
         num_complete: Complete trials of the study.
     """
     others = f", the best mean of {len(final.finalists)} finalists" if len(final.finalists) > 1 else ""
-    yield f"Chosen: the configuration of trial {final.chosen.trial}{others}."
-    best = study_best(final)
+    yield f"Chosen: the configuration of trial {final.chosen.trial}{others}: {chosen_words(final)}."
+    best = final.study_best
     if best.mean is None:
         yield f"The study's best one, trial {best.trial} with {number(best.study_value)}, diverged with new seeds."
     else:
@@ -130,10 +129,14 @@ def final_sentences(final: Final, num_complete: int) -> Iterator[str]:
         yield f"{times}: each time makes it less of a test."
 
 
-def study_best(final: Final) -> Finalist:
-    """Returns the finalist that was the best one in the study; another one may be chosen."""
-    better = max if direction(final.metric) == "maximize" else min
-    return better(final.finalists, key=lambda finalist: finalist.study_value)
+def chosen_words(final: Final) -> str:
+    """Says what the chosen configuration's mean is."""
+    chosen = final.chosen
+    assert chosen.mean is not None
+    spread = values_text(chosen.values.values())
+    if chosen.interval is not None:
+        spread = f"95 % interval {interval_text(chosen.interval)}"
+    return f"mean {final.metric} {number(chosen.mean)} over {len(chosen.values)} new seeds ({spread})"
 
 
 def worths(final: Final) -> list[Worth]:
@@ -153,7 +156,7 @@ def worths(final: Final) -> list[Worth]:
 def estimates(final: Final) -> list[tuple[str, float, Interval | None, bool]]:
     """Returns accuracies with intervals: from the study's own one to those on the measured part; the model's counts."""
     rows: list[tuple[str, float, Interval | None, bool]] = []
-    best = study_best(final)
+    best = final.study_best
     if final.metric == "valid_accuracy":
         rows.append((f"validation: trial {best.trial} in the study", best.study_value, None, False))
         rows += [

@@ -4,10 +4,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from optuna.trial import TrialState
+
 from pipeline.errors import StudyError
 from pipeline.results.leaderboard import figure_text
 from pipeline.study.front import figure_of, preferred_trial
 from pipeline.study.studies import metrics_of
+from pipeline.study.summary import Chosen, chosen_of
 from pipeline.study.trials import CONFIG, best_trials
 
 if TYPE_CHECKING:
@@ -24,17 +27,21 @@ class Choice:
     reasons: tuple[str, ...]
 
 
-def choose(study: "optuna.Study", *, within: float | None, prefer: str | None) -> Choice:
-    """Returns a study's best trial, or the preferred one of those nearly as good.
+def choose(
+    study: "optuna.Study", *, within: float | None = None, prefer: str | None = None, trial: int | None = None
+) -> Choice:
+    """Returns the configuration that a study was finalized with, or else its best trial's, unless another is asked for.
 
     Args:
         study: The study.
         within: How much worse than the best it may be by the first metric, in its unit; None where nothing is
             preferred.
         prefer: The figure by which it is chosen from those; None for the first metric.
+        trial: This trial's.
 
     Raises:
-        StudyError: No trial is complete, only one of the two is given, or trials do not have the figure.
+        StudyError: No trial is complete, or this one is not; only one of the first two is given, or the third with
+            them; or trials do not have the figure.
     """
     if (within is None) != (prefer is None):
         given, missing = ("--prefer", "--within") if within is None else ("--within", "--prefer")
@@ -44,12 +51,31 @@ def choose(study: "optuna.Study", *, within: float | None, prefer: str | None) -
         raise StudyError(f"study {study.study_name} has no complete trial yet")
     best = chosen = trials[0]
     reasons = []
+    if trial is not None:
+        if within is not None:
+            raise StudyError("--trial excludes --within and --prefer: leave one out")
+        complete = {each.number: each for each in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))}
+        if trial not in complete:
+            raise StudyError(f"study {study.study_name} has no complete trial {trial}. See dnntune leaderboard")
+        chosen = complete[trial]
+    elif within is None and (final := chosen_of(study)) is not None:
+        return _finalized(study, final, best)
     if within is not None and prefer is not None:
         chosen = preferred_trial(study, within=within, prefer=prefer)
         reasons = [_price(metrics_of(study)[0], within, prefer, best, chosen)]
     names = dict.fromkeys([*metrics_of(study), *([prefer] if prefer else [])])
     line = f"study {study.study_name}, trial {chosen.number}: {_figures(chosen, names)}"
     return Choice(chosen.number, chosen.user_attrs[CONFIG], (line, *reasons))
+
+
+def _finalized(study: "optuna.Study", final: Chosen, best: "FrozenTrial") -> Choice:
+    lines = [f"study {study.study_name}, trial {final.trial}, chosen by dnntune finalize: {final.words()}"]
+    if best.number != final.trial:
+        value = _figures(best, [final.metric])
+        lines.append(
+            f"the best single trial is {best.number} ({value}): dnntune best {study.study_name} --trial {best.number}"
+        )
+    return Choice(final.trial, final.config, tuple(lines))
 
 
 def _price(metric: str, within: float, prefer: str, best: "FrozenTrial", chosen: "FrozenTrial") -> str:

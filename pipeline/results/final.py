@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
+from pipeline.study_config import direction
 from pipeline.training_config import Monitor
 
 Part = Literal["valid", "test"]
@@ -179,6 +180,12 @@ class Final:
     def chosen(self) -> Finalist:
         """The configuration with the best mean."""
         return self.finalists[0]
+
+    @property
+    def study_best(self) -> Finalist:
+        """The finalist that was the best one in the study; another one may be chosen."""
+        sign = -1.0 if direction(self.metric) == "maximize" else 1.0
+        return min(self.finalists, key=lambda finalist: (sign * finalist.study_value, finalist.trial))
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values for a file or another program."""

@@ -36,9 +36,7 @@ def finalists_table(final: Final) -> "Table":
 
 def final_lines(final: Final) -> Iterator[str]:
     """Writes what the chosen model is worth, and what may be made of it."""
-    best, chosen = max(final.finalists, key=lambda finalist: finalist.study_value), final.chosen
-    if final.metric == "valid_loss":
-        best = min(final.finalists, key=lambda finalist: finalist.study_value)
+    best, chosen = final.study_best, final.chosen
     yield f"chosen by mean validation: trial {chosen.trial}; its model of seed {final.seed} stands for it"
     yield f"optimism: the study's best value was {best.study_value:.4f} (trial {best.trial}); " + (
         f"over fresh seeds that configuration has {best.mean:.4f}" if best.mean is not None else "it diverged since"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from pipeline.errors import StudyError
+from pipeline.errors import StudyError, TrackingError
 from pipeline.places import Places
 from pipeline.results.final import Final
 from pipeline.results.final_file import load_final, save_final
@@ -12,9 +12,9 @@ from pipeline.results.kept import ModelBench
 from pipeline.results.last_measurement import choose, measure
 from pipeline.results.refit import refit
 from pipeline.study.run import run_study
-from pipeline.study.session import Watcher
+from pipeline.study.session import Watcher, describe_chosen
 from pipeline.study.studies import METRICS, open_study
-from pipeline.study.summary import StudySummary
+from pipeline.study.summary import Chosen, StudySummary, set_chosen
 
 Say = Callable[[str], None]
 
@@ -126,4 +126,11 @@ def finalize(
         times_measured=1 + (0 if before is None else before.times_measured),
     )
     save_final(places, final)
+    found = final.chosen
+    chosen = Chosen(found.trial, metric, found.values, {**found.config})
+    set_chosen(study, chosen)
+    try:
+        describe_chosen(study, places, chosen)
+    except TrackingError as error:  # the result itself is there
+        say(f"warning: MLflow does not say what was chosen: {error}")
     return Finalized(summary, final)

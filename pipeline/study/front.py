@@ -7,7 +7,7 @@ from optuna.trial import FrozenTrial
 
 from pipeline.errors import StudyError
 from pipeline.study.studies import metrics_of
-from pipeline.study.trials import best_trials, losses, result_of
+from pipeline.study.trials import best_trials, losses, rank, result_of
 from pipeline.study_config import Metric, direction
 
 # A figure by which a trial can be preferred in any study, besides the study's metrics.
@@ -24,7 +24,7 @@ def pareto_front(study: optuna.Study) -> list[FrozenTrial]:
     """
     front: list[FrozenTrial] = []
     # Sorted so, none is dominated by a later one, and whoever is dominated at all is so by one of the front.
-    for trial in sorted(best_trials(study), key=lambda trial: (losses(study, trial), trial.number)):
+    for trial in best_trials(study):
         if not any(_dominates(losses(study, better), losses(study, trial)) for better in front):
             front.append(trial)
     return front
@@ -57,7 +57,7 @@ def preferred_trial(study: optuna.Study, *, within: float, prefer: str) -> Froze
     limit = losses(study, trials[0])[0] + within + ROUNDING
     near = [trial for trial in trials if losses(study, trial)[0] <= limit]
     sign = -1.0 if direction(cast(Metric, prefer)) == "maximize" else 1.0
-    return min(near, key=lambda trial: sign * figure_of(trial, prefer))
+    return min(near, key=lambda trial: (sign * figure_of(trial, prefer), rank(study, trial)))
 
 
 def figure_of(trial: FrozenTrial, name: str) -> float:

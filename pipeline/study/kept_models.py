@@ -40,9 +40,9 @@ class KeptModels:
         better = best_trials(study)[: self.most]
         maximizes = study.directions[0] == optuna.study.StudyDirection.MAXIMIZE
         if len(better) == self.most and all(
-            (trial.values[0] >= value) if maximizes else (trial.values[0] <= value) for trial in better
+            (trial.values[0] > value) if maximizes else (trial.values[0] < value) for trial in better
         ):
-            return
+            return  # an equal one may rank first, by another metric or its number: `tidy` knows
         make_folder(self.folder)
         file = self.file(number)
         partial = file.with_suffix(f".{os.getpid()}.partial")

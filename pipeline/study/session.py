@@ -20,7 +20,7 @@ from pipeline.study.claims import withdraw_leftovers
 from pipeline.study.heart import Heart
 from pipeline.study.storage import open_storage, study_names
 from pipeline.study.studies import TOTAL, Searched, create_or_resume, load_study, num_trials, recover_trials
-from pipeline.study.summary import StudySummary, best_of, config_text, front_of
+from pipeline.study.summary import Chosen, StudySummary, best_of, chosen_of, config_text, front_of
 from pipeline.study.task import Task, tasks_of
 from pipeline.study.trials import (
     CONFIG,
@@ -31,7 +31,8 @@ from pipeline.study.trials import (
     outcome_of,
 )
 from pipeline.study_config import StudyConfig
-from pipeline.tracking.attach import attach
+from pipeline.tracking.attach import attach, put_above
+from pipeline.tracking.note import chosen_text
 from pipeline.tracking.store import open_client
 from pipeline.tracking.study_log import StudyLog
 
@@ -60,6 +61,18 @@ def attach_to_study(study: optuna.Study, places: Places, files: Mapping[str, byt
     """
     if (run := study.user_attrs.get(RUNS, {}).get(places.tracking_url)) is not None:
         attach(open_client(places.tracking_url), run, files)
+
+
+def describe_chosen(study: optuna.Study, places: Places, chosen: Chosen) -> None:
+    """Says on MLflow's page what was chosen of a study, and puts its configuration there, if it has a run there.
+
+    Raises:
+        TrackingError: The store cannot be used.
+    """
+    if (run := study.user_attrs.get(RUNS, {}).get(places.tracking_url)) is None:
+        return
+    text = chosen_text(chosen.trial, chosen.words())
+    put_above(places.tracking_url, run, text, {"best_config.yaml": config_text(chosen.config).encode()})
 
 
 class Session:
@@ -181,7 +194,8 @@ class Session:
         if outcome == "complete" and not others_run:
             remove_folder(self.places.checkpoints(self.name), below=self.places.workspace)
             withdraw_leftovers(self.study)
-        best = best_of(self.study)
+        best, chosen = best_of(self.study), chosen_of(self.study)
+        settled = chosen or best
         figures = {f"trials_{name}": float(count) for name, count in count_outcomes(trials).items()}
         figures["seconds"] = time.monotonic() - self.started
         backbone_images, cached_images = images_through_backbone(trials)
@@ -195,7 +209,8 @@ class Session:
             others_run=others_run,
             figures=figures,
             best_trial=None if best is None else best.number,
-            best_config=None if best is None else config_text(best.config),
+            best_config=None if settled is None else config_text(settled.config),
+            chosen=None if chosen is None else chosen_text(chosen.trial, chosen.words()),
             configs=[{**t.user_attrs[CONFIG], **case_label(t.params)} for t in trials if CONFIG in t.user_attrs],
             searched=list(searched),
         )

@@ -1,6 +1,7 @@
 """How a study stands, in plain values."""
 
 import dataclasses
+import statistics
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,9 @@ from pipeline.study.studies import metrics_of
 from pipeline.study.trials import CONFIG, best_trials
 from pipeline.yaml_text import dump
 
+# User attribute of a study: what was chosen of it.
+CHOSEN = "chosen"
+
 
 @dataclass(frozen=True)
 class Best:
@@ -21,6 +25,29 @@ class Best:
     value: float
     params: dict[str, Any]
     config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The configuration that `dnntune finalize` has chosen.
+
+    Attributes:
+        trial: Number of the study's trial that drew it.
+        metric: The study's first metric.
+        values: That metric over fresh seeds, by seed.
+        config: The configuration as plain values.
+    """
+
+    trial: int
+    metric: str
+    values: dict[int, float]
+    config: dict[str, Any]
+
+    def words(self) -> str:
+        """Says what it is worth."""
+        count = f"{len(self.values)} fresh seed{'' if len(self.values) == 1 else 's'}"
+        values = ", ".join(f"{value:.4f}" for value in self.values.values())
+        return f"mean {self.metric} {statistics.fmean(self.values.values()):.4f} over {count} ({values})"
 
 
 @dataclass(frozen=True)
@@ -75,6 +102,19 @@ def best_of(study: optuna.Study) -> Best | None:
     for trial in best_trials(study):
         return Best(trial.number, trial.values[0], trial.params, trial.user_attrs[CONFIG])
     return None
+
+
+def set_chosen(study: optuna.Study, chosen: Chosen) -> None:
+    """Records what was chosen, in place of an earlier choice."""
+    study.set_user_attr(CHOSEN, dataclasses.asdict(chosen))
+
+
+def chosen_of(study: optuna.Study) -> Chosen | None:
+    """Returns what `dnntune finalize` has chosen; None if the study was not finalized."""
+    if (fields := study.user_attrs.get(CHOSEN)) is None:
+        return None
+    values = {int(seed): value for seed, value in fields["values"].items()}
+    return Chosen(**{**fields, "values": values})
 
 
 def front_of(study: optuna.Study) -> tuple[FrontPoint, ...]:

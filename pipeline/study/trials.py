@@ -190,12 +190,20 @@ def losses(study: optuna.Study, trial: FrozenTrial) -> tuple[float, ...]:
     )
 
 
+def rank(study: optuna.Study, trial: FrozenTrial) -> tuple[tuple[float, ...], int]:
+    """Returns what decides which of two complete trials is the better one, the smaller: there is no other rule.
+
+    It is the first metric, of equals the further ones in their order, and of equals in all the earlier number.
+    """
+    return losses(study, trial), trial.number
+
+
 def best_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """Returns the complete trials, best first by the first metric, the earlier one first of equals.
+    """Returns the complete trials, best first, see `rank`.
 
     Trials that took over another one's result are left out: they are that trial once more.
     """
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     # Every trial asks for this at its end: the results are looked into, and not read as a whole.
     own = [trial for trial in trials if trial.user_attrs.get(RESULT, {"same_as": 0})["same_as"] is None]
-    return sorted(own, key=lambda trial: (losses(study, trial)[0], trial.number))
+    return sorted(own, key=lambda trial: rank(study, trial))

@@ -6,6 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.core.urls import StoreUrl
+from pipeline.tracking.naming import NOTE
+from pipeline.tracking.note import with_chosen
+from pipeline.tracking.store import open_client, unusable
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -23,6 +28,23 @@ def attach(client: "MlflowClient", run_id: str, files: Mapping[str, bytes]) -> N
             path = Path(folder) / name
             path.write_bytes(content)
             client.log_artifact(run_id, str(path))
+
+
+def put_above(uri: StoreUrl, run_id: str, paragraph: str, files: Mapping[str, bytes]) -> None:
+    """Puts what was chosen above a run's description, and adds files to it.
+
+    Raises:
+        TrackingError: The store cannot be used.
+    """
+    from mlflow.exceptions import MlflowException
+
+    client = open_client(uri)
+    try:
+        note = client.get_run(run_id).data.tags.get(NOTE, "")
+        client.set_tag(run_id, NOTE, with_chosen(note, paragraph))
+        attach(client, run_id, files)
+    except (MlflowException, OSError) as error:
+        raise unusable(uri, error) from None
 
 
 def show_image(client: "MlflowClient", run_id: str, name: str, image: bytes) -> None:

@@ -12,6 +12,10 @@ from pipeline.study_config import Metric, direction
 # MLflow's limit for a tag is 8,000 characters; a space may have any number of settings, and a choice of options.
 MAX_SETTINGS = 30
 MAX_OPTIONS = 120
+# How the paragraph begins that says what was chosen.
+CHOSEN = "Chosen by `dnntune finalize`:"
+# How the sentence begins that names the best trial; where another configuration may be chosen, it is one trial's.
+BEST, BEST_SINGLE = "Best:", "Best single trial:"
 
 
 def study_note(
@@ -22,6 +26,7 @@ def study_note(
     data: DataSummary,
     figures: Mapping[str, float],
     best_trial: int | None,
+    chosen: str | None = None,
     view: str,
     run: str,
 ) -> str:
@@ -34,6 +39,7 @@ def study_note(
         data: What it trains on.
         figures: Figures of the whole study, as its run has them.
         best_trial: Number of the best trial; None if none is complete.
+        chosen: What `dnntune finalize` has chosen, see `chosen_text`; None if it has not.
         view: Address of the prepared comparison on the page, without the server.
         run: Address of the study's run, likewise.
     """
@@ -51,7 +57,21 @@ def study_note(
         "\n".join(("```", *_commands(study, best_trial), "```")),
         "" if space is None else "\n".join(_settings(space)),
     )
-    return "\n\n".join(paragraphs).rstrip()
+    note = "\n\n".join(paragraphs).rstrip()
+    return note if chosen is None else with_chosen(note, chosen)
+
+
+def chosen_text(trial: int, words: str) -> str:
+    """Says what was chosen, of which trial, and what it is worth: the first thing that a finalized study says."""
+    return f"{CHOSEN} **trial {trial}**, {words}."
+
+
+def with_chosen(note: str, chosen: str) -> str:
+    """Returns a study's description with what was chosen above it, in place of an earlier choice."""
+    paragraphs = [paragraph for paragraph in note.split("\n\n") if not paragraph.startswith(CHOSEN)]
+    if paragraphs[0].startswith(BEST):
+        paragraphs[0] = BEST_SINGLE + paragraphs[0].removeprefix(BEST)
+    return "\n\n".join([chosen, *paragraphs])
 
 
 def _aim(metric: Metric) -> str:
@@ -68,7 +88,7 @@ def _found(metric: Metric, figures: Mapping[str, float], best_trial: int | None)
     trials = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count) or "none has ended yet"
     if best_trial is None:
         return f"Trials: {trials}."
-    return f"Best: **trial {best_trial}**, `{metric}` **{figures[f'best_{metric}']:.4f}**. Trials: {trials}."
+    return f"{BEST} **trial {best_trial}**, `{metric}` **{figures[f'best_{metric}']:.4f}**. Trials: {trials}."
 
 
 def _commands(study: str, best_trial: int | None) -> Iterator[str]:

@@ -120,6 +120,7 @@ class StudyLog:
         figures: Mapping[str, float],
         best_trial: int | None,
         best_config: str | None,
+        chosen: str | None,
         configs: Sequence[Mapping[str, Any]],
         searched: Sequence[str],
     ) -> str | None:
@@ -130,7 +131,8 @@ class StudyLog:
             others_run: Whether other processes go on with the study: its run then goes on too.
             figures: Figures of the whole study.
             best_trial: Number of the best trial, if there is one.
-            best_config: Its configuration as YAML.
+            best_config: The configuration that was chosen, else that trial's, as YAML.
+            chosen: What `dnntune finalize` has chosen, in words; None if it has not.
             configs: The configurations of all trials, for the view.
             searched: Paths of the settings that the study searches, likewise.
 
@@ -151,7 +153,7 @@ class StudyLog:
                         ended=ended,
                         metrics=figures,
                         config=best_config,
-                        note=self._note(tracker.runs.parent, figures, best_trial),
+                        note=self._note(tracker.runs.parent, figures, best_trial, chosen),
                         others_run=others_run,
                     )
                 )
@@ -163,7 +165,7 @@ class StudyLog:
     def _save_view(self, axes: Sequence[tuple[str, str]]) -> None:
         save_view(self.client, self.experiment, self.study, metrics=self.metrics, axes=axes)
 
-    def _note(self, run: str, figures: Mapping[str, float], best_trial: int | None) -> str:
+    def _note(self, run: str, figures: Mapping[str, float], best_trial: int | None, chosen: str | None) -> str:
         assert self.data is not None
         return study_note(
             self.study,
@@ -172,6 +174,7 @@ class StudyLog:
             data=self.data,
             figures=figures,
             best_trial=best_trial,
+            chosen=chosen,
             view=self.view,
             run=f"/#/experiments/{self.experiment}/runs/{run}",
         )

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 from collections.abc import Sequence
 
@@ -6,8 +7,13 @@ from rich.console import Console
 
 from pipeline.errors import StudyError
 from pipeline.results.choice import Choice, choose
+from pipeline.results.final import Finalist
 from pipeline.results.leaderboard import figure_text, leaderboard, table
+from pipeline.study.front import pareto_front, preferred_trial
+from pipeline.study.summary import Chosen, best_of, set_chosen
+from pipeline.study.trials import best_trials
 from tests.made_studies import made
+from tests.results.finals import FINAL
 
 POINTS = [(0.9, 2.0, 4000.0), (0.92, 3.0, 5000.0), (0.91, 1.5, 8000.0), (0.8, 1.0, 9000.0)]
 METRICS = ("valid_accuracy", "latency_ms", "num_parameters")
@@ -90,3 +96,39 @@ def test_figures_are_written_as_they_are_read() -> None:
     assert figure_text("valid_loss", 0.123456) == "0.1235"
     assert figure_text("latency_ms", 0.0123456) == "0.0123"
     assert figure_text("num_parameters", 1234567.0) == "1,234,567"
+
+
+def test_of_equals_the_earliest_is_the_best_everywhere() -> None:
+    study = made([(0.8,), (0.9,), (0.9,), (0.9,)], METRICS[:1])
+    best = best_of(study)
+    assert best is not None
+    assert choose(study).number == best.number == leaderboard(study, 9)[0].number == pareto_front(study)[0].number == 1
+    assert [trial.number for trial in best_trials(study)] == [1, 2, 3, 0]
+    assert preferred_trial(study, within=0.5, prefer="num_parameters").number == 1
+    finalists = [Finalist(number, 0.9, {1: mean}, mean, None, {}) for number, mean in ((3, 0.9), (2, 0.8), (1, 0.7))]
+    assert dataclasses.replace(FINAL, finalists=tuple(finalists)).study_best.trial == 1
+
+
+def test_a_trial_that_another_one_beats_is_not_the_best() -> None:
+    study = made([(0.9, 5.0), (0.9, 3.0), (0.9, 3.0)], METRICS[:2])
+    assert choose(study).number == leaderboard(study, 9)[0].number == pareto_front(study)[0].number == 1
+
+
+def test_a_finalized_study_has_the_configuration_that_was_chosen() -> None:
+    study = made([(0.95,), (0.9,)], METRICS[:1])
+    set_chosen(study, Chosen(1, "valid_accuracy", {1: 0.91, 2: 0.93}, {"seed": 7}))
+    choice = choose(study)
+    assert (choice.number, choice.config) == (1, {"seed": 7})
+    assert choice.reasons == (
+        "study made, trial 1, chosen by dnntune finalize: mean valid_accuracy 0.9200 over 2 fresh seeds "
+        "(0.9100, 0.9300)",
+        "the best single trial is 0 (valid_accuracy 0.9500): dnntune best made --trial 0",
+    )
+    other = choose(study, trial=0)
+    assert other.config == {"seed": 0}
+    assert other.reasons == ("study made, trial 0: valid_accuracy 0.9500",)
+    assert choose(study, within=0.5, prefer="num_parameters").number == 0
+    with pytest.raises(StudyError, match="has no complete trial 2"):
+        choose(study, trial=2)  # it was pruned
+    with pytest.raises(StudyError, match="--trial excludes --within"):
+        choose(study, within=0.1, prefer="num_parameters", trial=0)

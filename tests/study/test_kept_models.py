@@ -9,7 +9,7 @@ from torch import nn
 from pipeline.core.folders import MARK
 from pipeline.records import TrialResult
 from pipeline.study.kept_models import KeptModels
-from pipeline.study.trials import finish
+from pipeline.study.trials import best_trials, finish
 
 
 @pytest.fixture(params=["maximize", "minimize"])
@@ -85,3 +85,17 @@ def test_a_trial_that_failed_after_all_keeps_nothing(study: optuna.Study, tmp_pa
 def test_none_are_kept_if_none_are_wanted(study: optuna.Study, tmp_path: Path) -> None:
     run(study, KeptModels(tmp_path, 0), 0.5)
     assert names(tmp_path) == []
+
+
+def test_an_equal_trial_that_began_earlier_and_ends_later_is_the_best_and_kept(
+    study: optuna.Study, tmp_path: Path
+) -> None:
+    kept = KeptModels(tmp_path, 1)
+    earlier = study.ask()
+    run(study, kept, 0.5)
+    value = 0.5 if study.direction == optuna.study.StudyDirection.MAXIMIZE else -0.5
+    kept.keep(study, earlier.number, value, network(0.5))
+    finish(study, earlier, {}, TrialResult("complete", value=value))
+    kept.tidy(study)
+    assert best_trials(study)[0].number == 0
+    assert names(tmp_path) == ["trial-0000.safetensors"]

@@ -46,6 +46,7 @@ def finish(log: StudyLog, outcome: Outcome = "complete", *, others_run: bool = F
         figures={"seconds": 3.0, "trials_complete": 1.0, "best_valid_accuracy": 0.6},
         best_trial=0,
         best_config="x: 1",
+        chosen=None,
         configs=[CONFIG],
         searched=[],
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pipeline.places import Places
 from pipeline.tracking.naming import NOTE
-from pipeline.tracking.note import study_note
+from pipeline.tracking.note import chosen_text, study_note, with_chosen
 from pipeline.tracking.study_log import StudyLog
 from tests.tracking.logs import DATA, SPACE, finish, start
 
@@ -72,3 +72,14 @@ def test_a_note_takes_no_markup_from_names() -> None:
     assert r"on &lt;img src=x&gt;\\x1b\[31m (" in text
     assert "after ``dnntune report 'a`b|<i>$(x)'``" in text
     assert "\ndnntune best 'a`b|<i>$(x)' > best.yaml\n" in text
+
+
+def test_what_was_chosen_stands_above_the_best_trial() -> None:
+    note = "Best: **trial 3**, `valid_accuracy` **0.9123**. Trials: 7 complete.\n\nIt searches."
+    first = with_chosen(note, chosen_text(5, "mean valid_accuracy 0.9000 over 2 fresh seeds (0.8900, 0.9100)"))
+    paragraphs = first.split("\n\n")
+    assert paragraphs[0].startswith("Chosen by `dnntune finalize`: **trial 5**, mean valid_accuracy 0.9000")
+    assert paragraphs[1].startswith("Best single trial: **trial 3**, `valid_accuracy` **0.9123**.")
+    again = with_chosen(first, chosen_text(6, "mean valid_accuracy 0.9100"))
+    assert again.split("\n\n")[1:] == paragraphs[1:]
+    assert "trial 5" not in again
