@@ -41,7 +41,7 @@ def check(images: Images, part: Part) -> Images:
 
     Raises:
         DataError: There are none, labels and images do not pair up, a label lies outside the classes, a value is not
-            finite, or, in the training part, a class has no image.
+            finite, or, in the training part, a class has no image or there is one class only.
     """
     pixels, labels, origin = images.pixels, images.labels, images.origin
     if len(pixels) != len(labels):
@@ -59,6 +59,10 @@ def check(images: Images, part: Part) -> Images:
         if bad.any():
             raise DataError(f"{origin}: pixel values must be finite; image {int(bad.argmax())} has NaN or infinity")
     if part == "train":
+        if images.num_classes < 2:
+            raise DataError(
+                f"{origin}: needs images of at least 2 classes; all {len(labels):,} are of one. Add another"
+            )
         counts = np.bincount(labels, minlength=images.num_classes)
         if (counts == 0).any():
             empty = int(counts.argmin())

@@ -1,6 +1,10 @@
 """NumPy archives: every layout, and what is said of arrays that cannot be used."""
 
+import io
+import os
 import re
+import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -212,3 +216,71 @@ def test_a_single_array(file: Path) -> None:
 def test_a_missing_file(file: Path) -> None:
     with pytest.raises(DataError, match=f"{file}: cannot be read as .npz: no such file"):
         load_data(_config(file))
+
+
+def _npy(shape: str, descr: str = "'|u1'", size: int = 360) -> bytes:
+    """Returns an array's file that announces any shape, and has so many bytes."""
+    header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}".encode().ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(size)
+
+
+def _saved(values: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    np.save(content, values)
+    return content.getvalue()
+
+
+HOSTILE = {
+    "terabytes": (_npy("(1000000000000, 5, 6)"), "x_train announces 30,000,000,000,000 bytes"),
+    "beyond 64 bits": (_npy("(1" + "0" * 40 + ", 5, 6)"), "x_train announces 3"),
+    "a negative shape": (_npy("(-12, 5, 6)"), "cannot be read as .npz"),
+    "fewer bytes than announced": (_npy("(12, 5, 6)", size=100), "x_train announces 360 bytes"),
+    "more bytes than announced": (_npy("(12, 5, 6)", size=1000), "x_train announces 360 bytes"),
+    "objects": (_npy("(12, 5, 6)", "'|O'"), "Object arrays cannot be loaded"),
+    "a shape of texts": (_npy("('12', 5, 6)"), "cannot be read as .npz"),
+    "no header": (b"\x93NUMPY\x01\x00", "cannot be read as .npz"),
+    "code as a header": (_npy("__import__('os')"), "cannot be read as .npz"),
+    "deep": (_npy("(" * 90), "cannot be read as .npz"),
+    "another version": (b"\x93NUMPY\x03\x00" + _npy("(12, 5, 6)")[8:], "version (3, 0)"),
+    "no array": (b"no array", "cannot be read as .npz"),
+    "empty": (b"", "cannot be read as .npz"),
+    "3 x 5 x 3 values": (_saved(_values(12, 3, 5, 3)), "may have its channels in front or at the end"),
+    "1 x 5 x 4 values": (_saved(_values(12, 1, 5, 4)), "may have its channels in front or at the end"),
+    "floats beside bytes": (_saved(_values(12, 5, 6) / 255), "x_valid must have the type of x_train, float64"),
+}
+
+
+@pytest.mark.timeout(60, func_only=True)
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_archive_is_refused_at_once(name: str, file: Path) -> None:
+    content, message = HOSTILE[name]
+    valid = {"x_valid": _values(12, 5, 6), "y_valid": LABELS} if name == "floats beside bytes" else {}
+    np.savez(file, y_train=LABELS, **valid)
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr("x_train.npy", content)
+    with pytest.raises(DataError, match=re.escape(message)) as raised:
+        load_data(_config(file))
+    assert str(raised.value).startswith(f"{file}: ")
+
+
+def test_an_archive_that_does_not_fit_into_memory_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez_compressed(file, x_train=np.zeros((1000, 64, 64), np.uint8), y_train=np.arange(1000) % 2)
+    monkeypatch.setattr(os, "sysconf", lambda name: 1000)
+    with pytest.raises(DataError, match="x_train takes 4,096,000 bytes, and this machine has 1,000,000"):
+        load_data(_config(file))
+
+
+@pytest.mark.timeout(60, func_only=True)
+def test_a_pipe_is_refused_at_once(file: Path) -> None:
+    os.mkfifo(file)
+    begun = time.monotonic()
+    with pytest.raises(DataError, match=r"images\.npz: cannot be read as \.npz: it is a pipe"):
+        load_data(_config(file))
+    assert time.monotonic() - begun < 30
+
+
+def test_one_class_is_refused(file: Path) -> None:
+    assert (
+        _error(file, x_train=X, y_train=0 * LABELS)
+        == "train: needs images of at least 2 classes; all 12 are of one. Add another"
+    )
