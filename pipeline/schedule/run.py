@@ -9,6 +9,7 @@ import optuna
 from pipeline.core.names import KEPT_CHARACTERS, check_name, numbered
 from pipeline.errors import StudyError
 from pipeline.schedule.file import ScheduleFile
+from pipeline.study.attributes import check_attributes
 from pipeline.study.storage import open_existing, quiet_optuna, study_names
 from pipeline.study.studies import load_study
 
@@ -68,6 +69,8 @@ def studies_of(storage: optuna.storages.BaseStorage, schedule: str) -> list[optu
     beginning = f"{schedule}-"[:KEPT_CHARACTERS]
     studies = [load_study(storage, name) for name in study_names(storage) if name.startswith(beginning)]
     own = [study for study in studies if study.user_attrs.get(SCHEDULE) == schedule]
+    for study in own:
+        check_attributes(study)
     return sorted(own, key=lambda study: study.user_attrs[PREPARED])
 
 

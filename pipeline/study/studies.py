@@ -7,6 +7,7 @@ from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
+from pydantic import ValidationError
 
 from pipeline.config import TrialConfig
 from pipeline.distributions import storable
@@ -16,6 +17,7 @@ from pipeline.records import TrialResult
 from pipeline.schema import did_you_mean, misfit, shown
 from pipeline.space import Parameter, SearchSpace, flatten
 from pipeline.space_file import read_space
+from pipeline.study.attributes import check_attributes
 from pipeline.study.cases import Cases
 from pipeline.study.storage import open_existing, quiet_optuna, study_names
 from pipeline.study.trials import RETRY, attempt_of, finish, running_trial
@@ -56,6 +58,7 @@ def create_or_resume(
     except optuna.exceptions.DuplicatedStudyError:
         study = optuna.load_study(study_name=name, storage=storage)
         _wait_until_made(study)
+        check_attributes(study)
         _refuse_another(study, settings, source)
     study.set_metric_names(list(settings.metrics))  # for Optuna's dashboard
     study.set_user_attr(SPACE, source)
@@ -80,6 +83,11 @@ def carried(study: optuna.Study) -> tuple[Searched, StudyConfig]:
     name, attrs = study.study_name, study.user_attrs
     if METRICS not in attrs:
         raise StudyError(f"study {name} was not made by dnntune: make one with dnntune run, on this storage")
+    check_attributes(study)
+    if missing := [needed for needed in (SPACE, IS_CASES, SETTINGS, TOTAL) if needed not in attrs]:
+        raise StudyError(
+            f"study {name} has no {missing[0]} in its storage: something has removed it. Begin a new study"
+        )
     settings = StudyConfig.model_validate(attrs[SETTINGS])
     if attrs[SPACE] is None:
         raise StudyError(
@@ -87,7 +95,14 @@ def carried(study: optuna.Study) -> tuple[Searched, StudyConfig]:
             "with that function here, with the same name and storage"
         )
     if attrs[IS_CASES]:
-        return Cases({case: TrialConfig.model_validate(config) for case, config in attrs[SPACE].items()}, 1), settings
+        try:
+            configs = {case: TrialConfig.model_validate(config) for case, config in attrs[SPACE].items()}
+        except ValidationError as error:
+            reason = error.errors()[0]
+            raise StudyError(
+                f"study {name} has a case that is no configuration: {reason['loc']} {reason['msg']}"
+            ) from None
+        return Cases(configs, 1), settings
     return read_space(locate({"space": attrs[SPACE]}, f"study {name}"), name).space, settings
 
 
@@ -168,10 +183,12 @@ def open_study(places: Places, name: str) -> optuna.Study:
     """Returns a study that exists, to look something up.
 
     Raises:
-        StudyError: There is no such storage, or no such study in it.
+        StudyError: There is no such storage, no such study in it, or something else has changed what dnntune noted.
     """
     quiet_optuna()
-    return load_study(open_existing(places), name)
+    study = load_study(open_existing(places), name)
+    check_attributes(study)
+    return study
 
 
 def metrics_of(study: optuna.Study) -> tuple[Metric, ...]:

@@ -1,0 +1,91 @@
+"""What somebody has written into a study's storage is an error with its place, wherever it is read."""
+
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from pipeline.cli import app
+from pipeline.errors import DnntuneError, StudyError
+from pipeline.places import Places
+from pipeline.records import TrialResult
+from pipeline.space_file import read_space
+from pipeline.study.storage import open_storage, quiet_optuna
+from pipeline.study.studies import METRICS, SETTINGS, SPACE, TOTAL, carried, create_or_resume, open_study
+from pipeline.study.trials import CONFIG, CURVES, RESULT, RETRY, finish
+from pipeline.yaml_text import parse
+
+SPACE_TEXT = "study: {trials: 3}\nspace: {data: {name: digits}, epochs: {int: [1, 3]}}\n"
+TAMPERED: dict[str, tuple[str, Any]] = {
+    "settings.trials": (SETTINGS, {"trials": "many"}),
+    "settings.sampler": (SETTINGS, {"sampler": {"kind": "exec"}}),
+    "settings": (SETTINGS, 7),
+    "metrics": (METRICS, ["__import__"]),
+    "total": (TOTAL, "3"),
+    "space": (SPACE, "rm -rf"),
+}
+TAMPERED_TRIALS: dict[str, tuple[str, Any]] = {
+    "config": (CONFIG, ["x"]),
+    "config.epochs": (CONFIG, {"data": {"name": "digits"}, "epochs": -1}),
+    "result": (RESULT, 3),
+    "result.outcome": (RESULT, {"outcome": "great"}),
+    "result.value": (RESULT, {"outcome": "complete", "value": "high"}),
+    "curves": (CURVES, "x"),
+    "retry": (RETRY, "x"),
+}
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    quiet_optuna()
+    places = Places(tmp_path)
+    file = read_space(parse(SPACE_TEXT, "s"), "s")
+    study = create_or_resume(open_storage(places.storage_url), "s", file.study, file.space)
+    trial = study.ask()
+    config = file.space.sample(trial)
+    finish(study, trial, config.plain(), TrialResult("complete", value=0.5, best_epoch=1, epochs=1))
+    return places
+
+
+def study_of(places: Places) -> optuna.Study:
+    return optuna.load_study(study_name="s", storage=open_storage(places.storage_url))
+
+
+def test_what_dnntune_writes_is_taken(places: Places) -> None:
+    assert carried(open_study(places, "s"))[1].trials == 3
+
+
+@pytest.mark.parametrize("where", TAMPERED)
+def test_a_changed_study(where: str, places: Places) -> None:
+    name, value = TAMPERED[where]
+    study_of(places).set_user_attr(name, value)
+    for command in ("worker", "best", "leaderboard", "report", "importance", "finalize"):
+        with pytest.raises(StudyError, match=rf"study s: what the storage has as {where}.* is not what dnntune writes"):
+            app([command, "s", "--workspace", str(places.workspace)], standalone_mode=False)
+    file = read_space(parse(SPACE_TEXT, "s"), "s")
+    with pytest.raises(StudyError, match="study s"):
+        create_or_resume(open_storage(places.storage_url), "s", file.study, file.space)
+
+
+@pytest.mark.parametrize("where", TAMPERED_TRIALS)
+def test_a_changed_trial(where: str, places: Places) -> None:
+    name, value = TAMPERED_TRIALS[where]
+    study = study_of(places)
+    study.ask()
+    study._storage.set_trial_user_attr(study.trials[1]._trial_id, name, value)
+    with pytest.raises(StudyError, match=rf"trial 1 of study s: what the storage has as {where}"):
+        open_study(places, "s")
+
+
+def test_a_space_that_is_none_names_its_mistakes(places: Places) -> None:
+    study_of(places).set_user_attr(SPACE, {"data": {"name": "digits"}, "epochs": {"int": [3, 1]}})
+    with pytest.raises(DnntuneError, match="study s: epochs: low must not be above high"):
+        carried(open_study(places, "s"))
+
+
+def test_an_attribute_that_is_gone(places: Places) -> None:
+    other = optuna.create_study(study_name="t", storage=open_storage(places.storage_url))
+    other.set_user_attr(METRICS, ["valid_accuracy"])
+    with pytest.raises(StudyError, match="study t has no space in its storage"):
+        carried(open_study(places, "t"))
