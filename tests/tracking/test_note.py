@@ -3,9 +3,14 @@
 import dataclasses
 from pathlib import Path
 
+import optuna
+
 from pipeline.places import Places
+from pipeline.study.session import RUNS, describe_chosen
+from pipeline.study.summary import Chosen
 from pipeline.tracking.naming import NOTE
 from pipeline.tracking.note import chosen_text, study_note, with_chosen
+from pipeline.tracking.store import experiment_id, open_client
 from pipeline.tracking.study_log import StudyLog
 from tests.tracking.logs import DATA, SPACE, finish, start
 
@@ -83,3 +88,21 @@ def test_what_was_chosen_stands_above_the_best_trial() -> None:
     again = with_chosen(first, chosen_text(6, "mean valid_accuracy 0.9100"))
     assert again.split("\n\n")[1:] == paragraphs[1:]
     assert "trial 5" not in again
+
+
+def test_the_studys_run_says_what_was_chosen(tmp_path: Path) -> None:
+    places = Places(tmp_path / "runs")
+    places.workspace.mkdir()
+    client = open_client(places.tracking_url)
+    run = client.create_run(experiment_id(client, "dnntune", places.artifacts)).info.run_id
+    client.set_tag(run, NOTE, "Best: **trial 3**, `valid_accuracy` **0.9123**.")
+    study = optuna.create_study()
+    study.set_user_attr(RUNS, {places.tracking_url: run})
+    describe_chosen(study, places, Chosen(5, "valid_accuracy", {1: 0.89, 2: 0.91}, {"data": {"name": "digits"}}))
+    paragraphs = client.get_run(run).data.tags[NOTE].split("\n\n")
+    assert paragraphs[0].startswith(
+        "Chosen by `dnntune finalize`: **trial 5**, mean valid_accuracy 0.9000 over 2 fresh"
+    )
+    assert paragraphs[1].startswith("Best single trial: **trial 3**")
+    assert [file.path for file in client.list_artifacts(run)] == ["best_config.yaml"]
+    describe_chosen(optuna.create_study(), places, Chosen(5, "valid_accuracy", {1: 0.9}, {}))  # it has no run there
