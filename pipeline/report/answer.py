@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipeline.core.commands import command
 from pipeline.report.spending import time_text
 from pipeline.results.final import Final, Measured
 from pipeline.results.final_text import ENSEMBLES, interval_text, left_out_text, values_text
@@ -92,8 +93,8 @@ def best_text(facts: "Facts") -> str:
         return f"{value} It is the only complete one."
     return (
         f"{value} As the best of {count} complete trials, measured on the images that chose it, it is too good. Run "
-        f"dnntune finalize {facts.study}: it trains the best configurations again, over new seeds, and measures one of "
-        "them on the test part."
+        f"{command('finalize', facts.study)}: it trains the best configurations again, over new seeds, and measures "
+        "one of them on the test part."
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import optuna
 
 from pipeline import __version__
+from pipeline.core.commands import command
 from pipeline.errors import DnntuneError
 from pipeline.places import Places
 from pipeline.report.answer import answer, cards
@@ -87,6 +88,7 @@ def report_html(study: optuna.Study, final: Final | None) -> str:
         lstrip_blocks=True,
     )
     return environment.get_template("page.html.j2").render(
+        command=command,
         facts=facts,
         final=final,
         figures=figures(facts),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState
 
+from pipeline.core.commands import command
 from pipeline.errors import StudyError
 from pipeline.results.leaderboard import figure_text
 from pipeline.study.front import figure_of, preferred_trial
@@ -73,7 +74,7 @@ def _finalized(study: "optuna.Study", final: Chosen, best: "FrozenTrial") -> Cho
     if best.number != final.trial:
         value = _figures(best, [final.metric])
         lines.append(
-            f"the best single trial is {best.number} ({value}): dnntune best {study.study_name} --trial {best.number}"
+            f"the best single trial is {best.number} ({value}): {command('best', study.study_name, trial=best.number)}"
         )
     return Choice(final.trial, final.config, tuple(lines))
 

@@ -3,6 +3,7 @@
 import json
 import os
 
+from pipeline.core.commands import command
 from pipeline.errors import StudyError
 from pipeline.places import Places
 from pipeline.results.final import Final
@@ -32,5 +33,8 @@ def final_of(places: Places, study: str) -> Final:
         StudyError: It was not finalized in this workspace.
     """
     if (final := load_final(places, study)) is None:
-        raise StudyError(f"study {study} has no final result in {places.workspace}. Run dnntune finalize {study} first")
+        raise StudyError(
+            f"study {study} has no final result in {places.workspace}. "
+            f"Run {command('finalize', study, **places.options('workspace', 'storage'))} first"
+        )
     return final

@@ -27,7 +27,7 @@ def test_what_may_be_missing_may_be_missing() -> None:
 
 def test_without_a_result_the_command_that_makes_one_is_named(tmp_path: Path) -> None:
     assert load_final(Places(tmp_path), "small") is None
-    with pytest.raises(StudyError, match="Run dnntune finalize small first"):
+    with pytest.raises(StudyError, match=r"Run dnntune finalize small --workspace \S+ first"):
         final_of(Places(tmp_path), "small")
 
 
