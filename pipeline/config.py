@@ -36,7 +36,9 @@ class DataConfig(Block):
     name: Literal["fashion_mnist", "mnist", "cifar10", "digits", "image_folder", "arrays"]
     """Which data set; the last two are your own and need `path`."""
     path: str | None = None
-    """The folder (image_folder) or .npz file (arrays); the other data sets are found through --data-dir."""
+    """The folder (image_folder) or .npz file (arrays); the other data sets are found through --data-dir. A relative one
+    counts from the folder of the file that says it; with --set, on standard input, or in a space that is named without
+    its folder, from the current one."""
     image_size: Annotated[int, Field(ge=4, le=2048)] | None = None
     """Height and width in pixels to which image_folder's images are resized; null: 64."""
     valid_fraction: Fraction = 0.1

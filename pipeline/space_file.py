@@ -61,7 +61,33 @@ def load_space(source: str, overrides: Sequence[Override] = ()) -> SpaceFile:
 def _load(source: str, overrides: Sequence[Override]) -> SpaceFile:
     path = source if source == "-" else str(find_space(source))
     tree = parse(read_text(path), "standard input" if source == "-" else path)
+    if path == source != "-":  # and not found by a bare name: that of a space which comes with dnntune
+        tree = _with_data_below(tree, Path(path).parent)
     return read_space(tree, configuration_name(source), overrides)
+
+
+def _with_data_below(tree: Located, folder: Path) -> Located:
+    """Returns the tree with a relative data.path made absolute: what was made here can be gone on with from anywhere.
+
+    Args:
+        tree: A whole file's.
+        folder: What the path counts from. A path that begins with ~ stays: it leads home on every machine.
+    """
+
+    def below(node: Located, keys: Sequence[str]) -> Located:
+        if isinstance(node.value, dict) and keys and keys[0] in node.value:
+            return Located({**node.value, keys[0]: below(node.value[keys[0]], keys[1:])}, node.origin)
+        if keys:
+            return node
+        if isinstance(node.value, str) and not node.value.startswith("~"):
+            return Located(str((folder / node.value).resolve()), node.origin)
+        if isinstance(node.value, dict) and isinstance(getattr(node.value.get("choice"), "value", None), list):
+            choices = node.value["choice"]
+            absolute = Located([below(each, ()) for each in choices.value], choices.origin)
+            return Located({**node.value, "choice": absolute}, node.origin)
+        return node
+
+    return below(tree, ("space", "data", "path"))
 
 
 def read_space(tree: Located, name: str, overrides: Sequence[Override] = ()) -> SpaceFile:
@@ -71,6 +97,7 @@ def read_space(tree: Located, name: str, overrides: Sequence[Override] = ()) -> 
     touched: set[str] = set()
     for override in overrides:
         tree = apply_override(tree, override, touched)
+    tree = _with_data_below(tree, Path())
     settings = SpaceReader(StudyConfig, searchable=False)
     reader = SpaceReader(TrialConfig, searchable=True)
     problems: list[Problem] = []
