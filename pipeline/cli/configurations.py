@@ -90,6 +90,7 @@ def train(
         mc_samples=mc_samples,
         cache=FeatureCache(Places(workspace).feature_cache, say=tell),
         show=show,
+        warn=tell,
         export=export,
     )
     for line in figure_lines(figures):

@@ -16,7 +16,7 @@ from pipeline.data.idx import read_fashion_mnist, read_mnist
 from pipeline.data.image_data import ImageData, LabeledImages, statistics, to_device
 from pipeline.data.image_folder import read_image_folder
 from pipeline.data.images import Images, Part, check
-from pipeline.data.split import stratified_split, stratified_subset
+from pipeline.data.split import num_repeated, stratified_split, stratified_subset
 from pipeline.errors import DataError
 
 Reader = Callable[[Part, DataConfig, Sequence[Path]], Images | None]
@@ -50,6 +50,7 @@ def load_data(config: DataConfig, *, data_dir: str | None = None, device: torch.
         to_device(train, mean, scale, device, train_rows),
         to_device(valid, mean, scale, device, valid_rows),
         train.class_names,
+        num_repeated(train.pixels, valid.pixels),
     )
 
 

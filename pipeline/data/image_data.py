@@ -112,11 +112,23 @@ class ImageData:
         train: Images to learn from.
         valid: Images to compare configurations with.
         class_names: A name for each class.
+        num_repeated: Validation images that are among the training images, too: those say nothing of new images.
     """
 
     train: LabeledImages
     valid: LabeledImages
     class_names: tuple[str, ...]
+    num_repeated: int = 0
+
+    @property
+    def warning(self) -> str | None:
+        """What a person should know of the data before trusting a value that was measured on them; None for nothing."""
+        if not self.num_repeated:
+            return None
+        return (
+            f"warning: {self.num_repeated:,} of {len(self.valid):,} validation images are training images, too: "
+            "the validation values promise too much. Remove the repeated images, or put them into one part"
+        )
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

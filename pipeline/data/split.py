@@ -1,5 +1,9 @@
 """Stratified, seeded choices of rows: the same share of every class."""
 
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -53,3 +57,18 @@ def stratified_subset(labels: Rows, size: int, seed: int) -> Rows:
 
 def _rows_by_class(labels: Rows) -> list[Rows]:
     return [np.flatnonzero(labels == label) for label in np.unique(labels)]
+
+
+def num_repeated(train: NDArray[Any], valid: NDArray[Any]) -> int:
+    """Returns how many images of one part have the same values as one of the other.
+
+    Args:
+        train: (images, ...).
+        valid: (images, ...), of the same type.
+    """
+    known = set(_digests(train))
+    return sum(digest in known for digest in _digests(valid))
+
+
+def _digests(pixels: NDArray[Any]) -> Iterator[bytes]:
+    return (hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in pixels)

@@ -46,6 +46,7 @@ def train_and_test(
     mc_samples: int | None = None,
     cache: FeatureCache | None = None,
     show: Callable[[EpochResult], None] = lambda epoch: None,
+    warn: Callable[[str], None] = lambda text: None,
     export: Path | None = None,
 ) -> dict[str, Any]:
     """Trains a configuration, measures the best epoch's model on the test part once, and exports it if asked to.
@@ -58,6 +59,7 @@ def train_and_test(
         mc_samples: Passes of Monte Carlo dropout, measured beside the plain evaluation; None for none.
         cache: Where the output of frozen layers is kept; None to compute it in every epoch.
         show: Is given every epoch.
+        warn: Is given what makes the figures doubtful, before the first epoch.
         export: Folder to export the model to, see `pipeline.export.writing`; None for nowhere.
 
     Returns:
@@ -84,6 +86,8 @@ def train_and_test(
     place = choose_device(device)
     wanted = data_wanted(config)
     data = load_data(wanted, data_dir=data_dir, device=place)
+    if data.warning is not None:
+        warn(data.warning)
     training = start(config, data, measure_every=StudyConfig().gradient_flow_steps, cache=cache)
     epochs: list[EpochResult] = []
     try:

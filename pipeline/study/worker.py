@@ -75,6 +75,8 @@ def work(task: Task, channel: Channel) -> None:
             )
         )
     )
+    if task.worker == 0 and data.warning is not None:
+        channel.emit(Notice(data.warning))
     # What is loaded by now stays for good: the garbage collector need not walk through it again and again.
     gc.freeze()
     watchdog = Watchdog(channel.emit, task.study.trial_timeout, task.study.trial_memory)

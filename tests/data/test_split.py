@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.data.split import stratified_split, stratified_subset
+from pipeline.data.split import num_repeated, stratified_split, stratified_subset
 
 SIZES = (100, 50, 7, 2)
 LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(4), SIZES))
@@ -81,3 +81,14 @@ def test_the_seed_decides_the_subset() -> None:
     assert once == again
     assert once != other
     assert once == sorted(once)
+
+
+def test_images_of_both_parts_are_counted() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (20, 1, 4, 4), dtype=np.uint8)
+    train = images[:15]
+    assert num_repeated(train, images[15:]) == 0
+    assert num_repeated(train, images[12:]) == 3
+    assert num_repeated(train, np.repeat(images[:1], 4, axis=0)) == 4
+    almost = images[:1].copy()
+    almost[0, 0, 3, 3] ^= 1
+    assert num_repeated(train, almost) == 0
