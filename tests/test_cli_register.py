@@ -36,5 +36,5 @@ def test_a_finalized_study_is_registered_once(cli: Cli, workspace: Path, tmp_pat
 def test_without_a_final_result_it_says_what_to_run_first(cli: Cli, workspace: Path) -> None:
     done = cli("register", "small", "--name", "digits", "--workspace", workspace)
     assert done.returncode == 2
-    assert done.stderr.endswith("Run dnntune finalize small first\n")
+    assert done.stderr.endswith(f"Run dnntune finalize small --workspace {workspace} first\n")
     assert "Traceback" not in done.stderr

@@ -283,7 +283,7 @@ def test_a_registration_that_was_cut_off_is_gone_on_with(
 
 
 def test_a_study_must_be_finalized(finished: dict[str, Any]) -> None:
-    with pytest.raises(StudyError, match="Run dnntune finalize small first"):
+    with pytest.raises(StudyError, match=r"Run dnntune finalize small --workspace \S+ first"):
         register("small", model="m", places=Places(finished["workspace"]))
 
 
