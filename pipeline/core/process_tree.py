@@ -9,9 +9,12 @@ from pathlib import Path
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # of <linux/prctl.h>
 
 
-def adopt_orphans() -> None:
-    """Makes this process the parent of those below it whose own parent dies: none of them gets out of sight."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+def adopt_orphans(adopts: bool = True) -> None:
+    """Says whether this process becomes the parent of those below it whose own parent dies.
+
+    None of them gets out of sight then, and somebody must wait for each: a program that goes on says when that is over.
+    """
+    _prctl(_PR_SET_CHILD_SUBREAPER, int(adopts))
 
 
 def die_with_parent() -> None:

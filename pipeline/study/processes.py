@@ -115,6 +115,7 @@ class LocalLauncher:
     def close(self) -> None:
         for process in self.started:
             process.kill()
+        adopt_orphans(False)
 
 
 @contextlib.contextmanager

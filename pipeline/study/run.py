@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+from pipeline.config import TrialConfig
 from pipeline.core.folders import use_workspace
 from pipeline.core.interrupts import AGAIN, first_stops
 from pipeline.events import Event
@@ -90,7 +91,7 @@ def run_study(
             return session.summary()
         tasks = session.tasks(workers, device, threads)
         if isinstance(launcher, LocalLauncher):
-            prove_ready(_draws(space), device)
+            prove_ready(_draws(space, tasks[0].example), device)
         supervisor = Supervisor(
             tasks,
             launcher,
@@ -107,7 +108,7 @@ def run_study(
                 supervisor.run()
             outcome = "complete" if session.num_left() == 0 else "interrupted"
         except KeyboardInterrupt:
-            outcome = None  # nothing is waited for: the next run, or dnntune sync, makes MLflow right
+            outcome = None  # nothing is waited for: the next run ends what is open in MLflow
             raise
         finally:
             supervisor.kill()
@@ -118,15 +119,15 @@ def run_study(
         return session.summary()
 
 
-def _draws(space: Searched) -> Draws:
-    """Returns what a study may draw, nothing where only a function knows."""
+def _draws(space: Searched, example: TrialConfig) -> Draws:
+    """Returns what a study may draw: of a function, what it has drawn."""
     match space:
         case SearchSpace():
             return space.corners
         case Cases():
             return lambda paths: space.configs.values()
         case _:
-            return lambda paths: ()
+            return lambda paths: (example,)
 
 
 def join_study(

@@ -4,10 +4,12 @@ import contextlib
 import multiprocessing.forkserver
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -130,3 +132,17 @@ def test_close_ends_workers_that_nobody_told_to_end(launcher: LocalLauncher, tas
     assert hear(connection) == "alive"
     launcher.close()
     assert process.join() == "was killed by SIGKILL"
+
+
+def test_a_program_that_goes_on_adopts_nobody(monkeypatch: pytest.MonkeyPatch, task: Task) -> None:
+    """Whoever has run a study, such as a notebook, would have to wait for the orphans of all its later children."""
+    monkeypatch.setattr(processes, "run_worker", echo)
+    launcher = LocalLauncher()
+    process, connection = launcher.start(task)
+    connection.recv()
+    launcher.close()
+    process.join()
+    command = ["sh", "-c", "sleep 5 > /dev/null & echo $!"]
+    orphan = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert f"PPid:\t{os.getpid()}\n" not in Path(f"/proc/{orphan}/status").read_text()
+    os.kill(orphan, signal.SIGKILL)
