@@ -1,6 +1,5 @@
 """Workers of this machine, whose processes and fork servers are killed."""
 
-import contextlib
 import multiprocessing.forkserver
 import os
 import signal
@@ -106,22 +105,17 @@ def test_fork_servers_that_keep_dying_end_in_an_error(
     launcher: LocalLauncher, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "_PAUSES", (0.0, 0.0))
-    is_over = threading.Event()
+    attempts = []
 
-    def kill_them_all() -> None:
-        while not is_over.wait(0.01):
-            if (pid := fork_server()) is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+    def dies(fds: object) -> None:
+        """What `multiprocessing` meets where the fork server dies between its start and its answer."""
+        attempts.append(fds)
+        raise EOFError
 
-    killer = threading.Thread(target=kill_them_all)
-    killer.start()
-    try:
-        with pytest.raises(StudyError, match="worker processes cannot be started: 3 attempts failed, the last one"):
-            launcher.start(task)
-    finally:
-        is_over.set()
-        killer.join()
+    monkeypatch.setattr(multiprocessing.forkserver, "connect_to_new_process", dies)
+    with pytest.raises(StudyError, match="cannot be started: 3 attempts failed, the last one with EOF"):
+        launcher.start(task)
+    assert len(attempts) == 3
 
 
 def test_close_ends_workers_that_nobody_told_to_end(launcher: LocalLauncher, task: Task) -> None:
