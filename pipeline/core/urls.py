@@ -11,7 +11,10 @@ from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 MASK = "***"
 # Names of query parameters whose values are nobody's business.
-_SECRET_NAME = re.compile(r"pass|pwd|secret|token|key|cred|auth|sig", re.IGNORECASE)
+# Not every name that ends in key: the links to MLflow's prepared views have a viewStateShareKey.
+_SECRET_NAME = re.compile(
+    r"pass|pwd|secret|token|(?:(?<![a-z])|api|access|private|account)key|cred|auth|sig", re.IGNORECASE
+)
 _SECRET_SETTING = re.compile(rf"(?:{_SECRET_NAME.pattern})\w*\s*[=:]", re.IGNORECASE)
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>`]+")
 # A secret that is shorter may be a part of any word, and is looked for as a word of its own.

@@ -12,7 +12,7 @@ import sqlalchemy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.urls import StoreUrl, hide
+from pipeline.core.urls import StoreUrl, hide, mask
 from pipeline.places import Places, store_url
 
 PIPELINE = Path(__file__).parents[2] / "pipeline"
@@ -94,3 +94,13 @@ def test_secrets_are_revealed_where_a_connection_is_opened_alone() -> None:
         str(file.relative_to(PIPELINE)) for file in PIPELINE.rglob("*.py") if re.search(r"\.reveal\(", file.read_text())
     }
     assert users == OPENS
+
+
+@pytest.mark.parametrize("name", ["key", "api_key", "apikey", "accessKey", "AccountKey", "x-key"])
+def test_a_key_is_a_secret(name: str) -> None:
+    assert mask(f"https://host/path?{name}=s3cret") == f"https://host/path?{name}=***"
+
+
+def test_a_link_to_a_prepared_view_is_none() -> None:
+    link = "http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=1f2e"
+    assert hide(link) == link
