@@ -125,3 +125,19 @@ def test_a_password_among_the_arguments_is_warned_of(option: str, tmp_path: Path
         done.stderr
     )
     assert MARK not in done.stdout + done.stderr
+
+
+def test_a_password_among_a_schedules_settings_is_warned_of(tmp_path: Path) -> None:
+    (tmp_path / "nightly.yaml").write_text("space: digits_mlp\n")
+    setting = f"storage=postgresql+psycopg://me:{MARK}@127.0.0.1:1/none"
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", "schedule-step", "report", "nightly.yaml", "--set", setting],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "everybody on this machine can read the password in --set storage. Give the address in" in done.stderr
+    assert MARK not in done.stdout + done.stderr

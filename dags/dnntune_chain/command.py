@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +16,15 @@ SCHEDULES = Path(os.environ.get("DNNTUNE_SCHEDULES", DAGS / "schedules"))
 FOLDER = os.environ.get("DNNTUNE_FOLDER", str(DAGS.parent))
 # How the command ends after a mistake that its message names: to try again would not help.
 MISTAKE = 2
+# A password in an address, between the user and the host, or as a query parameter: a run's settings may have one.
+PASSWORD = re.compile(
+    r"(?<=://)([^:/@]*:).*(?=@)|([?&][^=&]*(?:pass|pwd|secret|token|key)[^=&]*=)[^&\"]+", re.IGNORECASE
+)
+
+
+def as_typed(command: Sequence[str]) -> str:
+    """Returns a command as a shell reads it, without the passwords of addresses."""
+    return shlex.join(PASSWORD.sub(r"\1\2***", word) for word in command)
 
 
 def show(files: Sequence[Path]) -> tuple[list[dict[str, Any]], str]:

@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from dnntune_chain.command import COMMAND, FOLDER, MISTAKE
+from dnntune_chain.command import COMMAND, FOLDER, MISTAKE, as_typed
 
 # Lines of what the command has said that an error repeats.
 LAST_LINES = 20
@@ -42,7 +42,7 @@ class Step(BaseOperator):
         command = [COMMAND, "schedule-step", self.step, self.schedule_file, "--run", run_key(context["run_id"])]
         for name, value in context["params"].items():
             command += ["--set", f"{name}={json.dumps(value)}"]
-        self.log.info("%s", " ".join(command))
+        self.log.info("%s", as_typed(command))
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=FOLDER, start_new_session=True
         )

@@ -9,10 +9,24 @@ import typer
 
 from pipeline.cli.options import app
 from pipeline.core.printing import say
+from pipeline.core.urls import mask
 from pipeline.errors import Problem, SpaceError
 
 if TYPE_CHECKING:
     from pipeline.schedule.run import ScheduledRun
+
+
+def _warn_of_secrets(settings: list[str]) -> list[str]:
+    for setting in settings:
+        if mask(setting) != setting:
+            name = setting.partition("=")[0]
+            say(
+                f"warning: while this runs, everybody on this machine can read the password in --set {name}. "
+                "Give the address in $DNNTUNE_STORAGE or $DNNTUNE_TRACKING_URI instead",
+                err=True,
+            )
+    return settings
+
 
 ScheduleArgument = Annotated[Path, typer.Argument(metavar="SCHEDULE", help="A schedule's file.")]
 RunOption = Annotated[
@@ -20,7 +34,13 @@ RunOption = Annotated[
     typer.Option("--run", metavar="KEY", help="Which run: the same key goes on with the same one; default: the day."),
 ]
 SettingsOption = Annotated[
-    list[str], typer.Option("--set", metavar="NAME=VALUE", help="Override a setting of the schedule; repeatable.")
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        callback=_warn_of_secrets,
+        help="Override a setting of the schedule; repeatable.",
+    ),
 ]
 
 

@@ -1,5 +1,6 @@
 """How a task's end follows from its command's. The command is a shell script here, which ends as it is told."""
 
+import shlex
 from collections.abc import Callable
 
 import pytest
@@ -20,6 +21,15 @@ try:
     print(step.execute(context))
 except Exception as error:
     print(type(error).__name__, *str(error).splitlines(), sep="; ")
+"""
+
+
+LOG_STEP = """
+from dnntune_chain.steps import Step
+
+step = Step(task_id="worker", step="worker", schedule_file="a$(touch X);b.yaml")
+addresses = {"storage": "postgresql+psycopg://me:Xq7/m@r k@db/x?sslmode=require&password=Xq7", "set": ["a b=*"]}
+step.execute({"run_id": "x", "params": addresses})
 """
 
 
@@ -54,3 +64,17 @@ def test_a_mistake_is_not_tried_again_and_anything_else_is(outcome: Outcome) -> 
 def test_a_task_that_is_ended_by_hand_interrupts_its_command(outcome: Outcome) -> None:
     wait = "trap 'echo gives its trial back >&2; exit 130' TERM; for i in {1..400}; do sleep 0.1; done"
     assert outcome(wait, killed_after=1) == "AirflowException; worker ended with 130; gives its trial back"
+
+
+def test_the_log_has_the_command_as_it_may_be_typed_without_passwords(airflow: Airflow) -> None:
+    airflow.environment["PYTHONPATH"] = str(ROOT / "dags")
+    command = airflow.write("dnn tune", "#!/bin/bash\necho {}\n")
+    command.chmod(0o755)
+    airflow.environment["DNNTUNE_BIN"] = str(command)
+    done = airflow.call("-c", LOG_STEP)
+    assert "Xq7" not in done.stdout + done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if "schedule-step" in line]
+    typed = shlex.split(line.partition("] ")[2].partition(" [airflow")[0])
+    address = "postgresql+psycopg://me:***@db/x?sslmode=require&password=***"
+    expected = [str(command), "schedule-step", "worker", "a$(touch X);b.yaml", "--run", "x"]
+    assert typed == [*expected, "--set", f'storage="{address}"', "--set", 'set=["a b=*"]']
