@@ -16,6 +16,7 @@ import json
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -204,7 +205,7 @@ def print_comparison(cached: Study, uncached: Study) -> None:
     print(f"{equal} equal, largest difference {max(differences, default=0.0):.5f}")
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the benchmark and prints its figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", choices=[*TRANSFER, "both"], default="both")
@@ -217,7 +218,7 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=96)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--workspace", type=Path, help="folder in which the temporary workspaces are made")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     print(f"torch {torch.__version__}, {options.workers} worker(s) of one thread, {options.image_size} pixels")
     for case in TRANSFER if options.case == "both" else [options.case]:
         trials = options.trials if case == "frozen" else options.unfrozen_trials

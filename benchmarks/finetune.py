@@ -1,7 +1,7 @@
-"""Images a second of fine-tuning a whole backbone in bfloat16, channels last: dnntune's step beside timm's recipe.
+"""Images a second of fine-tuning a whole backbone, channels last: dnntune's step beside timm's recipe.
 
-The same network from random weights, the same images (uint8, random, on the device already), label smoothing and
-Nesterov's SGD; an epoch of each in alternation:
+The same network from random weights in bfloat16 (`--precision`), the same images (uint8, random, on the device
+already), label smoothing and Nesterov's SGD; an epoch of each in alternation:
 
 - light: dnntune's training as `transfer: {unfreeze_top_stages: all, frozen_epochs: 0}` and `augment: light` give it;
 - plain: the same without augmentation;
@@ -64,7 +64,7 @@ def dnntune(options: argparse.Namespace, data: ImageData, augment: AugmentConfig
         batch_size=options.batch_size,
         epochs=options.pairs + 1,
         early_stopping=EarlyStopping(patience=None),
-        precision="bfloat16",
+        precision=options.precision,
     )
     for epoch in start(config, data).epochs:
         yield epoch.samples_per_second
@@ -85,7 +85,7 @@ def timm_recipe(options: argparse.Namespace, data: ImageData) -> Iterator[float]
             for rows in torch.randperm(len(labels), device=device).split(options.batch_size):
                 inputs = images[rows].float().sub_(mean).div_(deviation)
                 inputs = inputs.contiguous(memory_format=torch.channels_last)
-                with torch.autocast(device.type, torch.bfloat16):
+                with torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bfloat16"):
                     loss = loss_of(model(inputs), labels[rows])
                 loss.backward()
                 optimizer.step()
@@ -96,16 +96,17 @@ def timm_recipe(options: argparse.Namespace, data: ImageData) -> Iterator[float]
         yield len(labels) / (time.perf_counter() - started)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the benchmark and prints medians and ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--device", default="cuda")
+    parser.add_argument("--precision", choices=["bfloat16", "float32"], default="bfloat16")
     parser.add_argument("--model", default="resnet50")
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--steps", type=int, default=30, help="optimizer steps of an epoch")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     device = torch.device(options.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         print("no CUDA device here: nothing was measured")
@@ -124,7 +125,7 @@ def main() -> None:
                 speeds[way].append(speed)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     print(f"{name}, torch {torch.__version__}, timm {timm.__version__}; {options.model} at {options.image_size} pixels")
-    print(f"batch {options.batch_size}, {options.pairs} pairs; images a second, median (range):")
+    print(f"{options.precision}, batch {options.batch_size}, {options.pairs} pairs; images a second, median (range):")
     for way, values in speeds.items():
         print(f"  {way:5} {statistics.median(values):9,.1f} ({min(values):,.1f} to {max(values):,.1f})")
     for way in ("light", "plain"):

@@ -11,6 +11,7 @@ import argparse
 import itertools
 import statistics
 import time
+from collections.abc import Sequence
 
 import torch
 
@@ -52,7 +53,7 @@ def seconds(trial: TrialConfig, data: ImageData, every: int | None) -> float:
     return [epoch.seconds for epoch in start(trial, data, measure_every=every).epochs][-1]
 
 
-def ratio_by_steps(trial: TrialConfig, data: ImageData, num_steps: int = 800) -> tuple[float, float]:
+def ratio_by_steps(trial: TrialConfig, data: ImageData, num_steps: int) -> tuple[float, float]:
     """Returns the ratio of training times, and the time of a measured step over that of another one."""
     training = start(trial, data, measure_every=2)
     training.model.train()
@@ -62,20 +63,24 @@ def ratio_by_steps(trial: TrialConfig, data: ImageData, num_steps: int = 800) ->
         started = time.perf_counter()
         training.step(rows)
         times.append(time.perf_counter() - started)
-    measured, plain = statistics.median(times[100::2]), statistics.median(times[101::2])
+    warm = num_steps // 16 * 2
+    measured, plain = statistics.median(times[warm::2]), statistics.median(times[warm + 1 :: 2])
     return 1.0 + (measured - plain) / plain / EVERY, measured / plain
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the benchmark and prints the ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=9)
-    pairs = parser.parse_args().pairs
+    parser.add_argument("--steps", type=int, default=800, help="of a run that is measured by steps")
+    parser.add_argument("--images", type=int, help="train on so many images only")
+    options = parser.parse_args(arguments)
+    pairs = options.pairs
     torch.set_num_threads(1)
     print(f"torch {torch.__version__}, one thread, a step in {EVERY} measured; time with over time without")
     for name, trial in CASES.items():
-        data = load_data(trial.data)
-        by_steps = [ratio_by_steps(trial, data) for _ in range(pairs)]
+        data = load_data(trial.data.model_copy(update={"max_train_images": options.images}))
+        by_steps = [ratio_by_steps(trial, data, options.steps) for _ in range(pairs)]
         (low, _), (high, _) = min(by_steps), max(by_steps)
         ratio, step = statistics.median(r for r, _ in by_steps), statistics.median(s for _, s in by_steps)
         print(f"  {name}: by steps, {pairs} runs: median {ratio:.4f} (min {low:.4f}, max {high:.4f})", end="; ")

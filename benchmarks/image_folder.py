@@ -5,6 +5,7 @@ python -m benchmarks.image_folder images --per-class 60
 
 import argparse
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -30,12 +31,12 @@ def write(folder: Path, part: Part, per_class: int) -> None:
             Image.fromarray(pixels[0]).save(file)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Writes both parts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--per-class", type=int, default=60)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     for part in PARTS:
         write(options.folder, part, options.per_class)
 

@@ -13,6 +13,7 @@ import resource
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -76,11 +77,11 @@ def bare_seconds(clock: Clock) -> list[float]:
     return seconds
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the benchmark and prints its figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=200)
-    trials = parser.parse_args().trials
+    trials = parser.parse_args(arguments).trials
     overrides = [*map(Override.parse, SETTINGS), Override("study.trials", str(trials), "--trials")]
     file = load_space("digits_mlp", overrides)
     clock = Clock()

@@ -10,6 +10,7 @@ Fashion-MNIST. Then it is counted what the rule would have ended, and how good t
 import argparse
 import statistics
 from collections import defaultdict
+from collections.abc import Sequence
 
 import optuna
 import torch
@@ -17,6 +18,7 @@ import torch
 from pipeline.config import TrialConfig
 from pipeline.data import load_data
 from pipeline.data.image_data import ImageData
+from pipeline.overrides import Override
 from pipeline.space_file import read_space
 from pipeline.study_config import StudyConfig
 from pipeline.training import start
@@ -26,7 +28,7 @@ from pipeline.yaml_text import parse
 
 SPACE = """
 space:
-  data: {name: fashion_mnist, max_train_images: 10000}
+  data: {name: fashion_mnist}
   model:
     hidden_layers: {int: [3, 40], log: true}
     width: {choice: [50, 100]}
@@ -61,15 +63,17 @@ def run(config: TrialConfig, data: ImageData) -> tuple[str, str, float]:
     return first, last, best
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the benchmark and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=120)
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
+    parser.add_argument("--images", type=int, default=10_000, help="train on so many")
+    options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    space = read_space(parse(SPACE, "the space"), "verdict").space
+    overrides = [Override("data.max_train_images", str(options.images), "--images")]
+    space = read_space(parse(SPACE, "the space"), "verdict", overrides).space
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=options.seed))
     configs = [space.sample(study.ask()) for _ in range(options.trials)]
     data = load_data(configs[0].data)

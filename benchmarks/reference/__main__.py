@@ -12,6 +12,7 @@ import hashlib
 import json
 import multiprocessing
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from benchmarks.reference.report import Done, write_report
 from benchmarks.reference.settings import Setting
 from benchmarks.reference.training import Run, run
 from pipeline.places import Places
+from pipeline.tracking.axes import Axes
 from pipeline.tracking.naming import curves_of, params_of
 from pipeline.tracking.store import experiment_id, open_client
 
@@ -60,26 +62,29 @@ def log(client: "MlflowClient", experiment: str, setting: Setting, seed: int, do
         if not name.startswith("gradient_flow/") or name == "gradient_flow/first_to_last"
     ]
     metrics += [Metric(f"final_{name}", value, now, len(done.epochs)) for name, value in done.figures.items()]
-    params = [Param(name, value) for name, value in params_of(setting.trial(seed).plain(), frozenset()).items()]
+    params = [Param(name, value) for name, value in params_of(setting.trial(seed).plain(), Axes()).items()]
     client.log_batch(created.info.run_id, metrics=metrics, params=params)
     client.set_terminated(created.info.run_id, end_time=int(done.ended * 1000))
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Runs what is missing, and writes the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workspace", type=Path, default=Path("runs"))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--only", default="", help="settings whose key has this in it")
+    parser.add_argument("--epochs", type=int, help="of every setting, to try the benchmark; as published if not given")
     parser.add_argument("--report", action="store_true", help="train nothing")
-    options = parser.parse_args()
+    parser.add_argument("--page", type=Path, default=PAGE, help="where the page is written")
+    options = parser.parse_args(arguments)
     places = Places(options.workspace, experiment=EXPERIMENT)
     options.workspace.mkdir(parents=True, exist_ok=True)
     client = open_client(places.tracking_url)
     experiment = experiment_id(client, EXPERIMENT, places.artifacts)
     there = finished(client, experiment)
-    wanted = [(setting, seed) for seed in range(options.seeds) for setting in SETTINGS if options.only in setting.key]
+    settings = [setting.shortened(options.epochs) for setting in SETTINGS]
+    wanted = [(setting, seed) for seed in range(options.seeds) for setting in settings if options.only in setting.key]
     missing = [pair for pair in wanted if fingerprint(*pair) not in there and not options.report]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.processes, mp_context=context) as pool:
@@ -91,9 +96,9 @@ def main() -> None:
     there = finished(client, experiment)
     runs = {
         setting.key: [there[key] for seed in range(options.seeds) if (key := fingerprint(setting, seed)) in there]
-        for setting in SETTINGS
+        for setting in settings
     }
-    write_report(PAGE, runs)
+    write_report(options.page, runs)
 
 
 if __name__ == "__main__":

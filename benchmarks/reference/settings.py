@@ -1,6 +1,6 @@
 """What a published setting is: what was trained, how its images were prepared, and what came out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pipeline.config import TrialConfig
@@ -40,6 +40,10 @@ class Setting:
     def stops_early(self) -> bool:
         """Whether the best epoch's weights are measured, and not the last one's."""
         return "early_stopping" in self.config
+
+    def shortened(self, epochs: int | None) -> "Setting":
+        """Returns the setting with another number of epochs; itself if none is given."""
+        return self if epochs is None else replace(self, config={**self.config, "epochs": epochs})
 
     def trial(self, seed: int) -> TrialConfig:
         """Returns the configuration of one run."""

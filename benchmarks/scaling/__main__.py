@@ -13,6 +13,7 @@ Each takes less than four minutes on two cores, and prints a table that can stan
 import argparse
 import json
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.scaling.report import LOAD, Report
@@ -49,7 +50,7 @@ def measured(options: argparse.Namespace) -> Report:
     )
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a case and prints its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", choices=["workers", "storage", "ray-tune"], required=True)
@@ -62,8 +63,7 @@ def main() -> None:
     parser.add_argument("--data", choices=["fashion_mnist", "digits"], default="fashion_mnist", help="of workers")
     parser.add_argument("--epochs", type=int, help="of workers (10)")
     parser.add_argument("--function-trials", type=int, help="of ray-tune, in functions: seconds each")
-    options = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers and processes that were started end, too
+    options = parser.parse_args(arguments)
     if LOAD > BUSY_LOAD:
         print(f"the machine is busy (load {LOAD:.1f}): it takes longer, and ratios say little", flush=True)
     report = measured(options)
@@ -75,4 +75,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers and processes that were started end, too
     main()

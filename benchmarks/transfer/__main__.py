@@ -11,6 +11,7 @@ gone on with.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.transfer.methods import (
@@ -55,7 +56,7 @@ def wanted(options: argparse.Namespace) -> dict[Cell, TrialConfig]:
     return configs
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Runs what is missing, prints the table, and draws the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workspace", type=Path, default=Path("runs"))
@@ -66,7 +67,7 @@ def main() -> None:
     parser.add_argument("--mlp-trials", type=int, default=30)
     parser.add_argument("--image-size", type=int, default=96)
     parser.add_argument("--docs", action="store_true", help="draw docs/transfer.png")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     options.workspace.mkdir(parents=True, exist_ok=True)
     file = options.workspace / FILE
     configs = wanted(options)
