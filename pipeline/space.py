@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config import TrialConfig
 from pipeline.distributions import Choice, Distribution, FloatRange, IntRange, storable
+from pipeline.study_config import MAX_GRID
 
 if TYPE_CHECKING:
     import optuna
@@ -147,7 +148,25 @@ class SearchSpace:
 
     def num_configurations(self) -> int | None:
         """Returns how many configurations there are, or None if a range of floats makes them too many to count."""
-        return _count(self.root)
+        return _count(self.root, lambda parameter: parameter.distribution.num_values())
+
+    def grid(self, points: int) -> Iterator[dict[str, Any]]:
+        """Runs through every combination, with at most so many values of a range; see `combinations`."""
+        return self.combinations(lambda parameter: parameter.distribution.values(points))
+
+    def grid_misfit(self, points: int) -> str | None:
+        """Returns why a grid cannot be run, without running through it; None if it can."""
+        sizes = {parameter: len(parameter.distribution.values(points)) for parameter in self.parameters()}
+        count = _count(self.root, sizes.__getitem__)
+        assert count is not None
+        if count <= MAX_GRID:
+            return None
+        largest = sorted(sizes.items(), key=lambda item: -item[1])[:3]
+        named = ", ".join(f"{parameter.name} has {size:,}" for parameter, size in largest)
+        return (
+            f"a grid may have {MAX_GRID:,} combinations; this one has {count:,} ({named} values). Lower "
+            "sampler.points, shorten choices, fix settings, or take another sampler: tpe, random or qmc"
+        )
 
 
 def without_kinds(name: str, kind_of: Callable[[str], Any]) -> str:
@@ -198,15 +217,15 @@ def assemble(node: Node, pick: Pick) -> Any:
             return assemble(blocks[pick(kind)], pick)
 
 
-def _count(node: Node) -> int | None:
+def _count(node: Node, num_values: Callable[[Parameter], int | None]) -> int | None:
     match node:
         case Fixed():
             return 1
         case Parameter():
-            return node.distribution.num_values()
+            return num_values(node)
         case Fields(fields):
-            counts = [_count(child) for child in fields.values()]
+            counts = [_count(child, num_values) for child in fields.values()]
             return None if None in counts else math.prod(count for count in counts if count is not None)
         case BlockChoice(_, blocks):
-            counts = [_count(block) for block in blocks.values()]
+            counts = [_count(block, num_values) for block in blocks.values()]
             return None if None in counts else sum(count for count in counts if count is not None)

@@ -15,7 +15,7 @@ from pipeline.schema import did_you_mean, shown
 from pipeline.space import Fields, SearchSpace, assemble
 from pipeline.space_proof import broken_rules_of, check_baselines
 from pipeline.space_reader import SpaceReader
-from pipeline.study_config import StudyConfig
+from pipeline.study_config import Grid, StudyConfig
 from pipeline.yaml_text import Located, dump, locate, parse, read_text
 
 _HERE = Path(__file__).parent
@@ -133,6 +133,9 @@ def read_space(tree: Located, name: str, overrides: Sequence[Override] = ()) -> 
     except ValidationError as error:
         reasons = [str(each["ctx"]["error"]) for each in error.errors()]
         raise SpaceError([Problem("study", reason, study_node.origin) for reason in reasons]) from None
+    if isinstance(study.sampler, Grid) and (misfit := space.grid_misfit(study.sampler.points)) is not None:
+        node = study_node.value.get("sampler", study_node)
+        raise SpaceError([Problem("study.sampler", misfit, node.origin)])
     return SpaceFile(study.name or name, study, space, notices)
 
 

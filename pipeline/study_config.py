@@ -19,6 +19,8 @@ from pipeline.core.names import Name
 from pipeline.training_config import Block, Monitor, tuple_from_list
 
 Direction = Literal["maximize", "minimize"]
+# A grid's combinations: queued one by one before the first trial runs, in minutes at most.
+MAX_GRID = 5_000
 Metric = Literal["valid_accuracy", "valid_loss", "latency_ms", "num_parameters"]
 
 
@@ -68,10 +70,10 @@ class Random(Block):
 
 
 class Grid(Block):
-    """Every combination once, conditional parameters only where they apply."""
+    """Every combination once, conditional parameters only where they apply; at most 5,000, as all are queued first."""
 
     kind: Literal["grid"] = "grid"
-    points: Annotated[int, Field(ge=2)] = 3
+    points: Annotated[int, Field(ge=2, le=MAX_GRID)] = 3
     """Values taken from a range of floats (or of more integers than this), evenly on its scale, ends included."""
 
 

@@ -15,7 +15,7 @@ from pipeline.errors import StudyError
 from pipeline.places import Places
 from pipeline.records import TrialResult
 from pipeline.schema import did_you_mean, misfit, shown
-from pipeline.space import Parameter, SearchSpace, flatten
+from pipeline.space import SearchSpace, flatten
 from pipeline.space_file import read_space
 from pipeline.study.attributes import check_attributes
 from pipeline.study.cases import Cases
@@ -65,9 +65,10 @@ def create_or_resume(
     study.set_user_attr(IS_CASES, isinstance(space, Cases))
     study.set_user_attr(SETTINGS, settings.model_dump(mode="json"))
     study.set_user_attr(TOTAL, num_trials(settings, space))
-    trials = study.get_trials(deepcopy=False)
+    known = [_point(trial) for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.FAIL]
+    exactly = {frozenset(each.items()) for each in known}  # a grid is compared with itself in a moment
     for point in _queue(settings, space):
-        if not any(_covers(trial, point) for trial in trials):
+        if frozenset(point.items()) not in exactly and not any(point.items() <= each.items() for each in known):
             study.enqueue_trial(dict(point))
     study.set_user_attr(METRICS, settings.metrics)  # the last one: it says that the study is whole
     return study
@@ -146,12 +147,14 @@ def _queue(settings: StudyConfig, space: Searched) -> list[dict[str, Any]]:
 
 
 def grid(space: SearchSpace, points: int) -> list[dict[str, Any]]:
-    """Returns every combination, with at most so many values of a range; see `SearchSpace.combinations`."""
+    """Returns every combination, see `SearchSpace.grid`.
 
-    def values(parameter: Parameter) -> list[Any]:
-        return parameter.distribution.values(points)
-
-    return list(space.combinations(values))
+    Raises:
+        StudyError: They are too many.
+    """
+    if (rule := space.grid_misfit(points)) is not None:
+        raise StudyError(f"sampler: {rule}")
+    return list(space.grid(points))
 
 
 def num_trials(settings: StudyConfig, space: Searched) -> int:
@@ -212,12 +215,9 @@ def recover_trials(study: optuna.Study, retries: int) -> None:
         finish(study, running, None, result)
 
 
-def _covers(trial: FrozenTrial, point: Mapping[str, Any]) -> bool:
-    """Returns whether a trial has run a point, runs it, or waits to."""
-    if trial.state == TrialState.FAIL:
-        return False
-    fixed = trial.system_attrs.get("fixed_params", {})  # what it was queued with
-    return point.items() <= {**trial.params, **fixed}.items()
+def _point(trial: FrozenTrial) -> dict[str, Any]:
+    """Returns what a trial has drawn, and what it was queued with."""
+    return {**trial.params, **trial.system_attrs.get("fixed_params", {})}
 
 
 def _refuse_another(study: optuna.Study, settings: StudyConfig, source: Mapping[str, Any] | None) -> None:

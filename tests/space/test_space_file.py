@@ -293,3 +293,27 @@ def test_the_split_is_one_for_all_trials() -> None:
     (message,) = messages("space:\n  data: {name: digits, split_seed: {int: [0, 9]}}\n")
     assert message.startswith("f.yaml:2: data.split_seed: the validation images must be the same in all trials")
     assert message.endswith("Give it one value")
+
+
+def test_a_grid_that_nobody_could_run_is_refused_without_running_through_it() -> None:
+    searched = "label_smoothing: {float: [0.1, 0.9]}, ema_decay: {float: [0.1, 0.9]}"
+    inner = f"{searched}, epochs: {{int: [1, 1000000]}}, model: {{width: {{int: [1, 1000000]}}}}"
+    text = f"study:\n  sampler: {{kind: grid, points: 5000}}\nspace: {{data: {{name: digits}}, {inner}}}"
+    (message,) = messages(text)
+    assert message.startswith("f.yaml:2: study.sampler: a grid may have 5,000 combinations; this one has 625,000,000,0")
+    assert "label_smoothing has 5,000" in message
+    assert message.endswith("or take another sampler: tpe, random or qmc")
+    assert messages(text.replace("5000", "10000000000")) == [
+        "f.yaml:2: study.sampler.points: must be less than or equal to 5000; got 10000000000"
+    ]
+    assert read(text, "study.sampler.points=8").space.grid_misfit(8) is None  # 8 to the power of 4
+    assert len(list(read(text, "study.sampler.points=3").space.grid(3))) == 81
+
+
+def test_a_grid_counts_what_hangs_on_a_choice_where_it_applies() -> None:
+    optimizers = "{kind: sgd, momentum: {float: [0.0, 0.9]}}, {kind: adamw, lr: {float: [0.1, 0.2]}}"
+    space = read(f"space: {{data: {{name: digits}}, optimizer: {{choice: [{optimizers}]}}}}").space
+    assert len(list(space.grid(3))) == 6
+    assert len(list(space.grid(2_500))) == 5_000
+    assert space.grid_misfit(2_500) is None
+    assert "this one has 5,002 (" in str(space.grid_misfit(2_501))

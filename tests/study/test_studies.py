@@ -148,6 +148,12 @@ def test_a_grid_study_runs_the_whole_grid(storage: optuna.storages.BaseStorage) 
     assert num_trials(read(text).study, space) == 12
 
 
+def test_a_grid_that_is_too_large_is_refused() -> None:
+    space = read("space: {data: {name: digits}, epochs: {int: [1, 100]}, seed: {int: [0, 100]}}").space
+    with pytest.raises(StudyError, match=r"sampler: a grid may have 5,000 combinations; this one has 10,100"):
+        num_trials(StudyConfig.model_validate({"sampler": {"kind": "grid", "points": 5_000}}), space)
+
+
 def test_a_study_needs_no_more_trials_than_there_are_configurations() -> None:
     small = read("space: {data: {name: digits}, epochs: {int: [2, 4]}, optimizer: {choice: [sgd, adamw]}}")
     assert num_trials(small.study, small.space) == 6
