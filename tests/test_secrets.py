@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 import sqlalchemy
 
 from tests.conftest import SMALL_SPACE
-from tests.servers import PostgreSQL
+from tests.pages import served
+from tests.servers import PostgreSQL, free_port
 
 ROOT = Path(__file__).parents[1]
 MARK = "Xq7mark"
@@ -72,40 +74,56 @@ def contents(url: sqlalchemy.URL) -> str:
 
 
 @pytest.mark.timeout(900)
-def test_a_password_is_found_nowhere(postgresql: PostgreSQL, tmp_path: Path) -> None:
+def test_a_password_is_found_nowhere(postgresql: PostgreSQL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     storage, tracking = marked(postgresql), marked(postgresql)
     secret = storage.set(password=PASSWORD).render_as_string(hide_password=False)
     asked = tracking.update_query_dict({"password": PASSWORD}).render_as_string(hide_password=False)
-    (tmp_path / "small.yaml").write_text(SMALL_SPACE.replace("trials: 6", "trials: 2"))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DNNTUNE_STORAGE": secret, "DNNTUNE_TRACKING_URI": asked}
+    (tmp_path / "small.yaml").write_text(SMALL_SPACE.replace("trials: 6", "trials: 1"))
+    (tmp_path / "nightly.yaml").write_text("space: small.yaml\n")
+    monkeypatch.chdir(tmp_path)
+    for name, value in (("PYTHONPATH", str(ROOT)), ("DNNTUNE_STORAGE", secret), ("DNNTUNE_TRACKING_URI", asked)):
+        monkeypatch.setenv(name, value)
     steps = [
         ["run", "small.yaml", "--workers", "1", "--threads", "1", "--json"],
+        ["resume", "small", "--trials", "2", "--threads", "1"],
         ["finalize", "small", "--top", "1", "--seeds", "1", "--threads", "1", "--json"],
         ["report", "small"],
         ["export", "small", "--out", "model", "--images", "20", "--json"],
+        ["register", "small", "--name", "digits", "--threads", "1", "--json"],
+        ["schedule-show", "nightly.yaml"],
+        ["schedule-step", "check", "nightly.yaml"],
+        ["schedule-step", "prepare", "nightly.yaml"],
+        ["leaderboard", "small"],
         ["studies"],
     ]
     with sampled() as arguments:
         done = subprocess.run(  # one process for all: it imports torch and MLflow once
-            [sys.executable, "-c", ALL, json.dumps(steps)],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
+            [sys.executable, "-c", ALL, json.dumps(steps)], capture_output=True, text=True, check=False
         )
-    assert done.returncode == 0, done.stderr
-    said = [done.stdout, done.stderr]
+        assert done.returncode == 0, done.stderr
+        said = [done.stdout, done.stderr, *pages(tmp_path)]
     summary = next(json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
     assert summary["storage"].startswith("postgresql+psycopg://")
     assert ":***@" in summary["storage"]
     assert summary["tracking_uri"].endswith("?password=***")
-    assert any("forkserver" in line for line in arguments)  # which workers come from
+    for command in ("forkserver", "mlflow ui", "pipeline dashboard"):  # workers come from the first one
+        assert any(command in line for line in arguments), command
     files = [file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()]
     assert len(files) > 10
     tables = [contents(storage), contents(tracking)]
+    assert "export_sha256" in tables[1]
     for text in [*said, *arguments, *tables, *map(repr, files)]:
         assert MARK not in text, text[:2000]
+
+
+def pages(folder: Path) -> Iterator[str]:
+    """Serves each of the pages, looks at it, and yields what was printed meanwhile."""
+    for command, path in (("ui", "/ajax-api/3.0/mlflow/server-info"), ("dashboard", "/dashboard")):
+        port = free_port()
+        address = f"http://127.0.0.1:{port}{path}"
+        with served(folder, address, command, "--port", port) as printed, urllib.request.urlopen(address) as answer:
+            yield from (printed, answer.read().decode())
+        yield (folder / "output").read_text()
 
 
 @pytest.mark.parametrize("option", ["--storage", "--storage="])
