@@ -6,6 +6,9 @@ import stat
 from io import BufferedReader
 from pathlib import Path
 
+# Deflate makes at most 1,032 bytes of one: an archive that announces more lies.
+MOST_FROM_A_BYTE = 1032
+
 
 def open_regular(file: Path) -> BufferedReader:
     """Opens a regular file for reading. A pipe or a device would let its reader wait for ever, or read without an end.

@@ -14,14 +14,12 @@ from typing import Any
 import numpy as np
 
 from pipeline.config import DataConfig
-from pipeline.core.files import open_regular, reason
+from pipeline.core.files import MOST_FROM_A_BYTE, open_regular, reason
 from pipeline.data.images import Images, Part
 from pipeline.errors import DataError
 from pipeline.own_data import archive_file
 
 CHANNELS = (1, 3, 4)
-# Deflate makes at most 1,032 bytes of one: an archive that announces more lies.
-MOST_FROM_A_BYTE = 1032
 # What zipfile and NumPy raise of damaged files.
 _DAMAGE = (
     EOFError, LookupError, RuntimeError, ValueError, TypeError, AttributeError, SyntaxError, MemoryError, OverflowError,

@@ -1,8 +1,8 @@
 """CIFAR-10 in its Python version: five training batches and a test batch, each a pickled dictionary."""
 
-import codecs
 import io
 import pickle
+import pickletools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.config import DataConfig
+from pipeline.core.files import read_bounded, reason
 from pipeline.data.folders import download, find_file
 from pipeline.data.images import Images, Part
 from pipeline.errors import DataError
@@ -18,6 +19,8 @@ CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 FOLDER = "cifar-10-batches-py"
 FILES = {"train": [f"data_batch_{number}" for number in range(1, 6)], "test": ["test_batch"]}
 BYTES_PER_IMAGE = 3 * 32 * 32
+# Twice a real batch of 10,000 images.
+MOST_BYTES = 2**26
 
 
 def read_cifar10(part: Part, config: DataConfig, folders: Sequence[Path]) -> Images | None:
@@ -66,14 +69,25 @@ class _PickledArray:
 _DAMAGE = (
     pickle.UnpicklingError, EOFError, LookupError, TypeError, ValueError, AttributeError, OverflowError, MemoryError,
 )  # fmt: skip
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    """Stands in for `codecs.encode`, which also has encodings that make a text longer, again and again."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"it is encoded as {encoding!r:.50}, and not as latin1")
+    return text.encode("latin1")
+
+
 # Python 2 wrote the real batches; the others are what today's Python and NumPy write for the same dictionary.
 _STAND_INS = {
     ("numpy.core.multiarray", "_reconstruct"): _PickledArray,
     ("numpy._core.multiarray", "_reconstruct"): _PickledArray,
     ("numpy", "ndarray"): _PickledArray,
     ("numpy", "dtype"): _PickledType,
-    ("_codecs", "encode"): codecs.encode,
+    ("_codecs", "encode"): _encode,
 }
+# Python's unpickler keeps values in a table as long as the largest place that a pickle names.
+_PUTS = {"PUT", "BINPUT", "LONG_BINPUT"}
 
 
 class _BatchUnpickler(pickle.Unpickler):
@@ -85,13 +99,28 @@ class _BatchUnpickler(pickle.Unpickler):
         return _STAND_INS[module, name]
 
 
+def _prove_modest(content: bytes) -> None:
+    """Proves that a pickle's instructions take no more memory than they stand for themselves.
+
+    Raises:
+        UnpicklingError: One of them would take any amount at once.
+    """
+    for operation, argument, _ in pickletools.genops(content):
+        if operation.name == "BYTEARRAY8" or (operation.name in _PUTS and int(argument or 0) > len(content)):
+            raise pickle.UnpicklingError(f"{operation.name} would take any amount of memory")
+
+
 def _read_batch(file: Path) -> tuple[Any, Any]:
     try:
-        batch = _BatchUnpickler(io.BytesIO(file.read_bytes()), encoding="latin1").load()
-        pixels = batch["data"].pixels
-        labels = np.asarray(batch["labels"], dtype=np.int64)
+        content = read_bounded(file, MOST_BYTES)
+        _prove_modest(content)
+        batch = _BatchUnpickler(io.BytesIO(content), encoding="latin1").load()
+        pixels, labels = batch["data"].pixels, batch["labels"]
+        if any(isinstance(label, list | tuple | dict) for label in labels):
+            raise ValueError("its labels must be a list of numbers")
+        labels = np.asarray(labels, dtype=np.int64)
     except OSError as error:
-        raise DataError(f"{file}: cannot be read: {error.strerror}. Fetch CIFAR-10 again") from None
+        raise DataError(f"{file}: cannot be read: {reason(error)}. Fetch CIFAR-10 again") from None
     except _DAMAGE as error:
         raise DataError(f"{file}: is not a batch of CIFAR-10: {error or 'truncated'}. Fetch it again") from None
     if pixels.ndim != 2 or pixels.shape[1] != BYTES_PER_IMAGE:

@@ -1,15 +1,20 @@
 """MNIST and Fashion-MNIST: files in the IDX format (LeCun et al., 1998), compressed or not."""
 
 import gzip
+import math
+import os
 import struct
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import DataConfig
+from pipeline.core.files import MOST_FROM_A_BYTE, open_regular, reason
+from pipeline.core.machine import memory_bytes
 from pipeline.data.folders import download, find_file
 from pipeline.data.images import Images, Part
 from pipeline.errors import DataError
@@ -74,20 +79,46 @@ def read_idx(file: Path, *, num_dimensions: int) -> NDArray[np.uint8]:
         DataError: It is no such file, or it is truncated or damaged.
     """
     try:
-        content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+        with open_regular(file) as stream:
+            if file.suffix != ".gz":
+                return _array(stream, file, num_dimensions, most=os.fstat(stream.fileno()).st_size)
+            with gzip.GzipFile(fileobj=stream) as unpacked:
+                most = MOST_FROM_A_BYTE * os.fstat(stream.fileno()).st_size
+                return _array(unpacked, file, num_dimensions, most=most)
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{file}: cannot be read: {error}. Fetch it again") from None
-    header = 4 * (1 + num_dimensions)
+        why = reason(error) if isinstance(error, OSError) else error
+        raise DataError(f"{file}: cannot be read: {why}. Fetch it again") from None
+
+
+def _array(stream: BinaryIO | gzip.GzipFile, file: Path, num_dimensions: int, *, most: int) -> NDArray[np.uint8]:
+    """Reads what a header announces and one byte more, so that no archive decides how much memory it takes.
+
+    Args:
+        stream: Gives the file's content.
+        file: The file, for messages.
+        num_dimensions: How many dimensions its array must have.
+        most: How many bytes the stream can give at most.
+    """
+    length = 4 * (1 + num_dimensions)
+    header = stream.read(length)
     expected = bytes([0, 0, _UNSIGNED_BYTES, num_dimensions])
-    if content[:4] != expected or len(content) < header:
+    if header[:4] != expected or len(header) < length:
         raise DataError(
-            f"{file}: must begin with the IDX header {expected.hex()}; got {content[:4].hex() or 'nothing'}. "
+            f"{file}: must begin with the IDX header {expected.hex()}; got {header[:4].hex() or 'nothing'}. "
             "It is not the file its name says; fetch it again"
         )
-    shape = struct.unpack(f">{num_dimensions}I", content[4:header])
-    if len(content) - header != (size := int(np.prod(shape, dtype=np.int64))):
+    shape = struct.unpack(f">{num_dimensions}I", header[4:])
+    size, announced = math.prod(shape), " x ".join(map(str, shape))
+    if size > memory_bytes():
         raise DataError(
-            f"{file}: its header announces {size:,} bytes ({' x '.join(map(str, shape))}); got "
-            f"{len(content) - header:,}. It is truncated or damaged; fetch it again"
+            f"{file}: its header announces {size:,} bytes ({announced}), and this machine has {memory_bytes():,} of "
+            "memory. It is damaged; fetch it again"
         )
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    content = stream.read(size + 1) if size <= most else b""
+    if len(content) == size:
+        return np.frombuffer(content, np.uint8).reshape(shape)
+    got = f"more than {size:,}" if len(content) > size else f"{len(content):,}" if size <= most else f"at most {most:,}"
+    raise DataError(
+        f"{file}: its header announces {size:,} bytes ({announced}); got {got}. It is truncated or damaged; fetch it "
+        "again"
+    )

@@ -1,5 +1,6 @@
 """CIFAR-10: batches as Python 2 wrote them, broken ones, and ones that would run code."""
 
+import codecs
 import os
 import pickle
 import pickletools
@@ -11,8 +12,9 @@ import pytest
 
 from pipeline.config import DataConfig
 from pipeline.data import load_data
-from pipeline.data.cifar10 import read_cifar10
+from pipeline.data.cifar10 import MOST_BYTES, read_cifar10
 from pipeline.errors import DataError
+from tests.memory import peak
 
 CIFAR10 = DataConfig(name="cifar10")
 Write = Callable[[Path], np.ndarray]
@@ -112,8 +114,8 @@ def test_no_batch(content: bytes, tmp_path: Path, write_cifar10: Write) -> None:
         (np.zeros((2, 3072), np.float32), [0, 1], "does not hold bytes"),
         (np.full((2, 3072), None), [0, 1], "does not hold bytes"),
         (np.zeros((2, 3072), np.uint8), [0, 1, 2], r"one label for each image; got 2 images and labels \(3,\)"),
-        (np.zeros((2, 3072), np.uint8), [[0], [1]], r"one label for each image; got 2 images and labels \(2, 1\)"),
-        (np.zeros((2, 3072), np.uint8), 7, r"one label for each image; got 2 images and labels \(\)"),
+        (np.zeros((2, 3072), np.uint8), [[0], [1]], "its labels must be a list of numbers"),
+        (np.zeros((2, 3072), np.uint8), 7, "is not a batch of CIFAR-10: 'int' object is not iterable"),
         (np.zeros((2, 3072), np.uint8), ["cat", "dog"], "is not a batch of CIFAR-10"),
     ],
 )
@@ -173,3 +175,39 @@ def test_a_batch_cannot_make_numpy_take_memory(tmp_path: Path, write_cifar10: Wr
     batch = {"data": _Calls(np.ndarray, (2**50,)), "labels": [0]}
     message = _error(tmp_path, pickle.dumps(batch, protocol=2))
     assert message == "data must be (images, 3072); got (0,). Fetch it again"
+
+
+def _laughs(depth: int) -> list[object]:
+    """Returns a list of ten lists of ten lists, and so on: each is there once."""
+    value: list[object] = [0]
+    for _ in range(depth):
+        value = [value] * 10
+    return value
+
+
+_IMAGE = np.zeros((1, 3072), np.uint8)
+BOMBS = {
+    "a place that takes 64 GiB": pickle.PROTO + b"\2" + pickle.EMPTY_DICT + pickle.LONG_BINPUT + b"\xff" * 4 + b".",
+    "a place in digits": pickle.EMPTY_DICT + pickle.PUT + b"4000000000\n.",
+    "4 GiB of zeros": pickle.PROTO + b"\5" + pickle.BYTEARRAY8 + (2**32).to_bytes(8, "little") + b".",
+    "lists of lists": pickle.dumps({"data": _IMAGE, "labels": _laughs(9)}, protocol=2),
+    "an encoding that doubles": pickle.dumps({"data": _IMAGE, "labels": _Calls(codecs.encode, "a", "hex")}, protocol=2),
+}
+
+
+@pytest.mark.parametrize("content", BOMBS.values(), ids=BOMBS)
+def test_a_small_batch_that_would_take_much_memory(content: bytes, tmp_path: Path, write_cifar10: Write) -> None:
+    write_cifar10(tmp_path)
+    with peak() as taken:
+        message = _error(tmp_path, content)
+    assert message.startswith("is not a batch of CIFAR-10: ")
+    assert taken() < MOST_BYTES + 2**22
+
+
+def test_a_batch_larger_than_any_real_one(tmp_path: Path, write_cifar10: Write) -> None:
+    write_cifar10(tmp_path)
+    with (tmp_path / "data_batch_3").open("r+b") as file:
+        file.truncate(2**33)
+    with peak() as taken, pytest.raises(DataError, match="data_batch_3: cannot be read: it is larger than 67,108,864"):
+        load_data(CIFAR10, data_dir=str(tmp_path))
+    assert taken() < MOST_BYTES + 2**22

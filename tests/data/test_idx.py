@@ -1,6 +1,8 @@
 """MNIST and Fashion-MNIST: where their files may lie, and what is said of broken ones."""
 
 import gzip
+import os
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from pipeline.data import idx, load_data
 from pipeline.data.folders import data_folders
 from pipeline.data.images import check
 from pipeline.errors import DataError
+from tests.memory import peak
 
 WriteIdx = Callable[..., tuple[np.ndarray, np.ndarray]]
 MNIST = DataConfig(name="mnist")
@@ -112,6 +115,33 @@ def test_broken_packing(change: Callable[[bytes], bytes], tmp_path: Path, write_
     with pytest.raises(DataError, match=r"cannot be read: .*Fetch it again") as raised:
         idx.read_mnist("train", MNIST, [tmp_path])
     assert str(raised.value).startswith(f"{file}: ")
+
+
+BOMBS = {
+    "more than the header says": ((20, 28, 28), bytes(2**27), r"announces 15,680 bytes .* got more than 15,680"),
+    "a header that lies": ((2**12, 2**10, 2**8), bytes(20), r"announces 1,073,741,824 bytes .* got at most \d\d,\d+\."),
+    "more than any memory": ((2**32 - 1,) * 3, bytes(20), r"announces 79,[\d,]+ bytes .* and this machine has"),
+    "no header": (None, bytes(2**27), "must begin with the IDX header 00000803; got 00000000"),
+}
+
+
+@pytest.mark.parametrize(("shape", "content", "message"), BOMBS.values(), ids=BOMBS)
+def test_an_archive_takes_no_more_memory_than_its_header_says(
+    shape: tuple[int, ...] | None, content: bytes, message: str, tmp_path: Path, write_idx: WriteIdx
+) -> None:
+    write_idx(tmp_path, packed=True)
+    file = tmp_path / f"{IMAGES}.gz"
+    header = b"" if shape is None else struct.pack(">4B3I", 0, 0, 8, 3, *shape)
+    file.write_bytes(gzip.compress(header + content))
+    with peak() as taken, pytest.raises(DataError, match=f"{message}.*[Ff]etch it again"):
+        idx.read_mnist("train", MNIST, [tmp_path])
+    assert taken() < 2**22
+
+
+def test_a_pipe_for_a_file_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "train.gz")
+    with pytest.raises(DataError, match=r"no regular file\. Fetch it again"):
+        idx.read_idx(tmp_path / "train.gz", num_dimensions=3)
 
 
 @pytest.mark.parametrize(
