@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+import traceback
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from multiprocessing.process import BaseProcess
 
 from pipeline.core.interrupts import SIGNALS
 from pipeline.core.process_tree import adopt_orphans
+from pipeline.core.urls import hide
 from pipeline.errors import StudyError
 from pipeline.events import Event, TrialWanted, WorkerDoomed
 from pipeline.study.launcher import Launcher, Process
@@ -204,8 +206,21 @@ class PipeChannel:
 
 
 def run_worker(task: Task, connection: "Connection[Event, bool]") -> None:
-    """Works on a task until the supervisor has no more trials, or is gone."""
+    """Works on a task until the supervisor has no more trials, or is gone.
+
+    Raises:
+        RuntimeError: In place of an error whose text has a secret: what a worker raises is printed, and Ray keeps it in
+            its logs and in its list of tasks.
+    """
     from pipeline.study.worker import work  # torch is imported here, in the worker
 
-    with contextlib.suppress(SupervisorGoneError):
+    try:
         work(task, PipeChannel(connection))
+    except SupervisorGoneError:
+        return
+    except Exception as error:
+        told = "".join(traceback.format_exception(error))
+        if hide(told) == told:
+            raise
+        hidden = RuntimeError(f"{type(error).__name__}: {hide(str(error))}")
+        raise hidden.with_traceback(error.__traceback__) from None

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -13,9 +14,10 @@ from typing import Any
 
 import pytest
 
+from pipeline.core.urls import StoreUrl
 from pipeline.errors import StudyError
 from pipeline.study import processes
-from pipeline.study.processes import LocalLauncher
+from pipeline.study.processes import LocalLauncher, run_worker
 from pipeline.study.task import Task
 from tests.processes import parents
 
@@ -140,3 +142,23 @@ def test_a_program_that_goes_on_adopts_nobody(monkeypatch: pytest.MonkeyPatch, t
     orphan = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert f"PPid:\t{os.getpid()}\n" not in Path(f"/proc/{orphan}/status").read_text()
     os.kill(orphan, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(("password", "kind"), [("Xq7mark", RuntimeError), ("***", ValueError)])
+def test_what_a_worker_raises_has_no_password(
+    monkeypatch: pytest.MonkeyPatch, task: Task, password: str, kind: type[Exception]
+) -> None:
+    address = StoreUrl(f"postgresql://me:{password}@db/x")
+
+    def work(task: Task, channel: object) -> None:
+        try:
+            raise OSError(f"{address.reveal()} refuses")
+        except OSError as error:
+            raise ValueError("no trial") from error
+
+    monkeypatch.setattr("pipeline.study.worker.work", work)
+    with pytest.raises(kind, match="no trial") as raised:
+        run_worker(task, None)  # type: ignore[arg-type]
+    told = "".join(traceback.format_exception(raised.value))
+    assert "in work" in told
+    assert "Xq7mark" not in told

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
@@ -242,6 +243,67 @@ started[1][1].send(None)
 print(started[1][0].join())
 launcher.close()
 """
+
+
+TRUSTED = """
+import os, sys, tempfile
+from pathlib import Path
+from unittest import mock
+from pipeline.core.urls import StoreUrl
+from pipeline.study.ray_launcher import RayLauncher
+from pipeline.study.task import Task
+
+def run(task, connection):
+    from pipeline.study.processes import run_worker
+
+    def work(task, channel):
+        assert task.storage.reveal() == os.environ["DNNTUNE_STORAGE"]
+        connection.send(os.getpid())
+        if connection.recv():
+            raise ValueError(f"{task.storage.reveal()} refused")
+
+    with mock.patch("pipeline.study.worker.work", work):
+        run_worker(task, connection)
+
+def look():
+    for file in [*Path(os.environ["RAY_TMPDIR"]).rglob("*"), *Path("/proc").glob("[0-9]*/cmdline")]:
+        if file.is_file() and (file.parent != Path(f"/proc/{os.getpid()}")):
+            try:
+                found.update({str(file)} if mark.encode() in file.read_bytes() else ())
+            except OSError:
+                continue
+            looked.add(file.name)
+
+mark, found, looked = sys.argv[1], set(), set()
+large = "-" * int(sys.argv[2])  # Ray keeps what is small with the task, and what is large apart
+task = Task(StoreUrl(os.environ["DNNTUNE_STORAGE"]), *[large] * 11, device="cpu", threads=1, worker=0)
+launcher = RayLauncher(run=run)
+for fails in (False, True):
+    process, connection = launcher.start(task)
+    connection.recv()
+    look()
+    connection.send(fails)
+    print(process.join())
+look()
+launcher.close()
+look()
+assert any(name.startswith("raylet") for name in looked), looked
+print(found)
+"""
+
+
+@pytest.mark.parametrize("length", [10, 100_000])
+def test_a_password_is_in_no_file_of_ray(length: int) -> None:
+    mark = "Xq7mark"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:  # a socket's path is short
+        environment |= {"HOME": folder, "PYTHONPATH": ".", "RAY_TMPDIR": folder}
+        environment["DNNTUNE_STORAGE"] = f"postgresql+psycopg://me:{mark}@127.0.0.1:1/none"
+        command = [sys.executable, "-c", TRUSTED, mark, str(length)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    refused = "ValueError: postgresql+psycopg://me:***@127.0.0.1:1/none refused"
+    assert done.stdout.splitlines() == ["None", f"failed with RuntimeError: {refused}", "set()"], done.stderr
+    assert mark not in done.stderr
 
 
 def test_a_cluster_of_its_own(tmp_path: Path) -> None:
