@@ -15,7 +15,7 @@ from pipeline.data.folders import data_folders
 from pipeline.data.idx import read_fashion_mnist, read_mnist
 from pipeline.data.image_data import ImageData, LabeledImages, statistics, to_device
 from pipeline.data.image_folder import read_image_folder
-from pipeline.data.images import Images, Part, check
+from pipeline.data.images import Images, Part, check, prove_same_range, range_of
 from pipeline.data.split import num_repeated, stratified_split, stratified_subset
 from pipeline.errors import DataError
 
@@ -50,7 +50,8 @@ def load_data(config: DataConfig, *, data_dir: str | None = None, device: torch.
         to_device(train, mean, scale, device, train_rows),
         to_device(valid, mean, scale, device, valid_rows),
         train.class_names,
-        num_repeated(train.pixels, valid.pixels),
+        num_repeated([train.pixels], valid.pixels),
+        range_of(train.pixels),
     )
 
 
@@ -67,7 +68,21 @@ def load_test(
         return None
     if test.pixels.shape[1:] != data.image_shape:
         raise DataError(f"{test.origin}: images must be {data.image_shape} as in training; got {test.pixels.shape[1:]}")
+    if data.train_range is not None:
+        prove_same_range(data.train_range, test)
     return to_device(test, data.train.mean, data.train.scale, device or torch.device("cpu"))
+
+
+def doubt_of_test(data: ImageData, test: LabeledImages) -> str | None:
+    """Returns what a person should know of a test part before trusting a value measured on it; None for nothing."""
+    known = [part.images.cpu().numpy() for part in (data.train, data.valid)]
+    repeated = num_repeated(known, test.images.cpu().numpy())
+    if not repeated:
+        return None
+    return (
+        f"warning: {repeated:,} of {len(test):,} test images are training or validation images, too: the test values "
+        "promise too much. Remove the repeated images, or put them into one part"
+    )
 
 
 def _train_and_valid(config: DataConfig, data_dir: str | None) -> tuple[Images, Images, list[Tensor]]:
@@ -75,6 +90,7 @@ def _train_and_valid(config: DataConfig, data_dir: str | None) -> tuple[Images, 
     train = _read(config, "train", data_dir)
     assert train is not None
     valid = _read(config, "valid", data_dir)
+    own_valid = valid is not None
     if valid is None:
         rows = [int((train.labels == label).sum()) for label in range(train.num_classes)]
         if min(rows) < 2:
@@ -87,6 +103,8 @@ def _train_and_valid(config: DataConfig, data_dir: str | None) -> tuple[Images, 
         valid_rows = np.arange(len(valid.labels)) + len(train.labels)
     if valid.pixels.shape[1:] != train.pixels.shape[1:]:
         raise DataError(f"{valid.origin}: images must be {train.pixels.shape[1:]}; got {valid.pixels.shape[1:]}")
+    if own_valid:
+        prove_same_range(range_of(train.pixels), valid)
     if config.max_train_images is not None and config.max_train_images < len(train.labels):
         if config.max_train_images < train.num_classes:
             raise DataError(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.data.images import Images
+from pipeline.data.images import Images, Range
 
 Change = Callable[[Tensor], Tensor]
 
@@ -113,12 +113,14 @@ class ImageData:
         valid: Images to compare configurations with.
         class_names: A name for each class.
         num_repeated: Validation images that are among the training images, too: those say nothing of new images.
+        train_range: In which unit the training images are, and a test part has to be; None where none was read.
     """
 
     train: LabeledImages
     valid: LabeledImages
     class_names: tuple[str, ...]
     num_repeated: int = 0
+    train_range: Range | None = None
 
     @property
     def warning(self) -> str | None:

@@ -1,7 +1,7 @@
 """Images and labels as a source hands them over, checked; NumPy only."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 from pipeline.errors import DataError
 
 Part = Literal["train", "valid", "test"]
+# Parts of one kind of images differ by less; 0 to 1 beside 0 to 255 is a factor of 255.
+MOST_RANGE_RATIO = 16
+_IMAGES_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -71,3 +74,63 @@ def check(images: Images, part: Part) -> Images:
                 "Number the classes without gaps, or add images"
             )
     return images
+
+
+@dataclass(frozen=True)
+class Range:
+    """In which unit the values of some images are, as far as they show it.
+
+    Attributes:
+        low: The smallest value.
+        high: The largest one.
+        mean_size: The mean of the values without their signs.
+    """
+
+    low: float
+    high: float
+    mean_size: float
+
+    @property
+    def size(self) -> float:
+        """The largest value without its sign."""
+        return max(abs(self.low), abs(self.high))
+
+    def __str__(self) -> str:
+        return f"from {self.low:g} to {self.high:g} (mean size {self.mean_size:.3g})"
+
+    def exceeds(self, other: "Range") -> bool:
+        """Returns whether these values are of a larger unit; False where all of either are 0, which says nothing."""
+        if not other.mean_size:
+            return False
+        return self.size > MOST_RANGE_RATIO * other.size and self.mean_size > MOST_RANGE_RATIO * other.mean_size
+
+
+def range_of(pixels: NDArray[Any]) -> Range:
+    """Returns the range of images (images, channels, height, width), without a copy of them all."""
+    total = 0.0
+    for begin in range(0, len(pixels), _IMAGES_AT_ONCE):
+        chunk = pixels[begin : begin + _IMAGES_AT_ONCE]
+        total += float((chunk if chunk.dtype == np.uint8 else np.abs(chunk)).sum(dtype=np.float64))
+    return Range(float(pixels.min()), float(pixels.max()), total / pixels.size)
+
+
+def prove_same_range(train: Range, other: Images) -> None:
+    """Proves that a part's values mean the same as those of the training part.
+
+    They do not if both their largest value and their mean, signs left out, differ by more than a factor of
+    `MOST_RANGE_RATIO` in the same direction. Dark images have bright points, and a rare outlier does not move a mean,
+    so that natural images stay far below; those divided by 255 in one part alone lie far above.
+
+    Args:
+        train: The training part's.
+        other: The other part.
+
+    Raises:
+        DataError: They do not.
+    """
+    found = range_of(other.pixels)
+    if found.exceeds(train) or train.exceeds(found):
+        raise DataError(
+            f"{other.origin}: values must mean the same as in training, where they go {train}; these go {found}. "
+            "Divide or multiply all parts by the same number, or none"
+        )

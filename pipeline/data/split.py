@@ -1,7 +1,7 @@
 """Stratified, seeded choices of rows: the same share of every class."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,16 +59,18 @@ def _rows_by_class(labels: Rows) -> list[Rows]:
     return [np.flatnonzero(labels == label) for label in np.unique(labels)]
 
 
-def num_repeated(train: NDArray[Any], valid: NDArray[Any]) -> int:
-    """Returns how many images of one part have the same values as one of the other.
+def num_repeated(known: Sequence[NDArray[Any]], images: NDArray[Any]) -> int:
+    """Returns how many images of a part have the same values as one of other parts.
 
     Args:
-        train: (images, ...).
-        valid: (images, ...), of the same type.
+        known: The other parts, (images, ...) each.
+        images: (images, ...).
     """
-    known = set(_digests(train))
-    return sum(digest in known for digest in _digests(valid))
+    # Bytes in one part may be floats in another one, where a single value of it is larger than 255.
+    dtype = np.result_type(images, *known)
+    digests = {digest for part in known for digest in _digests(part, dtype)}
+    return sum(digest in digests for digest in _digests(images, dtype))
 
 
-def _digests(pixels: NDArray[Any]) -> Iterator[bytes]:
-    return (hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in pixels)
+def _digests(pixels: NDArray[Any], dtype: np.dtype[Any]) -> Iterator[bytes]:
+    return (hashlib.blake2b(image.astype(dtype, copy=False).tobytes(), digest_size=16).digest() for image in pixels)

@@ -114,6 +114,8 @@ def finalize(
     refitted = None
     if wanted.refit:
         refitted = refit(choice, trained, bench, places, say=say)
+    if (doubt := bench.doubt_of_test(choice.model.config)) is not None:
+        say(doubt)
     say("measuring once")
     final = measure(
         choice,

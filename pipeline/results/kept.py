@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.config import DataConfig, TrialConfig
-from pipeline.data import load_data, load_test
+from pipeline.data import doubt_of_test, load_data, load_test
 from pipeline.data.image_data import ImageData, LabeledImages
 from pipeline.export.network import build_network
 from pipeline.results.final import Part
@@ -78,6 +78,15 @@ class ModelBench:
         if wanted not in self._tests:
             self._tests[wanted] = load_test(wanted, self.data(config), data_dir=self.data_dir, device=self.device)
         return self._tests[wanted]
+
+    def doubt_of_test(self, config: TrialConfig) -> str | None:
+        """Returns what a person should know of a configuration's test part; None for nothing, or where there is none.
+
+        Raises:
+            DataError: It cannot be read.
+        """
+        test = self.images(config, "test")
+        return None if test is None else doubt_of_test(self.data(config), test)
 
     def network(self, kept: KeptModel) -> nn.Module:
         """Builds a model on the device, in evaluation mode."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from pipeline.config import TrialConfig
-from pipeline.data import load_data, load_test
+from pipeline.data import doubt_of_test, load_data, load_test
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.errors import DnntuneError
 from pipeline.export.folder import check_place
@@ -59,7 +59,7 @@ def train_and_test(
         mc_samples: Passes of Monte Carlo dropout, measured beside the plain evaluation; None for none.
         cache: Where the output of frozen layers is kept; None to compute it in every epoch.
         show: Is given every epoch.
-        warn: Is given what makes the figures doubtful, before the first epoch.
+        warn: Is given what makes the figures doubtful: before the first epoch, and before the evaluation.
         export: Folder to export the model to, see `pipeline.export.writing`; None for nowhere.
 
     Returns:
@@ -102,6 +102,8 @@ def train_and_test(
         raise DnntuneError(f"training diverged: {error}.{cause} {remedy}") from None
     best = next(epoch for epoch in reversed(epochs) if epoch.is_best)
     test = load_test(wanted, data, data_dir=data_dir, device=place)
+    if test is not None and (doubt := doubt_of_test(data, test)) is not None:
+        warn(doubt)
     measured = training.prepared(data.valid if test is None else test)
     plain = assess(predict(training.model, measured, training.precision), measured.labels)
     monte_carlo = None

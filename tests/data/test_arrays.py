@@ -13,6 +13,7 @@ import pytest
 
 from pipeline.config import DataConfig
 from pipeline.data import load_data, load_test
+from pipeline.data.images import Images, prove_same_range, range_of
 from pipeline.errors import DataError
 
 LABELS = np.arange(12) % 3
@@ -284,3 +285,67 @@ def test_one_class_is_refused(file: Path) -> None:
         _error(file, x_train=X, y_train=0 * LABELS)
         == "train: needs images of at least 2 classes; all 12 are of one. Add another"
     )
+
+
+def _natural(rows: int, seed: int) -> np.ndarray:
+    """Bytes as photographs have them: dark and light ones, of one level each and some noise."""
+    generator = np.random.default_rng(seed)
+    levels = generator.uniform(20, 230, (rows, 1, 1))
+    return np.clip(generator.normal(levels, 25, (rows, 5, 6)), 0, 255).astype(np.uint8)
+
+
+def _heavy(rows: int, seed: int) -> np.ndarray:
+    """Values of which a few are thousands of times larger than most."""
+    return np.random.default_rng(seed).lognormal(0, 2, (rows, 5, 6)).astype(np.float32)
+
+
+def _save(file: Path, train: np.ndarray, part: str, other: np.ndarray) -> None:
+    x = {"x_train": train, f"x_{part}": other}
+    np.savez(file, **x, y_train=np.arange(len(train)) % 3, **{f"y_{part}": np.arange(len(other)) % 3})
+
+
+OF_ANOTHER_RANGE = {
+    "floats to 255 beside floats to 1": (np.float32(1), np.float32(1 / 255)),
+    "floats to 1 beside floats to 255": (np.float32(1 / 255), np.float32(1)),
+    "around 0": (np.float32(-1 / 255), np.float32(-1)),
+}
+
+
+@pytest.mark.parametrize("part", ["valid", "test"])
+@pytest.mark.parametrize(("scale", "other_scale"), OF_ANOTHER_RANGE.values(), ids=OF_ANOTHER_RANGE)
+def test_a_part_of_another_range(scale: Any, other_scale: Any, part: str, file: Path) -> None:
+    _save(file, _natural(60, 0) * scale, part, _natural(9, 1) * other_scale)
+    with pytest.raises(DataError) as caught:
+        load_test(_config(file), load_data(_config(file)))
+    said = str(caught.value)
+    assert said.startswith(f"{file}: {part}: values must mean the same as in training, where they go from ")
+    assert "255" in said
+    assert said.endswith("Divide or multiply all parts by the same number, or none")
+
+
+@pytest.mark.parametrize("part", ["valid", "test"])
+@pytest.mark.parametrize("in_training", [True, False])
+def test_bytes_of_0_and_1_beside_bytes_to_255(in_training: bool, part: str, file: Path) -> None:
+    ones = (_natural(60, 0) > 128).astype(np.uint8)
+    _save(file, *((ones, part, _natural(9, 1)) if in_training else (_natural(60, 1), part, ones[:9])))
+    with pytest.raises(DataError, match=r"go from 0 to 1 \(mean size 0\.\d+\)"):
+        load_test(_config(file), load_data(_config(file)))
+
+
+OF_ONE_RANGE = {
+    "photographs": (_natural(60, 0), _natural(9, 1)),
+    "few images": (_natural(600, 0), _natural(1, 3)),
+    "dark ones with a bright point": (_natural(60, 0), np.where(np.arange(30).reshape(1, 5, 6) == 7, 255, 1)),
+    "dark ones": (_natural(60, 0), np.full((9, 5, 6), 17)),
+    "black ones": (_natural(60, 0), np.zeros((9, 5, 6))),
+    "standardized": ((_natural(60, 0) - 120.0) / 70, (_natural(9, 1) - 120.0) / 70),
+    "an outlier": (_heavy(60, 0) * np.where(np.arange(1800).reshape(60, 5, 6) == 700, 1e4, 1), _heavy(9, 1)),
+    "few points": (np.eye(60)[:, :30].reshape(60, 5, 6) * 255, np.full((9, 5, 6), 255)),
+}
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(("one", "other"), OF_ONE_RANGE.values(), ids=OF_ONE_RANGE)
+def test_what_is_of_one_range_by_nature_is_accepted(one: np.ndarray, other: np.ndarray, turned: bool) -> None:
+    one, other = (np.float32(values)[:, None] for values in ((other, one) if turned else (one, other)))
+    prove_same_range(range_of(one), Images(other, np.zeros(len(other), np.int64), ("a",), "here"))

@@ -86,9 +86,15 @@ def test_the_seed_decides_the_subset() -> None:
 def test_images_of_both_parts_are_counted() -> None:
     images = np.random.default_rng(0).integers(0, 256, (20, 1, 4, 4), dtype=np.uint8)
     train = images[:15]
-    assert num_repeated(train, images[15:]) == 0
-    assert num_repeated(train, images[12:]) == 3
-    assert num_repeated(train, np.repeat(images[:1], 4, axis=0)) == 4
+    assert num_repeated([train], images[15:]) == 0
+    assert num_repeated([train], images[12:]) == 3
+    assert num_repeated([train], np.repeat(images[:1], 4, axis=0)) == 4
     almost = images[:1].copy()
     almost[0, 0, 3, 3] ^= 1
-    assert num_repeated(train, almost) == 0
+    assert num_repeated([train], almost) == 0
+    assert num_repeated([images[:5], images[5:9]], images[3:12]) == 6
+
+
+def test_images_are_the_same_in_whichever_type_a_part_is_held() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (20, 1, 4, 4), dtype=np.uint8)
+    assert num_repeated([images[:15]], images[12:].astype(np.float32)) == 3

@@ -8,10 +8,13 @@ import pytest
 
 from pipeline.config import DataConfig, TrialConfig
 from pipeline.events import Event, Notice
+from pipeline.places import Places
+from pipeline.results.finalize import Wanted, finalize
 from pipeline.results.train_report import train_and_test
 from tests.study.runs import run
 
 TOLD = "warning: 5 of 20 validation images are training images, too"
+TOLD_OF_TEST = "warning: 6 of 20 test images are training or validation images, too"
 
 
 @pytest.fixture
@@ -23,6 +26,17 @@ def archive(tmp_path: Path) -> Path:
     file = tmp_path / "images.npz"
     np.savez(file, x_train=pixels[:40], y_train=labels[:40], x_valid=pixels[40:], y_valid=labels[40:])
     return file
+
+
+@pytest.fixture
+def with_test(archive: Path) -> Path:
+    """The same with 20 images to test on, of which 3 are among those to train on and 3 among those to validate on."""
+    with np.load(archive) as file:
+        parts = dict(file)
+    test = np.random.default_rng(1).integers(0, 256, (20, 4, 4), dtype=np.uint8)
+    test[:3], test[3:6] = parts["x_train"][10:13], parts["x_valid"][10:13]
+    np.savez(archive, **parts, x_test=test, y_test=np.arange(20) % 2)
+    return archive
 
 
 class Listener:
@@ -47,6 +61,22 @@ def test_a_study_says_so_once(archive: Path, tmp_path: Path, workspace: Path) ->
     listener = Listener()
     run(file, workspace, workers=2, watcher=listener)
     assert [notice.startswith(TOLD) for notice in listener.notices] == [True]
+
+
+def test_what_finalizes_says_so_of_the_test_images(with_test: Path, tmp_path: Path, workspace: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"study: {{trials: 1}}\nspace: {{data: {{name: arrays, path: {with_test}}}, epochs: 1}}")
+    run(file, workspace)
+    told: list[str] = []
+    finalize("mine", places=Places(workspace), wanted=Wanted(top=1, num_seeds=2), threads=1, say=told.append)
+    assert [text.startswith(TOLD_OF_TEST) for text in told] == [False, True, False]
+
+
+def test_a_training_says_so_of_the_test_images(with_test: Path) -> None:
+    told: list[str] = []
+    config = TrialConfig(data=DataConfig(name="arrays", path=str(with_test)), epochs=1)
+    train_and_test(config, threads=1, warn=told.append)
+    assert all(text.startswith(start) for text, start in zip(told, (TOLD, TOLD_OF_TEST), strict=True))
 
 
 def test_a_training_says_so(archive: Path) -> None:
