@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow.exceptions import MlflowException
 
 from pipeline.errors import PortError, TrackingError
 from pipeline.events import EpochEnded, TrialEnded, TrialStarted
@@ -65,6 +66,19 @@ def test_several_metrics_are_columns_and_are_plotted_against_each_other() -> Non
     assert (view["orderByKey"], view["orderByAsc"]) == ("metrics.`best_valid_loss`", True)
     (scatter,) = [chart for chart in view["compareRunCharts"] if chart["type"] == "SCATTER"]
     assert (scatter["xaxis"]["key"], scatter["yaxis"]["key"]) == ("num_parameters", "best_valid_loss")
+
+
+def test_of_equal_trials_mlflows_table_has_the_latest_first_and_cannot_have_another(log: StudyLog) -> None:
+    """Everywhere else the earliest is the best; docs/conventions.md says so. If this fails, mend the view."""
+    start(log)
+    log_trials(log, 0.01, 0.02)
+    assert finish(log) is None
+    view = view_of(log, "s")
+    order = f"{view['orderByKey']} {'ASC' if view['orderByAsc'] else 'DESC'}"  # as the page asks
+    rows = log.client.search_runs([log.experiment], view["searchFilter"], order_by=[order])
+    assert [row.info.start_time for row in rows] == [1_001_000, 1_000_000]
+    with pytest.raises(MlflowException, match="Invalid order_by clause"):
+        log.client.search_runs([log.experiment], order_by=[f"{order}, attributes.start_time ASC"])
 
 
 def test_settings_that_some_trials_lack_have_a_plot_of_their_own() -> None:
