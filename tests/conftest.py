@@ -4,22 +4,27 @@ import json
 import os
 import shutil
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+# One thread a process: some train side by side, and numbers are equal to the bit. Torch reads it when it is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import hypothesis
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
 
-from pipeline.data.idx import DEBIAN_FASHION_MNIST
 from pipeline.places import STORAGE_VARIABLES, TRACKING_VARIABLES, Places
-from pipeline.tracking.store import open_client
+from tests.command import dnntune
 from tests.servers import HOW_TO_GET, PostgreSQL, postgresql_programs, postgresql_server
 
-Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+# What takes long to import is imported by the fixtures that need it: torch, MLflow, a browser.
+if TYPE_CHECKING:
+    from subprocess import CompletedProcess
+
+    from playwright.sync_api import Browser, Page
+
+Cli = Callable[..., "CompletedProcess[str]"]
 
 # A busy machine misses any deadline; what was found once is written down as an example, and not in a folder.
 hypothesis.settings.register_profile("dnntune", deadline=None, database=None)
@@ -52,6 +57,8 @@ def _no_data_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 @pytest.fixture
 def fashion_mnist() -> Path:
     """The folder of the real Fashion-MNIST."""
+    from pipeline.data.idx import DEBIAN_FASHION_MNIST
+
     if not DEBIAN_FASHION_MNIST.is_dir():
         pytest.skip("needs the real Fashion-MNIST: apt-get install dataset-fashion-mnist")
     return DEBIAN_FASHION_MNIST
@@ -60,6 +67,8 @@ def fashion_mnist() -> Path:
 @pytest.fixture(scope="session")
 def mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A MLflow database with its tables and nothing else; to make one takes seconds."""
+    from pipeline.tracking.store import open_client
+
     places = Places(tmp_path_factory.mktemp("mlflow"))
     open_client(places.tracking_url)
     return places.workspace / "mlflow.db"
@@ -84,23 +93,8 @@ def space_file(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def cli() -> Cli:
-    """Runs ``dnntune`` in a process of its own, as a user does."""
-
-    def run(
-        *arguments: object, stdin: str | None = None, cwd: Path | None = None
-    ) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "pipeline", *map(str, arguments)],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            cwd=cwd,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-            check=False,
-            timeout=240,
-        )
-
-    return run
+    """Runs ``dnntune`` as a user types it."""
+    return dnntune
 
 
 @pytest.fixture(scope="session")
@@ -126,7 +120,9 @@ def _postgresql_server() -> Iterator[PostgreSQL]:
 
 
 @pytest.fixture(scope="session")
-def _chromium() -> Iterator[Browser]:
+def _chromium() -> Iterator["Browser"]:
+    from playwright.sync_api import sync_playwright
+
     program = shutil.which("chromium")
     if program is None:
         pytest.skip("needs a browser: apt-get install chromium")
@@ -139,7 +135,7 @@ def _chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(_chromium: Browser) -> Iterator[Page]:
+def page(_chromium: "Browser") -> Iterator["Page"]:
     """A page of a real browser, 1280 x 900 pixels, with nothing from earlier tests."""
     context = _chromium.new_context(viewport={"width": 1280, "height": 900})
     yield context.new_page()

@@ -67,25 +67,19 @@ PLACES = {
 
 @pytest.mark.parametrize("name", BAD_NAMES, ids=lambda name: repr(name[:20]))
 @pytest.mark.parametrize("place", PLACES)
-def test_a_bad_name(
-    place: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_bad_name(place: str, name: str, tmp_path: Path) -> None:
     arguments, what = PLACES[place]
     said = (f"the name of {what} {BAD_NAMES[name]}", "Give another one")
-    answered(Case(name, (*arguments, name), said), tmp_path, monkeypatch, capsys)
+    answered(Case(name, (*arguments, name), said), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["...", "-rf", "a:b", "nul", " a", "a\nb", "x" * 101])
-def test_a_space_file_whose_name_is_no_study_s(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_space_file_whose_name_is_no_study_s(name: str, tmp_path: Path) -> None:
     files = {f"{name}.yaml": "space: {data: {name: digits}}"}
     case = Case(name, ("check", "--", f"./{name}.yaml"), ("a study's name, its file's, must", "Rename the file"), files)
-    answered(case, tmp_path, monkeypatch, capsys)
+    answered(case, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["a", "7", "_x", "fashion mnist", "Kleider-Größe", "衣服", "a.b", "x" * 100])
-def test_a_good_name_is_looked_for(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    answered(Case(name, ("best", name), ("no study in the workspace",)), tmp_path, monkeypatch, capsys)
+def test_a_good_name_is_looked_for(name: str, tmp_path: Path) -> None:
+    answered(Case(name, ("best", name), ("no study in the workspace",)), tmp_path)

@@ -48,11 +48,9 @@ OVERRIDES = [
 
 
 @pytest.mark.parametrize(("override", "said"), OVERRIDES, ids=lambda value: value[:30])
-def test_an_override(
-    override: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_override(override: str, said: str, tmp_path: Path) -> None:
     case = Case(override, ("check", "good.yaml", "--device", "cpu", "--set", override), (said,), {"good.yaml": SPACE})
-    answered(case, tmp_path, monkeypatch, capsys)
+    answered(case, tmp_path)
 
 
 SCHEDULES = [
@@ -70,12 +68,8 @@ SCHEDULES = [
 
 
 @pytest.mark.parametrize(("text", "said"), SCHEDULES, ids=lambda value: value[:40])
-def test_a_schedule(
-    text: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    answered(
-        Case("schedule", ("schedule-show", "bad.yaml"), (said,), {"bad.yaml": text}), tmp_path, monkeypatch, capsys
-    )
+def test_a_schedule(text: str, said: str, tmp_path: Path) -> None:
+    answered(Case("schedule", ("schedule-show", "bad.yaml"), (said,), {"bad.yaml": text}), tmp_path)
 
 
 OPTIONS = [
@@ -98,7 +92,5 @@ def test_an_option(
     arguments: tuple[str, ...],
     said: str,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    answered(Case("option", arguments, (said,), {"good.yaml": SPACE}), tmp_path, monkeypatch, capsys)
+    answered(Case("option", arguments, (said,), {"good.yaml": SPACE}), tmp_path)

@@ -94,19 +94,15 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_file_that_is_no_space(
-    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    answered(case, tmp_path, monkeypatch, capsys)
+def test_a_file_that_is_no_space(case: Case, tmp_path: Path) -> None:
+    answered(case, tmp_path)
 
 
 @pytest.mark.parametrize("content", [case.files["bad.yaml"] for case in CASES[:24]])
-def test_the_same_on_standard_input(
-    content: str | bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_same_on_standard_input(content: str | bytes, tmp_path: Path) -> None:
     data = content if isinstance(content, bytes) else content.encode()
     case = Case("stdin", ("check", "-"), ("standard input",), stdin=data)
-    answered(case, tmp_path, monkeypatch, capsys)
+    answered(case, tmp_path)
 
 
 NO_FILES = [
@@ -127,16 +123,12 @@ NO_FILES = [
 
 
 @pytest.mark.parametrize(("source", "said"), NO_FILES)
-def test_what_is_no_file(
-    source: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_no_file(source: str, said: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loop").symlink_to("loop")
-    answered(Case(source, ("check", source), (said,)), tmp_path, monkeypatch, capsys)
+    answered(Case(source, ("check", source), (said,)), tmp_path)
 
 
-def test_a_mark_of_byte_order_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_mark_of_byte_order_is_read(tmp_path: Path) -> None:
     content = b"\xef\xbb\xbfspace: {data: {name: digits}}\n"
-    answered(Case("mark", ("check", "bad.yaml"), (), {"bad.yaml": content}, code=0), tmp_path, monkeypatch, capsys)
+    answered(Case("mark", ("check", "bad.yaml"), (), {"bad.yaml": content}, code=0), tmp_path)
