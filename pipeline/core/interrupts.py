@@ -22,6 +22,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SAME_SECONDS = 0.25
 # How long the program has after the second signal to put down what it has in its hands.
 END_SECONDS = 1.5
+# How long a program that ends waits for its answer to be said.
+SAY_SECONDS = 1.0
 AGAIN = "press Ctrl-C again to stop now"
 
 Stop = Callable[[], None]
@@ -42,6 +44,7 @@ class Interrupts:
         self.ends = ends
         self.number: int | None = None  # the first signal
         self._first: float | None = None
+        self._answered = threading.Event()
         self._phases: list[tuple[str, Stop | None]] = [(f"stopping; {AGAIN}", None)]
 
     @property
@@ -65,6 +68,7 @@ class Interrupts:
                 # What is left is the interpreter's own end, which may wait for others: the thread goes on listening.
                 for number in SIGNALS:
                     signal.signal(number, lambda number, frame: None)
+                self._answered.wait(SAY_SECONDS)  # on a busy machine the thread comes later than the exception
             else:
                 signal.set_wakeup_fd(fd_before)
                 for number, handler in zip(SIGNALS, before, strict=True):
@@ -103,6 +107,7 @@ class Interrupts:
             if first is None:
                 first, self.number = now, self.number or number[0]
                 _say(self._phases[-1][0])
+                self._answered.set()
             elif now - first >= SAME_SECONDS:
                 _say("stopping now")
                 if self.ends:

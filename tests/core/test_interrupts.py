@@ -80,6 +80,20 @@ def test_outside_of_all_phases_the_first_one_is_enough(program: Program) -> None
     assert process.returncode == 130
 
 
+def test_an_answer_that_comes_late_is_waited_for(program: Program) -> None:
+    late = """
+import time
+from pipeline.core import interrupts
+say = interrupts._say
+interrupts._say = lambda words: (time.sleep(0.3), say(words))
+"""
+    process = program(late + PATIENT.replace('with first_stops(lambda: wishes.append(1), "soon")', "if True"), "0")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=10)[1] == "stopping; press Ctrl-C again to stop now\n"
+
+
 def test_an_end_that_waits_for_others_is_cut_short_by_the_second_one(program: Program) -> None:
     process = program("import atexit, time; atexit.register(time.sleep, 60)" + PATIENT, "0")
     assert process.stdout is not None
