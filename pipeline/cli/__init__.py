@@ -1,6 +1,5 @@
 """The command line: words, and nothing else. What a command needs is imported when it runs, so that help is instant."""
 
-import sys
 from typing import Annotated
 
 import typer
@@ -52,4 +51,4 @@ def main() -> None:
         except Exception as error:
             code = end_of(error)
         code = flush() or code
-    sys.exit(code)
+    interrupts.end(code)

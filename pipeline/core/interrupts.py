@@ -9,10 +9,12 @@ import contextlib
 import os
 import select
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import NoReturn
 
 from pipeline.core.printing import say
 from pipeline.core.process_tree import signal_descendants
@@ -45,12 +47,23 @@ class Interrupts:
         self.number: int | None = None  # the first signal
         self._first: float | None = None
         self._answered = threading.Event()
+        self._hurries = False  # after the second signal
         self._phases: list[tuple[str, Stop | None]] = [(f"stopping; {AGAIN}", None)]
 
     @property
     def exit_code(self) -> int:
         """130 after Ctrl-C and 143 after SIGTERM, as a shell has them."""
         return 128 + (self.number or signal.SIGINT)
+
+    def end(self, code: int | str | None) -> NoReturn:
+        """Ends the process when all is done; after the second signal without the interpreter's own end.
+
+        That may take seconds, in which no thread runs that could cut it short.
+        """
+        if self._hurries:
+            signal_descendants(signal.SIGKILL)
+            os._exit(self.exit_code)
+        sys.exit(code)
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
@@ -96,6 +109,8 @@ class Interrupts:
                 return
         elif now - self._first < SAME_SECONDS:
             return
+        else:
+            self._hurries = True
         raise KeyboardInterrupt
 
     def _answer(self, reading: int) -> None:

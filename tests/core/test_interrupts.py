@@ -36,7 +36,7 @@ with answered(ends=True) as interrupts:
     except KeyboardInterrupt:
         print("interrupted", flush=True)
 print("end", flush=True)
-sys.exit(interrupts.exit_code)
+interrupts.end(interrupts.exit_code)
 """
 Program = Callable[..., "subprocess.Popen[str]"]
 
@@ -127,6 +127,25 @@ def test_two_signals_at_once_are_one_wish(program: Program) -> None:
 
 def test_a_phase_that_does_not_end_is_interrupted_by_the_second_one(program: Program) -> None:
     process = program(PATIENT, "60")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    assert process.stderr.readline() == "soon\n"
+    time.sleep(0.4)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 130
+
+
+def test_after_the_second_signal_the_interpreters_own_end_is_left_out(program: Program) -> None:
+    long_end = """
+import hashlib
+class Slow:
+    def __del__(self):
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
+slow = Slow()
+"""
+    process = program(long_end + PATIENT, "60")
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.readline()
