@@ -58,6 +58,10 @@ class WorkspaceError(DnntuneError):
     """The workspace cannot be used: it is no folder, or cannot be written to."""
 
 
+class DiskFullError(DnntuneError):
+    """A file system has no space left; says which one, and how much it has."""
+
+
 class DataError(DnntuneError):
     """Images or labels are missing, broken or cannot be used; the message names the file."""
 

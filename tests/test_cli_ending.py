@@ -64,7 +64,11 @@ def test_what_the_machine_does_is_no_bug(
     command: Callable[[Exception], int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command(OSError(errno.ENOSPC, "No space left on device", "/data/x")) == 2
-    assert capsys.readouterr().err == "dnntune: /data/x: No space left on device. Free space there\n"
+    said = capsys.readouterr().err
+    assert said.startswith("dnntune: /data/x: no space is left on its file system, /")
+    assert said.endswith("give the same command again: a study goes on where it stopped\n")
+    assert command(OSError(errno.EMFILE, "Too many open files")) == 2
+    assert capsys.readouterr().err == "dnntune: Too many open files. Raise the limit of open files (ulimit -n)\n"
 
 
 def test_a_log_that_cannot_be_written(

@@ -14,6 +14,7 @@ import typer
 from typer._click.exceptions import ClickException
 from typer.core import TyperGroup
 
+from pipeline.core.disk import disk_full
 from pipeline.core.printing import clean, say
 from pipeline.core.urls import hide
 
@@ -23,8 +24,6 @@ UNREAD = 1  # typer's and rich's, where nobody reads what is printed any more
 MAX_LENGTH = 400
 # What a machine does to a program that has made no mistake.
 _MACHINE = {
-    errno.ENOSPC: "Free space there",
-    errno.EDQUOT: "Free space there",
     errno.EACCES: "Name another folder, or mend the permissions",
     errno.EPERM: "Name another folder, or mend the permissions",
     errno.EROFS: "Name another folder",
@@ -64,6 +63,9 @@ def end_of(error: Exception) -> int:
         error = error.__cause__
     lines = hide(str(error)).splitlines()
     said = f"{type(error).__name__}: {lines[0][:MAX_LENGTH]}" if lines else type(error).__name__
+    if (full := disk_full(error)) is not None:
+        say(f"dnntune: {full}", err=True)
+        return full.exit_code
     if isinstance(error, OSError) and error.errno in _MACHINE:
         place = "" if error.filename is None else f"{str(error.filename)[:MAX_LENGTH]}: "
         say(f"dnntune: {place}{error.strerror}. {_MACHINE[error.errno]}", err=True)

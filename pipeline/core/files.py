@@ -1,4 +1,4 @@
-"""Reading files that somebody else has made: regular ones only, so that nothing waits, and no more than fits."""
+"""Reading files that somebody else has made, regular ones only and no more than fits; writing files as a whole."""
 
 import errno
 import os
@@ -41,6 +41,31 @@ def read_bounded(file: Path, limit: int) -> bytes:
     if content is None or len(content) > limit:
         raise OSError(errno.EFBIG, f"it is larger than {limit:,} bytes", str(file))
     return content
+
+
+def write_whole(file: Path, *contents: bytes | memoryview) -> None:
+    """Writes a file; whoever reads it, and whatever happens meanwhile, finds the old content or the new one, whole.
+
+    It is not forced to the disk: a power failure may tear it.
+
+    Args:
+        file: The file.
+        contents: What it is to hold, one after the other.
+
+    Raises:
+        OSError: It cannot be written; nothing is left of it, and an old one stays.
+    """
+    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as stream:
+            for content in contents:
+                stream.write(content)
+        partial.replace(file)
+    except BaseException as error:
+        partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(file)
+        raise
 
 
 def reason(error: OSError) -> str:

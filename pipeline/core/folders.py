@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from pipeline.core.disk import disk_full
 from pipeline.errors import WorkspaceError
 
 # The file that says so of a folder which dnntune has made, and may remove with all that is in it.
@@ -31,12 +32,15 @@ def use_workspace(folder: Path) -> None:
 
     Raises:
         WorkspaceError: It is no folder, or cannot be made or written to.
+        DiskFullError: No space is left for it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".dnntune-"):
             pass
     except OSError as error:
+        if (full := disk_full(error, folder)) is not None:
+            raise full from None
         is_file = isinstance(error, FileExistsError | NotADirectoryError)
         reason = "it, or a folder above it, is a file" if is_file else error.strerror or str(error)
         raise WorkspaceError(

@@ -1,7 +1,6 @@
 """A study's report: one HTML file that needs nothing else, and loads nothing from anywhere."""
 
 import importlib.metadata
-import os
 import platform
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import optuna
 
 from pipeline import __version__
 from pipeline.core.commands import command
+from pipeline.core.files import write_whole
 from pipeline.errors import DnntuneError
 from pipeline.places import Places
 from pipeline.report.answer import answer, cards
@@ -46,14 +46,10 @@ def write_report(places: Places, study: str, out: Path | None) -> Path:
     """
     content = report_html(open_study(places, study), load_final(places, study))
     file = out or places.report(study)
-    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(content, encoding="utf-8")
-        partial.replace(file)
+        write_whole(file, content.encode())
     except OSError as error:
-        if partial.is_file():
-            partial.unlink()
         raise DnntuneError(f"{file}: the report cannot be written: {error.strerror}. Name a file with --out") from None
     return file
 

@@ -1,9 +1,9 @@
 """The file of a study's final result."""
 
 import json
-import os
 
 from pipeline.core.commands import command
+from pipeline.core.files import write_whole
 from pipeline.errors import StudyError
 from pipeline.places import Places
 from pipeline.results.final import Final
@@ -13,9 +13,7 @@ def save_final(places: Places, final: Final) -> None:
     """Keeps a final result in the workspace, in place of an earlier one."""
     file = places.final(final.study)
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(f".{os.getpid()}.partial")
-    partial.write_text(json.dumps(final.to_json(), allow_nan=False), encoding="utf-8")
-    partial.replace(file)
+    write_whole(file, json.dumps(final.to_json(), allow_nan=False).encode())
 
 
 def load_final(places: Places, study: str) -> Final | None:

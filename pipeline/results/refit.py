@@ -9,6 +9,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from pipeline.config import TrialConfig
+from pipeline.core.files import write_whole
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.models.tensors import tensor_bytes
 from pipeline.phase_results import epochs_to_best, lengths_text
@@ -74,9 +75,7 @@ def refit(
     for _ in training.epochs:
         pass
     file = places.models(finals.study_name) / REFIT
-    partial = file.with_suffix(".partial")
-    partial.write_bytes(tensor_bytes(training.model))
-    partial.replace(file)
+    write_whole(file, tensor_bytes(training.model))
     return Refit(KeptModel("refitted", config, file), epochs)
 
 

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy
@@ -11,6 +12,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
+from pipeline.core.disk import disk_full
 from pipeline.core.urls import StoreUrl
 from pipeline.first_touch import first_touch
 from pipeline.store_urls import parsed
@@ -67,9 +69,18 @@ def _passes(error: DBAPIError | sqlite3.Error) -> bool:
     return True  # psycopg has no state where there is no connection
 
 
-@patient(is_passing, ERRORS)
+def _full(storage: RDBStorage, error: Exception) -> Exception | None:
+    return disk_full(error, *_places(storage.engine.url))
+
+
+def _places(address: sqlalchemy.URL) -> tuple[Path, ...]:
+    """Returns the file of a database; nothing of a server's."""
+    return (Path(address.database),) if address.get_backend_name() == "sqlite" and address.database else ()
+
+
+@patient(is_passing, ERRORS, _full)
 class Database(RDBStorage):
-    """Optuna's storage, retried while a server restarts."""
+    """Optuna's storage, retried while a server restarts; every operation may raise `DiskFullError`."""
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         """Sets a trial's state as Optuna does, with two cares.
@@ -105,6 +116,7 @@ def open_database(url: StoreUrl, on_stale: OnStale | None) -> Database:
 
     Raises:
         StoreUrlError: It is no address of a database, or not of one that can be shared.
+        DiskFullError: There is no space for it.
     """
     address = parsed(url)
 
@@ -112,7 +124,12 @@ def open_database(url: StoreUrl, on_stale: OnStale | None) -> Database:
         with first_touch(url):
             return _sqlite(address, on_stale) if address.get_backend_name() == "sqlite" else _server(address, on_stale)
 
-    return patiently(opened, is_passing, ERRORS, OPENING_SECONDS)
+    try:
+        return patiently(opened, is_passing, ERRORS, OPENING_SECONDS)
+    except (*ERRORS, OSError) as error:
+        if (full := disk_full(error, *_places(address))) is None:
+            raise
+        raise full from error
 
 
 def _database(url: sqlalchemy.URL, on_stale: OnStale | None, engine_kwargs: dict[str, Any]) -> Database:

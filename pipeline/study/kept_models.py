@@ -1,12 +1,12 @@
 """The weights of a study's best trials, kept for ensembles and exports."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
 from torch import nn
 
+from pipeline.core.files import write_whole
 from pipeline.core.folders import make_folder
 from pipeline.models.tensors import tensor_bytes
 from pipeline.study.trials import best_trials, frozen_trial
@@ -44,10 +44,7 @@ class KeptModels:
         ):
             return  # an equal one may rank first, by another metric or its number: `tidy` knows
         make_folder(self.folder)
-        file = self.file(number)
-        partial = file.with_suffix(f".{os.getpid()}.partial")
-        partial.write_bytes(tensor_bytes(model))
-        partial.replace(file)
+        write_whole(self.file(number), tensor_bytes(model))
 
     def tidy(self, study: optuna.Study) -> None:
         """Removes the weights of trials that have ended and are not, or no longer, among the best."""

@@ -3,15 +3,18 @@
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import optuna
 
 from pipeline.config import TrialConfig
+from pipeline.core.disk import disk_full
 from pipeline.core.urls import hide
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.data.image_data import ImageData
+from pipeline.errors import DiskFullError
 from pipeline.events import EpochEnded, Event, TrialEnded, TrialStarted
 from pipeline.records import EpochResult, Outcome, TrialResult, curves_of
 from pipeline.study.kept_models import KeptModels
@@ -63,6 +66,9 @@ def run_trial(
         cache: Where the output of frozen layers is kept; None for nowhere.
         checkpoints: Folder for the study's checkpoints; None for none.
         models: Where the weights of the study's best trials are kept; None for nowhere.
+
+    Raises:
+        DiskFullError: No space is left; the trial can be resumed.
     """
     started = time.time()
     plain: dict[str, object] | None = None
@@ -134,6 +140,10 @@ def run_trial(
     except optuna.exceptions.UpdateFinishedTrialError:
         result = ended("failed", TAKEN_FOR_DEAD)
     except Exception as error:  # recorded as the trial's outcome; the supervisor decides whether the study goes on
+        if (full := disk_full(error, *() if checkpoints is None else (checkpoints,))) is not None:
+            with suppress(DiskFullError):
+                finish(study, trial, plain, ended("interrupted", str(full)))
+            raise full from error
         reason, where = hide(f"{type(error).__name__}: {error}"), hide(traceback.format_exc())
         result = replace(ended("failed", reason), traceback=where)
     curves = curves_of(epochs) if epochs else None

@@ -57,9 +57,16 @@ def patiently(
 
 
 def patient(
-    is_passing: Callable[[Exception], bool], kinds: tuple[type[Exception], ...]
+    is_passing: Callable[[Exception], bool],
+    kinds: tuple[type[Exception], ...],
+    told: Callable[[Any, Exception], Exception | None] = lambda storage, error: None,
 ) -> Callable[[Storage], Storage]:
     """Returns a class decorator that makes every operation of a storage a patient one.
+
+    Args:
+        is_passing: Says whether an error may be gone the next time.
+        kinds: The errors to ask that of.
+        told: From the storage and an error that does not pass to what is raised in its place; None for the error.
 
     An operation that calls others is tried again as a whole. Most can be repeated even if the first attempt took effect
     and only its answer was lost; one that can not has to ask `tried_before`.
@@ -71,7 +78,7 @@ def patient(
         private = {"_create_new_trial", "_set_trial_param", "_get_trials", "_get_best_trial_id", "_get_stale_trial_ids"}
         for name in sorted(public | private):
             if hasattr(storage, name):
-                setattr(storage, name, _repeated(getattr(storage, name), is_passing, kinds))
+                setattr(storage, name, _repeated(getattr(storage, name), is_passing, kinds, told))
         return storage
 
     return decorate
@@ -88,7 +95,10 @@ def _tries() -> int:
 
 
 def _repeated(
-    operation: Callable[..., Any], is_passing: Callable[[Exception], bool], kinds: tuple[type[Exception], ...]
+    operation: Callable[..., Any],
+    is_passing: Callable[[Exception], bool],
+    kinds: tuple[type[Exception], ...],
+    told: Callable[[Any, Exception], Exception | None],
 ) -> Callable[..., Any]:
     @functools.wraps(operation)
     def repeated(*args: Any, **kwargs: Any) -> Any:
@@ -101,6 +111,10 @@ def _repeated(
 
         try:
             return patiently(attempt, is_passing, kinds, PATIENCE_SECONDS)
+        except kinds as error:
+            if (clearer := told(args[0], error)) is None:
+                raise
+            raise clearer from error
         finally:
             _thread.tries = 0
 

@@ -59,7 +59,8 @@ def create_or_resume(
         study = optuna.load_study(study_name=name, storage=storage)
         _wait_until_made(study)
         check_attributes(study)
-        _refuse_another(study, settings, source)
+        if not _is_cut_short(study, settings, source):
+            _refuse_another(study, settings, source)
     study.set_metric_names(list(settings.metrics))  # for Optuna's dashboard
     study.set_user_attr(SPACE, source)
     study.set_user_attr(IS_CASES, isinstance(space, Cases))
@@ -218,6 +219,14 @@ def recover_trials(study: optuna.Study, retries: int) -> None:
 def _point(trial: FrozenTrial) -> dict[str, Any]:
     """Returns what a trial has drawn, and what it was queued with."""
     return {**trial.params, **trial.system_attrs.get("fixed_params", {})}
+
+
+def _is_cut_short(study: optuna.Study, settings: StudyConfig, source: Mapping[str, Any] | None) -> bool:
+    """Returns whether somebody has begun to make this very study, and was stopped: by a full disk, or killed."""
+    attrs = study.user_attrs
+    if METRICS in attrs or [way.name.lower() for way in study.directions] != list(settings.directions):
+        return False
+    return attrs[SPACE] == source if SPACE in attrs else not attrs and not study.get_trials(deepcopy=False)
 
 
 def _refuse_another(study: optuna.Study, settings: StudyConfig, source: Mapping[str, Any] | None) -> None:

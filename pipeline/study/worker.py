@@ -7,6 +7,7 @@ import torch
 import torch._dynamo  # every optimizer imports it at its first step; better now, while the supervisor prepares
 
 from pipeline.config import DataConfig, TrialConfig
+from pipeline.core.disk import disk_full
 from pipeline.data import load_data
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.data.image_data import ImageData
@@ -31,8 +32,18 @@ from pipeline.training.images import data_wanted, prepared
 def work(task: Task, channel: Channel) -> None:
     """Runs trials until there are no more.
 
-    An error that only the user can mend (no such device, broken data) is reported before the first trial.
+    An error that only the user can mend is reported: no such device or broken data before the first trial, a full disk
+    at any time.
     """
+    try:
+        _work(task, channel)
+    except Exception as error:
+        if (full := disk_full(error, task.checkpoints)) is None:
+            raise
+        channel.emit(WorkerFailed(str(full)))
+
+
+def _work(task: Task, channel: Channel) -> None:
     quiet_optuna()
     torch.set_num_threads(task.threads)
     loaded: dict[DataConfig, ImageData] = {}

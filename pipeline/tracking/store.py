@@ -2,12 +2,16 @@
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.core.disk import disk_full
 from pipeline.core.urls import StoreUrl, hide
 from pipeline.errors import TrackingError
 from pipeline.first_touch import first_touch
+from pipeline.store_urls import sqlite_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -42,6 +46,7 @@ def open_client(uri: StoreUrl) -> "MlflowClient":
 
     Raises:
         TrackingError: It cannot be reached.
+        DiskFullError: There is no space for it.
         StoreUrlError: It is a database's address with a mistake in it.
     """
     uri = StoreUrl(uri)
@@ -54,13 +59,26 @@ def open_client(uri: StoreUrl) -> "MlflowClient":
         logging.getLogger(name).setLevel(logging.ERROR)
     # A database's every error is raised as well as logged, with its traceback: one line when all is over is enough.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    file = sqlite_file(uri)
     try:
-        with first_touch(uri):
+        with first_touch(uri), _whole_or_not_at_all(file):
             client = MlflowClient(tracking_uri=uri.reveal())
             client.search_experiments(max_results=1)
     except (MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError, ValueError) as error:  # ValueError: no URL
-        raise unusable(uri, error) from None
+        raise disk_full(error, *() if file is None else (file,)) or unusable(uri, error) from None
     return client
+
+
+@contextmanager
+def _whole_or_not_at_all(file: Path | None) -> Iterator[None]:
+    """Removes a new database for whose tables the disk had no space: MLflow cannot go on with half of them."""
+    is_new = file is not None and not file.exists()
+    try:
+        yield
+    except Exception as error:
+        if file is not None and is_new and disk_full(error, file) is not None:
+            file.unlink(missing_ok=True)
+        raise
 
 
 def unusable(uri: StoreUrl, error: Exception) -> TrackingError:

@@ -1,7 +1,6 @@
 """Checkpoints: a file with all that decides how a training goes on after an epoch."""
 
 import io
-import os
 import time
 import zlib
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pipeline.core.files import write_whole
 from pipeline.core.folders import make_folder
 from pipeline.records import EpochResult
 
@@ -49,16 +49,7 @@ def save_checkpoint(file: Path, checkpoint: Checkpoint) -> None:
     epochs = [epoch.to_json() for epoch in checkpoint.epochs]
     torch.save({"config": checkpoint.config, "epochs": epochs, "state": checkpoint.state}, content)
     make_folder(file.parent)
-    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
-    try:
-        # Not forced to the disk, which takes longer than all the rest: what a power failure tears is not loaded.
-        with partial.open("wb") as stream:
-            stream.write(HEADER + _checksum(content.getbuffer()))
-            stream.write(content.getbuffer())
-        partial.replace(file)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    write_whole(file, HEADER + _checksum(content.getbuffer()), content.getbuffer())
 
 
 def load_checkpoint(file: Path, config: dict[str, Any]) -> Checkpoint | None:

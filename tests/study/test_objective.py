@@ -1,3 +1,4 @@
+import errno
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -10,6 +11,7 @@ from safetensors.torch import load_file
 from pipeline.config import TrialConfig
 from pipeline.core.folders import MARK
 from pipeline.data.image_data import ImageData
+from pipeline.errors import DiskFullError
 from pipeline.events import EpochEnded, TrialEnded, TrialStarted
 from pipeline.models import build_mlp
 from pipeline.records import TrialResult
@@ -270,3 +272,23 @@ def test_a_diverged_configuration_is_not_tried_twice(run, study: optuna.Study, c
     second = result_of(study.trials[1])
     assert second is not None
     assert second.same_as == 0
+
+
+@pytest.mark.parametrize("full", ["checkpoint", "models", "storage"])
+def test_a_full_disk_ends_no_trial(run, full: str, study: optuna.Study, config: Make, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    def no_space(*arguments: object, **named: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        if full == "checkpoint":
+            patched.setattr("pipeline.training.checkpoint.write_whole", no_space)
+        elif full == "models":
+            patched.setattr("pipeline.study.kept_models.write_whole", no_space)
+        else:
+            patched.setattr(study._storage, "set_trial_intermediate_value", no_space)
+        with pytest.raises(DiskFullError, match=r"checkpoints: no space is left on its file system"):
+            run(lambda trial: config(seed=trial.suggest_int("seed", 5, 5)))
+    (trial,) = study.trials
+    assert trial.state == TrialState.WAITING
+    assert run(lambda trial: config(seed=trial.suggest_int("seed", 5, 5))).outcome == "complete"
+    assert len(study.trials) == 1

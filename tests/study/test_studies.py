@@ -1,3 +1,6 @@
+import errno
+from typing import Any
+
 import optuna
 import pytest
 
@@ -86,6 +89,33 @@ def test_a_study_made_by_somebody_else_is_left_alone(
         open_study(storage)
     with pytest.raises(StudyError, match="was not made by dnntune"):
         carried(load_study(storage, "f"))
+
+
+@pytest.mark.parametrize("steps", range(7))
+def test_a_study_whose_making_was_cut_short_is_made_whole(
+    steps: int, storage: optuna.storages.BaseStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(studies, "MAKING_SECONDS", 0.0)
+    left = iter(range(steps))
+
+    def cut_short(write: Any) -> Any:
+        def writes(*arguments: Any, **named: Any) -> Any:
+            if next(left, None) is None:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return write(*arguments, **named)
+
+        return writes
+
+    with monkeypatch.context() as patched:
+        for name in ("set_study_user_attr", "set_study_system_attr", "create_new_trial"):
+            patched.setattr(storage, name, cut_short(getattr(storage, name)))
+        with pytest.raises(OSError, match="No space"):
+            open_study(storage)
+    study = open_study(storage)
+    assert [trial.system_attrs["fixed_params"] for trial in study.trials] == [
+        {"model.width": "[8, 4]", "optimizer.kind": "sgd"}
+    ]
+    assert carried(study)[1] == read().study
 
 
 def test_a_study_carries_its_space_and_settings(storage: optuna.storages.BaseStorage) -> None:
