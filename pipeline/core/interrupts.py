@@ -24,6 +24,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SAME_SECONDS = 0.25
 # How long the program has after the second signal to put down what it has in its hands.
 END_SECONDS = 1.5
+# After which a KeyboardInterrupt that was lost is raised again.
+AGAIN_SECONDS = 0.05
 # How long a program that ends waits for its answer to be said.
 SAY_SECONDS = 1.0
 AGAIN = "press Ctrl-C again to stop now"
@@ -48,6 +50,7 @@ class Interrupts:
         self._first: float | None = None
         self._answered = threading.Event()
         self._hurries = False  # after the second signal
+        self._lost, self._own = False, 0  # a KeyboardInterrupt that is to be raised again; signals that are our own
         self._phases: list[tuple[str, Stop | None]] = [(f"stopping; {AGAIN}", None)]
 
     @property
@@ -74,13 +77,15 @@ class Interrupts:
         thread.start()
         before = [signal.signal(number, self._handle) for number in SIGNALS]
         fd_before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        hook_before, sys.unraisablehook = sys.unraisablehook, self._unraisable
         try:
             yield
         finally:
+            sys.unraisablehook = hook_before
             if self.ends and self.number is not None:
-                # What is left is the interpreter's own end, which may wait for others: the thread goes on listening.
+                # What is left is the interpreter's own end, which may wait for others: whoever asks again kills it.
                 for number in SIGNALS:
-                    signal.signal(number, lambda number, frame: None)
+                    signal.signal(number, signal.SIG_DFL)
                 self._answered.wait(SAY_SECONDS)  # on a busy machine the thread comes later than the exception
             else:
                 signal.set_wakeup_fd(fd_before)
@@ -99,9 +104,22 @@ class Interrupts:
         finally:
             self._phases.pop()
 
+    def _unraisable(self, lost: "sys.UnraisableHookArgs") -> None:
+        """Raises again what a handler has raised where nothing gets through: in a weak reference's callback, say."""
+        if lost.exc_type is KeyboardInterrupt:
+            threading.Timer(AGAIN_SECONDS, self._raise_again).start()
+        else:
+            sys.__unraisablehook__(lost)
+
+    def _raise_again(self) -> None:
+        self._lost, self._own = True, self._own + 1
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # wakes it if it waits
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
-        if self._first is None:
+        if self._lost:
+            self._lost = False
+        elif self._first is None:
             self._first, self.number = now, self.number or number
             stop = self._phases[-1][1]
             if stop is not None:
@@ -117,6 +135,9 @@ class Interrupts:
         first: float | None = None
         while number := os.read(reading, 1):
             if number[0] not in SIGNALS:
+                continue
+            if self._own:
+                self._own -= 1
                 continue
             now = time.monotonic()
             if first is None:

@@ -103,7 +103,32 @@ def test_an_end_that_waits_for_others_is_cut_short_by_the_second_one(program: Pr
     assert process.stdout.readline() == "end\n"
     time.sleep(0.4)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 143
+    assert process.wait(10) == -signal.SIGTERM  # 143, in a shell's words
+
+
+def test_what_is_raised_where_nothing_gets_through_is_raised_again(program: Program) -> None:
+    text = """
+import sys, time, weakref
+from pipeline.core.interrupts import answered
+def callback(_):
+    print("ready", flush=True)
+    time.sleep(60)
+with answered(ends=True) as interrupts:
+    try:
+        things = {1}
+        reference = weakref.ref(things, callback)
+        del things
+        time.sleep(60)
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+interrupts.end(interrupts.exit_code)
+"""
+    process = program(text)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=20) == ("interrupted\n", "stopping; press Ctrl-C again to stop now\n")
+    assert process.returncode == 130
 
 
 def test_a_phase_is_asked_to_stop_and_ends_by_itself(program: Program) -> None:
