@@ -3,18 +3,22 @@
 `check`, `run` and `train` ask the same; what only torch can tell, workers find before their first trial.
 """
 
+import functools
+import math
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice, pairwise
 
 from pipeline.config import DataConfig, TrialConfig
-from pipeline.core.machine import DEVICE, has_bfloat16, has_no_gpu, memory_bytes
+from pipeline.core.machine import DEVICE, gpu_memory_bytes, has_bfloat16, has_no_gpu, memory_bytes
 from pipeline.errors import DeviceError, ModelError
 from pipeline.model_config import BackboneConfig, top_layers
-from pipeline.own_data import class_folders, image_root, prove_there
+from pipeline.own_data import archive_file, archive_shape, class_folders, image_root, prove_there
 from pipeline.schema import did_you_mean, shown
-from pipeline.timm_names import timm_architectures
+from pipeline.timm_names import timm_architectures, timm_tags
 from pipeline.training_config import RmsProp, Sgd
 
+# From a data set to the values in an image, and its classes, or fewer where that is not known.
+Shape = Callable[[DataConfig], tuple[int, int]]
 # From paths in the configuration to configurations that have all extremes of these settings.
 Draws = Callable[[Sequence[str]], Iterable[TrialConfig]]
 
@@ -40,7 +44,7 @@ def prove_ready(draws: Draws, device: str) -> None:
     Raises:
         DeviceError: There is no such device or precision, or the memory does not suffice.
         DataError: Your own data are not where the space says.
-        ModelError: timm knows no such architecture.
+        ModelError: timm knows no such architecture, or no such weights of it.
     """
     prove_device(device)
     for config in _looked_at(draws, ("precision",)):
@@ -50,8 +54,12 @@ def prove_ready(draws: Draws, device: str) -> None:
     for config in _looked_at(draws, ("model.kind", "model.name")):
         if isinstance(config.model, BackboneConfig):
             prove_architecture(config.model.name)
-    if device == "cpu" or has_no_gpu():
-        prove_memory(max(_looked_at(draws, SIZE_PATHS), key=training_bytes))
+    on_processor = device == "cpu" or has_no_gpu()
+    there = memory_bytes() if on_processor else gpu_memory_bytes()
+    if there is not None:
+        prove_memory(
+            _looked_at(draws, SIZE_PATHS), there, "this machine" if on_processor else "this machine's largest GPU"
+        )
 
 
 def prove_device_name(name: str) -> None:
@@ -95,43 +103,67 @@ def prove_architecture(name: str) -> None:
     Raises:
         ModelError: It does not; names the nearest one.
     """
-    known, architecture = timm_architectures(), name.partition(".")[0]
+    known, (architecture, dot, tag) = timm_architectures(), name.partition(".")
     if architecture not in known:
         raise ModelError(
             f"a backbone must be one of timm.list_models(); got {shown(name)}{did_you_mean(architecture, known)}"
         )
+    if dot and tag not in (tags := timm_tags().get(architecture, {tag})):
+        raise ModelError(
+            f"a backbone's tag must be one of its weights' in timm; got {shown(name)}{did_you_mean(tag, tags)}. "
+            f"{architecture} has {', '.join(sorted(tags))}; without a tag it is the first that timm names"
+        )
 
 
-def prove_memory(config: TrialConfig) -> None:
-    """Proves that a training may fit into this machine's memory.
+def prove_memory(configs: Iterable[TrialConfig], there: int, whose: str) -> None:
+    """Proves that the largest of some trainings may fit into a memory.
+
+    Args:
+        configs: The trainings.
+        there: The memory in bytes.
+        whose: It is, for the message.
 
     Raises:
         DeviceError: It cannot.
+        DataError: Your own data cannot be looked into.
     """
-    needed, there = training_bytes(config), memory_bytes()
+    shape = functools.cache(_shape)  # images are looked at once
+    needed, weights, config = max(
+        ((training_bytes(config, shape), num_weights(config, shape), config) for config in configs),
+        key=lambda size: size[:2],
+    )
     if needed <= there:
         return
     widths = top_layers(config.model).widths
-    many = f"{len(widths)} x {widths[0]:,}" if len(set(widths)) == 1 else f"layers of up to {max(widths):,}"
+    many = f"{len(widths)} x {widths[0]:,}" if len(set(widths)) == 1 else f"layers of up to {max(widths, default=0):,}"
     raise DeviceError(
-        f"model.width: the largest network, {many} units, has {num_weights(config):,} weights, and its training takes "
-        f"at least {needed / 2**30:,.1f} GiB (weights, gradients, the optimizer's averages, the best epoch's weights); "
-        f"this machine has {there / 2**30:,.1f}. Make model.width or model.hidden_layers smaller"
+        f"model.width: the largest network, {many} units, has {weights:,} weights, and its training takes at least "
+        f"{needed / 2**30:,.1f} GiB (weights, gradients, the optimizer's averages, the best epoch's weights); "
+        f"{whose} has {there / 2**30:,.1f}. Make model.width or model.hidden_layers smaller"
     )
 
 
-def num_weights(config: TrialConfig) -> int:
+def num_weights(config: TrialConfig, shape: Shape | None = None) -> int:
     """Returns the weights of a network's fully connected layers, or fewer where a count is not known before training.
 
-    Unknown are a backbone's own weights and features, and how many classes, and values in an image, an archive has.
+    Unknown are a backbone's own weights and features, and how many classes an archive has.
+
+    Args:
+        config: The training.
+        shape: Returns the values in an image, and the classes, of a data set; None looks at it.
     """
-    inputs, classes = (1, 1) if isinstance(config.model, BackboneConfig) else _shape(config.data)
+    inputs, classes = (1, 1) if isinstance(config.model, BackboneConfig) else (shape or _shape)(config.data)
     sizes = [inputs, *top_layers(config.model).widths, classes]
     return sum(above * below + above for below, above in pairwise(sizes))
 
 
-def training_bytes(config: TrialConfig) -> int:
-    """Returns the memory that a training's weights and their companions take at least; activations come on top."""
+def training_bytes(config: TrialConfig, shape: Shape | None = None) -> int:
+    """Returns the memory that a training's weights and their companions take at least; activations come on top.
+
+    Args:
+        config: The training.
+        shape: See `num_weights`.
+    """
     match config.optimizer:
         case Sgd(momentum=momentum):
             averages = int(momentum > 0)
@@ -140,13 +172,15 @@ def training_bytes(config: TrialConfig) -> int:
         case _:
             averages = 2
     copies = 3 + averages + int(config.ema_decay is not None)  # the weights, their gradients, the best epoch's weights
-    return num_weights(config) * copies * BYTES_PER_VALUE
+    return num_weights(config, shape) * copies * BYTES_PER_VALUE
 
 
 def _shape(data: DataConfig) -> tuple[int, int]:
     if data.name == "image_folder":
         return 3 * (data.image_size or 64) ** 2, len(class_folders(image_root(data) / "train"))
-    return KNOWN_SHAPES.get(data.name, (1, 1))
+    if data.name == "arrays":
+        return math.prod(archive_shape(archive_file(data))), 2
+    return KNOWN_SHAPES[data.name]
 
 
 def _looked_at(draws: Draws, paths: Sequence[str]) -> Iterable[TrialConfig]:

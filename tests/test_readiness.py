@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,6 +16,7 @@ from pipeline.models.layers import build_layers
 from pipeline.readiness import num_weights, prove_ready, training_bytes
 from pipeline.space_file import read_space
 from pipeline.yaml_text import locate
+from tests.memory import peak
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +57,9 @@ def test_what_can_run_is_not_held_up(tmp_path: Path) -> None:
             ModelError,
             "got 'resnet19'",
         ),
+        ("auto", {"model": {"kind": "backbone", "name": "resnet18.no_such_tag"}}, ModelError, "resnet18 has a1_in1k, "),
+        ("auto", {"model": {"kind": "backbone", "name": "resnet18.a1_in2k"}}, ModelError, "Did you mean a1_in1k?"),
+        ("auto", {"model": {"kind": "backbone", "name": "resnet18."}}, ModelError, "got 'resnet18.'"),
         ("auto", {"data": {"name": "arrays", "path": "nowhere.npz"}}, DataError, "nowhere.npz: cannot be read as .npz"),
         ("auto", {"data": {"name": "arrays", "path": "."}}, DataError, "it is not a regular file"),
         ("auto", {"data": {"name": "arrays", "path": "x" * 300}}, DataError, "cannot be read as .npz"),
@@ -87,6 +92,56 @@ def test_a_network_that_no_memory_holds_is_refused_with_its_size(settings: dict[
     assert "this machine has 1.0. Make model.width or model.hidden_layers smaller" in str(caught.value)
 
 
+def _archive(file: Path, **shapes: tuple[int, ...]) -> dict[str, Any]:
+    arrays = {name: np.zeros(shape, np.uint8) for name, shape in shapes.items()}
+    np.savez_compressed(file, **arrays)
+    return {"data": {"name": "arrays", "path": str(file)}}
+
+
+ARCHIVES: dict[str, tuple[dict[str, tuple[int, ...]], str]] = {
+    "no labels": ({"x_train": (9, 5, 6)}, "needs the arrays x_train and y_train"),
+    "no images of a part": ({"x_train": (9, 5, 6), "y_train": (9,), "y_valid": (9,)}, "needs the arrays x_valid"),
+    "fewer labels": ({"x_train": (9, 5, 6), "y_train": (8,)}, "train: needs one label for each image"),
+    "no images": ({"x_train": (9,), "y_train": (9,)}, "must be (images, height, width)"),
+    "two places for channels": ({"x_train": (9, 3, 6, 3), "y_train": (9,)}, "channels in front or at the end"),
+    "another size": (
+        {"x_train": (9, 5, 6), "y_train": (9,), "x_valid": (9, 6, 5), "y_valid": (9,)},
+        "valid: images must be (1, 5, 6) as in training; got (1, 6, 5)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("shapes", "said"), ARCHIVES.values(), ids=ARCHIVES)
+def test_an_archives_shapes_are_looked_at(shapes: dict[str, tuple[int, ...]], said: str, tmp_path: Path) -> None:
+    settings = _archive(tmp_path / "images.npz", **shapes)
+    with pytest.raises(DataError) as caught:
+        prove(**settings)
+    assert str(caught.value).startswith(f"{tmp_path / 'images.npz'}: ")
+    assert said in str(caught.value)
+
+
+def test_the_values_of_an_archives_images_count(tmp_path: Path) -> None:
+    settings = _archive(tmp_path / "a.npz", x_train=(9, 1200, 1000, 3), y_train=(9,), y_test=(3,))  # not looked at
+    prove(**settings, model={"width": 10})
+    with peak() as taken, pytest.raises(DeviceError, match=r"has 360,0\d\d,\d+ weights"):
+        prove(**settings, model={"width": {"int": [10, 100]}})
+    assert taken() < 2**23  # the images have 31 MiB
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda", "cuda:1"])
+def test_a_network_that_no_gpu_holds_is_refused(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readiness, "has_no_gpu", lambda: False)
+    model = {"model": {"width": {"int": [10, 20_000]}}, "optimizer": {"kind": "sgd", "momentum": 0.0}}
+    for there in (None, 10 * 2**30):
+        monkeypatch.setattr(readiness, "gpu_memory_bytes", lambda there=there: there)
+        prove(device, **model)
+    monkeypatch.setattr(readiness, "gpu_memory_bytes", lambda: 8 * 2**30)
+    with pytest.raises(DeviceError, match=r"at least 9\.0 GiB .* this machine's largest GPU has 8\.0\. Make model"):
+        prove(device, **model)
+    with pytest.raises(DeviceError, match=r"this machine has 1\.0\. Make model"):
+        prove("cpu", **model)
+
+
 @pytest.mark.parametrize("batch_norm", ["none", "before", "after"])
 def test_weights_are_counted_without_the_network(batch_norm: str) -> None:
     model = {"kind": "mlp", "width": [50, 30], "batch_norm": batch_norm}
@@ -104,6 +159,8 @@ def test_weights_are_counted_without_the_network(batch_norm: str) -> None:
 
 
 def test_it_needs_no_torch() -> None:
-    code = "import sys, pipeline.readiness as r; r.prove_architecture('resnet18'); print('torch' in sys.modules)"
+    code = """import sys, pipeline.readiness as r
+r.prove_architecture('resnet18.a1_in1k')
+print('torch' in sys.modules, 'numpy' in sys.modules)"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    assert done.stdout.strip() == "False False"

@@ -1,5 +1,6 @@
 """What this machine has, found without importing torch."""
 
+import ctypes
 import importlib.metadata
 import os
 import platform
@@ -41,3 +42,33 @@ def has_bfloat16() -> bool | None:
         return None
     found = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
     return None if found is None else not BFLOAT16_FLAGS.isdisjoint(found[1].split())
+
+
+def gpu_memory_bytes() -> int | None:
+    """Returns the memory of this machine's largest GPU, as NVIDIA's management library says; None if it cannot tell."""
+    try:
+        library = ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError:
+        return None
+    if library.nvmlInit_v2():
+        return None
+    try:
+        count, largest = ctypes.c_uint(), 0
+        if library.nvmlDeviceGetCount_v2(ctypes.byref(count)):
+            return None
+        for index in range(count.value):
+            device, memory = ctypes.c_void_p(), _Memory()
+            if library.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(device)):
+                return None
+            if library.nvmlDeviceGetMemoryInfo(device, ctypes.byref(memory)):
+                return None
+            largest = max(largest, int(memory.total))
+        return largest or None
+    finally:
+        library.nvmlShutdown()
+
+
+class _Memory(ctypes.Structure):
+    """The library's nvmlMemory_t, in bytes."""
+
+    _fields_ = (("total", ctypes.c_ulonglong), ("free", ctypes.c_ulonglong), ("used", ctypes.c_ulonglong))

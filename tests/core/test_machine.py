@@ -1,6 +1,8 @@
 """What this machine has; Linux's files are played by others."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -54,3 +56,51 @@ def test_no_gpu_is_known_without_torch(
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert machine.has_no_gpu() is none
+
+
+def _nvml(gibibytes: list[int], broken: str = "") -> SimpleNamespace:
+    """Returns as much of NVIDIA's management library as is called; ``calls`` says when it was opened and closed."""
+    calls: list[str] = []
+
+    def begin() -> int:
+        calls.append("init")
+        return int(broken == "init")
+
+    def count(number: Any) -> int:
+        number._obj.value = len(gibibytes)
+        return 0
+
+    def handle(index: int, device: Any) -> int:
+        device._obj.value = 100 + index
+        return int(broken == "device")
+
+    def info(device: Any, memory: Any) -> int:
+        memory._obj.total = gibibytes[device.value - 100] * 2**30
+        return 3 if broken == "memory" else 0
+
+    return SimpleNamespace(
+        calls=calls,
+        nvmlInit_v2=begin,
+        nvmlShutdown=lambda: calls.append("shutdown"),
+        nvmlDeviceGetCount_v2=count,
+        nvmlDeviceGetHandleByIndex_v2=handle,
+        nvmlDeviceGetMemoryInfo=info,
+    )
+
+
+def test_a_gpus_memory_is_asked_of_nvidias_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = _nvml([16, 80, 24])
+    monkeypatch.setattr("ctypes.CDLL", lambda name: library)
+    assert machine.gpu_memory_bytes() == 80 * 2**30
+    assert library.calls == ["init", "shutdown"]
+
+
+@pytest.mark.parametrize("broken", ["init", "device", "memory", "no GPU", "no library"])
+def test_a_gpus_memory_may_not_be_known(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def library(name: str) -> SimpleNamespace:
+        if broken == "no library":
+            raise OSError("libnvidia-ml.so.1: cannot open shared object file")
+        return _nvml([] if broken == "no GPU" else [16], broken)
+
+    monkeypatch.setattr("ctypes.CDLL", library)
+    assert machine.gpu_memory_bytes() is None
