@@ -19,7 +19,7 @@ COUNTED: tuple[Outcome, ...] = ("complete", "pruned", "diverged")
 AT_BEST_EPOCH = {"valid_accuracy": "best_valid_accuracy", "valid_loss": "best_valid_loss"}
 
 # Of an epoch's fields, those that are no measure.
-NOT_CURVES = ("epoch", "is_best", "gradient_flow", "phase", "backbone_images", "cached_images")
+NOT_CURVES = ("epoch", "is_best", "gradient_flow", "phase", "backbone_images", "cached_images", "ended")
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ class EpochResult:
         phase: What learned, where a backbone is trained in phases; empty for a perceptron.
         backbone_images: Images that passed through the backbone, or for the cache through its frozen layers.
         cached_images: Images that did not have to pass through its frozen layers: the cache had what they give.
+        ended: Unix time in seconds at its end; 0 where nobody looked at a clock.
     """
 
     epoch: int
@@ -93,6 +94,7 @@ class EpochResult:
     phase: str = ""
     backbone_images: int = 0
     cached_images: int = 0
+    ended: float = 0.0
 
     def measures(self) -> dict[str, float]:
         """Returns all that can be drawn as a curve over epochs, by name."""
@@ -130,12 +132,13 @@ def curves_of(epochs: Sequence[EpochResult]) -> dict[str, Any]:
 
     Returns:
         For each name of `CURVE_NAMES` a list with a value for each epoch; ``gradient_flow``: for each epoch in which
-        it was measured, its number and each layer's gradient (see `LayerFlow`), the output at the end.
+        it was measured, its number and each layer's gradient (see `LayerFlow`), the output at the end; ``ended``: the
+        Unix time of each epoch's end, to the millisecond.
     """
     curves: dict[str, Any] = {name: [_short(getattr(epoch, name)) for epoch in epochs] for name in CURVE_NAMES}
     measured = [epoch for epoch in epochs if epoch.gradient_flow]
     flow = [[epoch.epoch, [_short(layer.gradient) for layer in epoch.gradient_flow]] for epoch in measured]
-    return {**curves, "gradient_flow": flow}
+    return {**curves, "gradient_flow": flow, "ended": [round(epoch.ended, 3) for epoch in epochs]}
 
 
 def _short(value: float) -> float:

@@ -1,6 +1,7 @@
 """What the tests share: a clean environment, workspaces, and the command line."""
 
 import json
+import multiprocessing
 import os
 import shutil
 import socket
@@ -52,6 +53,19 @@ def _no_data_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     for name in ("DNNTUNE_DATA", *STORAGE_VARIABLES, *TRACKING_VARIABLES):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _logs_import_mlflow_once() -> None:
+    """Forks the logs of studies that run in this process, too: each would import MLflow for seconds.
+
+    They may take longer than a user would wait: the machine may be busy.
+    """
+    from pipeline.study import log, processes
+
+    log.CONTEXT = multiprocessing.get_context("forkserver")  # type: ignore[assignment]
+    log.END_SECONDS = 60.0
+    processes.PRELOAD += ["mlflow.store.tracking.sqlalchemy_store", "pipeline.study.scribe"]
 
 
 @pytest.fixture

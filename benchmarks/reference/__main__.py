@@ -23,8 +23,9 @@ from benchmarks.reference.settings import Setting
 from benchmarks.reference.training import Run, run
 from pipeline.places import Places
 from pipeline.tracking.axes import Axes
-from pipeline.tracking.naming import curves_of, params_of
+from pipeline.tracking.naming import params_of
 from pipeline.tracking.store import experiment_id, open_client
+from pipeline.verdict import first_to_last
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -54,13 +55,12 @@ def log(client: "MlflowClient", experiment: str, setting: Setting, seed: int, do
     created = client.create_run(experiment, int(done.started * 1000), tags, run_name=f"{setting.key}, seed {seed}")
     now = int(time.time() * 1000)
     # Layer by layer, 100 layers would be 600 figures an epoch.
-    curves = {epoch.epoch: curves_of(epoch) for epoch in done.epochs}
-    metrics = [
-        Metric(name, value, now, step)
-        for step, values in curves.items()
-        for name, value in values.items()
-        if not name.startswith("gradient_flow/") or name == "gradient_flow/first_to_last"
-    ]
+    curves = {
+        epoch.epoch: epoch.measures()
+        | ({"gradient_flow/first_to_last": first_to_last(epoch.gradient_flow)} if epoch.gradient_flow else {})
+        for epoch in done.epochs
+    }
+    metrics = [Metric(name, value, now, step) for step, values in curves.items() for name, value in values.items()]
     metrics += [Metric(f"final_{name}", value, now, len(done.epochs)) for name, value in done.figures.items()]
     params = [Param(name, value) for name, value in params_of(setting.trial(seed).plain(), Axes()).items()]
     client.log_batch(created.info.run_id, metrics=metrics, params=params)

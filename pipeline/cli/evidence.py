@@ -24,6 +24,7 @@ from pipeline.cli.options import (
     app,
     this_command,
 )
+from pipeline.cli.studies import say_what_mlflow_lacks
 from pipeline.core.printing import say
 from pipeline.places import Places
 
@@ -157,8 +158,7 @@ def ablate(
         say(f"figure: {found.figure}", err=as_json)
     if found.summary.num_left:
         say(f"{found.summary.num_left} trainings are left. Go on with them:\n  {this_command()}", err=True)
-    if found.summary.tracking_error is not None:
-        say(f"warning: logging to MLflow stopped: {found.summary.tracking_error}", err=True)
+    say_what_mlflow_lacks(found.summary, places)
     if as_json:
         say(json.dumps(found.to_json()))
     if found.summary.interrupted:

@@ -1,5 +1,6 @@
 """Commands about studies: run, resume, worker, best, leaderboard, studies."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -30,7 +31,7 @@ from pipeline.cli.options import (
 )
 from pipeline.core.commands import command
 from pipeline.core.printing import say
-from pipeline.errors import DnntuneError
+from pipeline.errors import DnntuneError, TrackingError
 from pipeline.places import Places
 
 if TYPE_CHECKING:
@@ -259,12 +260,47 @@ def watch(
         print_leaderboard(summary.study, places, top=10, err=as_json)
     for line in outlook(summary, places, again(summary)):
         say(line, err=True)
-    if summary.tracking_error is not None:
-        say(f"warning: logging to MLflow stopped: {summary.tracking_error}", err=True)
+    say_what_mlflow_lacks(summary, places)
     if as_json:
         say(json.dumps(summary.to_json()))
     if summary.interrupted:
         raise typer.Exit(130)
+
+
+# The options that say where a study is, and where it is logged.
+SYNC_OPTIONS = ("workspace", "storage", "tracking_uri", "experiment")
+
+
+def say_what_mlflow_lacks(summary: "StudySummary", places: Places) -> None:
+    """Says what of a study could not be logged, and what writes it later; nothing if all was."""
+    if summary.tracking_error is not None:
+        say(
+            f"warning: {summary.tracking_error}. The study's results are safe; this writes the rest:\n"
+            f"  {command('sync', summary.study, **places.options(*SYNC_OPTIONS))}",
+            err=True,
+        )
+
+
+@app.command()
+def sync(
+    study: StudyArgument,
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = Path("runs"),
+    storage: StorageOption = None,
+    tracking_uri: TrackingOption = None,
+    experiment: ExperimentOption = "dnntune",
+) -> None:
+    """Compare MLflow with a study's storage, trial by trial, and write what MLflow lacks."""
+    from pipeline.study.sync import sync_study
+
+    synced = sync_study(Places(workspace, storage, tracking_uri, experiment), study)
+    for number, wrong in synced.found.items():
+        say(f"trial {number}: {'; '.join(wrong)}", err=True)
+    say(f"{synced.num_written} trials written{', and the study' if synced.study_written else ''}", err=True)
+    if as_json:
+        say(json.dumps(dataclasses.asdict(synced)))
+    if synced.left:
+        raise TrackingError(f"MLflow still disagrees with the storage of study {study}: {synced.left}")
 
 
 @app.command()

@@ -9,7 +9,7 @@ from pipeline.results.final_file import final_of
 from pipeline.results.kept import ModelBench
 from pipeline.results.registration import Candidate, Registered, enter
 from pipeline.results.study_export import export_all, study_model
-from pipeline.study.session import RUNS
+from pipeline.study.scribe import study_run
 from pipeline.study.studies import open_study
 from pipeline.tracking.registry import Registry
 
@@ -50,10 +50,10 @@ def register(study: str, *, model: str, places: Places, device: str = "auto", th
 
 
 def _run_of(study: str, places: Places) -> str:
-    runs: dict[str, str] = open_study(places, study).user_attrs.get(RUNS, {})
-    if (run := runs.get(places.tracking_url)) is None:
+    if (run := study_run(open_study(places, study), places)) is None:
         raise TrackingError(
-            f"a version belongs to its study's run, and study {study} has none in MLflow at {places.tracking_url}; it "
-            f"was logged to: {', '.join(runs) or 'none'}. Give that one with --tracking-uri"
+            f"a version belongs to its study's run, and study {study} has none in experiment {places.experiment} of "
+            f"MLflow at {places.tracking_url}. dnntune sync writes it there; or name the place that has it, with "
+            "--tracking-uri and --experiment"
         )
     return run

@@ -28,7 +28,7 @@ def check(run: ScheduledRun, say: Say) -> dict[str, Any]:
         DnntuneError: Something is wrong; says what.
     """
     from pipeline.schedule.drift import data_facts
-    from pipeline.tracking.store import open_client
+    from pipeline.tracking.store import open_store
     from pipeline.training.device import choose_device
 
     file, places = run.file.space(), run.file.places
@@ -37,7 +37,7 @@ def check(run: ScheduledRun, say: Say) -> dict[str, Any]:
     quiet_optuna()
     use_workspace(places.workspace)
     open_storage(places.storage_url)
-    open_client(places.tracking_url)
+    open_store(places)
     choose_device(run.file.schedule.device)
     facts = data_facts(next(file.space.corners([])), places.data_dir)
     say(f"{file.name}: {len(file.space.parameters())} parameters, {facts['images']:,} images: ready")

@@ -111,7 +111,7 @@ def run_trial(
             for epoch in before:
                 passed(epoch)
             for epoch in training.epochs:
-                passed(epoch)
+                passed(replace(epoch, ended=time.time()))
                 if writer is not None:
                     writer.after_epoch(training, epochs)
                 # The pruner is asked after the last epoch, too: others are compared with what it keeps of this trial.

@@ -25,6 +25,8 @@ from pipeline.study.task import SupervisorGoneError, Task
 # Workers are forked from one process that has imported all that they need, and has neither CUDA nor threads, which
 # would not survive a fork: the first takes seconds to start, and the others, or one that replaces it, none.
 _CONTEXT = multiprocessing.get_context("forkserver")
+# What it imports, so that its workers need not.
+PRELOAD = ["pipeline.study.fork_server", "pipeline.study.worker"]
 # Seconds between attempts to start a worker whose fork server has been killed.
 _PAUSES = (0.05, 0.2, 0.5, 1.0)
 # What multiprocessing takes for an exit code when it cannot know it.
@@ -80,7 +82,7 @@ class LocalLauncher:
 
     def prepare(self, task: Task) -> None:
         backbones = ["pipeline.models.backbone"] if task.backbones else []  # timm, which perceptrons do without
-        _CONTEXT.set_forkserver_preload(["pipeline.study.fork_server", "pipeline.study.worker", *backbones])
+        _CONTEXT.set_forkserver_preload([*PRELOAD, *backbones])
         adopt_orphans()
         # It says that it has been started again, and nobody who tunes networks knows what it is.
         warnings.filterwarnings("ignore", message="resource_tracker: process died unexpectedly")

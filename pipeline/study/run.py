@@ -88,6 +88,7 @@ def run_study(
         )
         presence.share()
         if session.num_left() == 0:
+            session.catch_up()
             return session.summary()
         tasks = session.tasks(workers, device, threads)
         if isinstance(launcher, LocalLauncher):
@@ -112,7 +113,9 @@ def run_study(
             raise
         finally:
             supervisor.kill()
-            if outcome is not None:
+            if outcome is None:
+                session.abandon_log()
+            else:
                 with first_stops(supervisor.interrupt, LOGGING):
                     session.end(outcome)
         session.interrupted = supervisor.interrupted

@@ -6,38 +6,28 @@ from collections.abc import Mapping
 from typing import Protocol
 
 import optuna
-from filelock import FileLock
 from optuna.trial import TrialState
 
 from pipeline.core.folders import remove_folder
+from pipeline.errors import TrackingError
 from pipeline.events import Event
 from pipeline.places import Places
 from pipeline.records import DataSummary, Outcome
-from pipeline.space import SearchSpace, without_kinds
 from pipeline.study.budget import Budget
-from pipeline.study.cases import case_label
 from pipeline.study.claims import withdraw_leftovers
 from pipeline.study.heart import Heart
+from pipeline.study.log import StudyLog
+from pipeline.study.picture import DATA, OUTCOME, remember_data
+from pipeline.study.scribe import study_run
 from pipeline.study.storage import open_storage, study_names
 from pipeline.study.studies import TOTAL, Searched, create_or_resume, load_study, num_trials, recover_trials
-from pipeline.study.summary import Chosen, StudySummary, best_of, chosen_of, config_text, front_of
+from pipeline.study.summary import Chosen, StudySummary, best_of, config_text, front_of
 from pipeline.study.task import Task, tasks_of
-from pipeline.study.trials import (
-    CONFIG,
-    count_outcomes,
-    frozen_trial,
-    images_through_backbone,
-    num_counted,
-    outcome_of,
-)
+from pipeline.study.trials import count_outcomes, images_through_backbone, num_counted
 from pipeline.study_config import StudyConfig
 from pipeline.tracking.attach import attach, put_above
 from pipeline.tracking.note import chosen_text
-from pipeline.tracking.store import open_client
-from pipeline.tracking.study_log import StudyLog
-
-# User attribute of a study: the id of its run in each tracking store.
-RUNS = "mlflow_runs"
+from pipeline.tracking.store import open_store
 
 
 class Watcher(Protocol):
@@ -59,8 +49,8 @@ def attach_to_study(study: optuna.Study, places: Places, files: Mapping[str, byt
     Raises:
         TrackingError: The store cannot be used.
     """
-    if (run := study.user_attrs.get(RUNS, {}).get(places.tracking_url)) is not None:
-        attach(open_client(places.tracking_url), run, files)
+    if (run := study_run(study, places)) is not None:
+        attach(open_store(places), run, files)
 
 
 def describe_chosen(study: optuna.Study, places: Places, chosen: Chosen) -> None:
@@ -69,10 +59,10 @@ def describe_chosen(study: optuna.Study, places: Places, chosen: Chosen) -> None
     Raises:
         TrackingError: The store cannot be used.
     """
-    if (run := study.user_attrs.get(RUNS, {}).get(places.tracking_url)) is None:
+    if (run := study_run(study, places)) is None:
         return
     text = chosen_text(chosen.trial, chosen.words())
-    put_above(places.tracking_url, run, text, {"best_config.yaml": config_text(chosen.config).encode()})
+    put_above(places, run, text, {"best_config.yaml": config_text(chosen.config).encode()})
 
 
 class Session:
@@ -103,10 +93,10 @@ class Session:
         joins: bool = False,
     ) -> None:
         self.started = time.monotonic()
-        self.space = space if isinstance(space, SearchSpace) else None
         self.searched = space
         self.settings, self.name, self.places, self.watcher = settings, name, places, watcher
         self.joins = joins
+        self.is_alone = is_alone and places.storage is None
         self.heart = Heart(settings.retries)
         self.storage = open_storage(places.storage_url, on_stale=self.heart.on_stale)
         self.study: optuna.Study | None = None
@@ -115,7 +105,7 @@ class Session:
         self.interrupted = False
         if name in study_names(self.storage):
             study = self._open_study()
-            if is_alone and places.storage is None:
+            if self.is_alone:
                 recover_trials(study, settings.retries)
 
     def _open_study(self) -> optuna.Study:
@@ -154,30 +144,32 @@ class Session:
 
     def open_log(self) -> None:
         """Opens MLflow; its tables exist before the first trial does."""
-        self.log = StudyLog(self.places, self.name)
+        self.log = self._log()
+
+    def _log(self) -> StudyLog:
+        return StudyLog(self.places, self.name, is_alone=self.is_alone)
+
+    def catch_up(self) -> None:
+        """Lets MLflow have what it lacks of a study that has its trials."""
+        if self.study is None or DATA not in self.study.user_attrs:
+            return
+        self.log = self._log()
+        try:
+            self.log.begin()
+        except TrackingError as error:
+            self.tracking_error = str(error)
+        self.tracking_error = self.log.close() or self.tracking_error
 
     def begin(self, data: DataSummary) -> tuple[optuna.Study, Budget]:
         """Makes the study, or goes on with it, now that a worker has its data."""
         assert self.log is not None
         study = self.study or self._open_study()
-        with FileLock(f"{self.places.lock(self.name)}.mlflow"):  # two that begin at once share the study's run
-            runs = study.user_attrs.get(RUNS, {})
-            url = self.places.tracking_url
-            parent = self.log.begin(
-                data, parent=runs.get(url), space=self.space, metrics=self.settings.metrics, fate=self._fate
-            )
-            if runs.get(url) != parent:
-                study.set_user_attr(RUNS, {**runs, url: parent})
+        remember_data(study, data)
+        self.log.begin()
         deadline = None if self.settings.timeout is None else self.started + self.settings.timeout
         counted = self.total - self.num_left()
         self.watcher.begin(self.name, total=self.total, counted=counted, direction=self.settings.direction, data=data)
         return study, Budget(deadline)
-
-    def _fate(self, number: int) -> Outcome | None:
-        """Returns how a trial ended; an interrupted one waits to be resumed, and one that runs has no outcome."""
-        assert self.study is not None
-        trial = frozen_trial(self.study, number)
-        return "interrupted" if trial.state == TrialState.WAITING else outcome_of(trial)
 
     def event(self, event: Event) -> None:
         """Passes on what happened."""
@@ -187,33 +179,21 @@ class Session:
 
     def end(self, outcome: Outcome) -> None:
         """Leaves nothing of this call running in MLflow, and no checkpoint of a study that is complete."""
-        if self.study is None or self.log is None:
+        if self.log is None:
             return
-        trials = self.study.get_trials(deepcopy=False)
-        others_run = any(trial.state == TrialState.RUNNING for trial in trials)
-        if outcome == "complete" and not others_run:
-            remove_folder(self.places.checkpoints(self.name), below=self.places.workspace)
-            withdraw_leftovers(self.study)
-        best, chosen = best_of(self.study), chosen_of(self.study)
-        settled = chosen or best
-        figures = {f"trials_{name}": float(count) for name, count in count_outcomes(trials).items()}
-        figures["seconds"] = time.monotonic() - self.started
-        backbone_images, cached_images = images_through_backbone(trials)
-        if backbone_images or cached_images:
-            figures |= {"backbone_images": float(backbone_images), "cached_images": float(cached_images)}
-        if best is not None:
-            figures[f"best_{self.settings.metric}"] = best.value
-        searched = dict.fromkeys(without_kinds(name, trial.params.get) for trial in trials for name in trial.params)
-        self.tracking_error = self.log.end(
-            outcome,
-            others_run=others_run,
-            figures=figures,
-            best_trial=None if best is None else best.number,
-            best_config=None if settled is None else config_text(settled.config),
-            chosen=None if chosen is None else chosen_text(chosen.trial, chosen.words()),
-            configs=[{**t.user_attrs[CONFIG], **case_label(t.params)} for t in trials if CONFIG in t.user_attrs],
-            searched=list(searched),
-        )
+        if self.study is not None:
+            trials = self.study.get_trials(deepcopy=False)
+            others_run = any(trial.state == TrialState.RUNNING for trial in trials)
+            if outcome == "complete" and not others_run:
+                remove_folder(self.places.checkpoints(self.name), below=self.places.workspace)
+                withdraw_leftovers(self.study)
+            self.study.set_user_attr(OUTCOME, outcome)
+        self.tracking_error = self.log.close()
+
+    def abandon_log(self) -> None:
+        """Ends the log at once, whatever it has not written."""
+        if self.log is not None:
+            self.log.kill()
 
     def summary(self) -> StudySummary:
         """Returns how the study stands."""

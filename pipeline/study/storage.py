@@ -72,7 +72,7 @@ class RecentTrials(_CachedStorage):
             self._read_at = time.monotonic()
 
 
-def open_existing(places: Places) -> optuna.storages.BaseStorage:
+def open_existing(places: Places) -> database.Database:
     """Opens a storage to look something up; makes none.
 
     Raises:

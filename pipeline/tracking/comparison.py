@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, cast
 from pipeline.errors import TrackingError
 from pipeline.study_config import Metric
 from pipeline.tracking.axes import LEVEL, LOGARITHM, STAND_INS
-from pipeline.tracking.runs import METRICS, SUPERSEDED
-from pipeline.tracking.store import find_runs
+from pipeline.tracking.picture import SUPERSEDED
+from pipeline.tracking.store import METRICS, find_runs
 from pipeline.tracking.view import view_key, view_path, view_state, view_tag
 
 if TYPE_CHECKING:

@@ -4,11 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.distributions import word
-from pipeline.events import TrialStarted
 from pipeline.phase_results import phases_text
-from pipeline.records import EpochResult, TrialResult
+from pipeline.records import TrialResult
 from pipeline.tracking.axes import Axes, set_values
-from pipeline.verdict import first_to_last
 
 # MLflow's limit for a value.
 MAX_VALUE_LENGTH = 6000
@@ -53,17 +51,6 @@ def params_of(config: Mapping[str, Any], axes: Axes) -> dict[str, str]:
     return params | axes.further_params(config)
 
 
-def curves_of(epoch: EpochResult) -> dict[str, float]:
-    """Returns what is drawn over epochs, gradient flow layer by layer: ``gradient_flow/gradient/01`` and so on."""
-    curves = epoch.measures()
-    if epoch.gradient_flow:
-        curves["gradient_flow/first_to_last"] = first_to_last(epoch.gradient_flow)
-    for layer in epoch.gradient_flow:
-        for name, value in layer.measures().items():
-            curves[f"gradient_flow/{name}/{layer.layer:02d}"] = value
-    return curves
-
-
 def metrics_of(result: TrialResult) -> dict[str, float]:
     """Returns a trial's final figures, those that it has."""
     names = (
@@ -75,18 +62,6 @@ def metrics_of(result: TrialResult) -> dict[str, float]:
         "objective": result.value,
     }
     return {name: float(value) for name, value in figures.items() if value is not None}
-
-
-def attempt_tags(started: TrialStarted) -> dict[str, str]:
-    """Returns which trial's attempt a run is, and what went before it."""
-    tags = {"trial": str(started.number)}
-    if started.retry:
-        tags["retry"] = str(started.retry)
-    if started.retry_of is not None:
-        tags["retry_of"] = str(started.retry_of)
-    if started.resumed_after:
-        tags["resumed_after"] = str(started.resumed_after)
-    return tags
 
 
 def note_of(result: TrialResult) -> str:

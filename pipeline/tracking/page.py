@@ -10,7 +10,7 @@ from pipeline.errors import TrackingError
 from pipeline.places import Places
 from pipeline.ports import HOST, OWN_NAMES, check_port
 from pipeline.tracking.comparison import save_comparison
-from pipeline.tracking.store import find_runs, open_client, prepare_environment
+from pipeline.tracking.store import find_runs, open_store, prepare_environment
 from pipeline.tracking.view import view_path
 
 
@@ -70,7 +70,7 @@ def _views(places: Places, studies: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _comparison(places: Places, studies: Sequence[str]) -> tuple[str, str]:
-    client = open_client(places.tracking_url)
+    client = open_store(places)
     experiment = client.get_experiment_by_name(places.experiment)
     if experiment is None:
         raise TrackingError(f"MLflow has no experiment {places.experiment} here. Name it with --experiment")
@@ -79,7 +79,7 @@ def _comparison(places: Places, studies: Sequence[str]) -> tuple[str, str]:
 
 def study_views(places: Places) -> list[tuple[str, str]]:
     """Returns every study in the experiment with the path of its prepared comparison."""
-    client = open_client(places.tracking_url)
+    client = open_store(places)
     experiment = client.get_experiment_by_name(places.experiment)
     if experiment is None:
         return []

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from pipeline.core.disk import disk_full
 from pipeline.core.urls import StoreUrl, hide
 from pipeline.errors import TrackingError
 from pipeline.first_touch import first_touch
+from pipeline.places import Places
 from pipeline.store_urls import sqlite_file
 
 if TYPE_CHECKING:
@@ -19,6 +21,20 @@ if TYPE_CHECKING:
 
 # Runs in an answer.
 PAGE = 1000
+# Tag of an experiment: a random id, by which a study knows the store in which it has a run, wherever that is moved.
+IDENTITY = "dnntune.store"
+# Tag of a study's run: what it optimizes.
+METRICS = "metrics"
+# Folder of a workspace for artifacts, see `pipeline.places.Places.artifacts`.
+ARTIFACTS = "mlartifacts"
+# Where MLflow's tables have addresses of artifacts.
+_ADDRESSES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
 # Read by MLflow when it is imported, or at each request. By itself it tries a request for four minutes, and waits two
 # minutes for an answer: whoever can wait tries again himself (`pipeline.tracking.patience`).
 _ENVIRONMENT = {
@@ -36,6 +52,63 @@ def prepare_environment() -> None:
     """Sets what MLflow reads from the environment, without overruling the user."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+
+
+def open_store(places: Places) -> "MlflowClient":
+    """Opens a workspace's tracking store, wherever the workspace has been moved to; see `open_client`.
+
+    Raises:
+        TrackingError: It cannot be reached.
+    """
+    client = open_client(places.tracking_url)
+    if places.artifacts is not None:
+        _relocate(places.tracking_url, places.artifacts)
+    return client
+
+
+def open_experiment(places: Places) -> "tuple[MlflowClient, str]":
+    """Opens a workspace's tracking store, and its experiment, made if there is none; returns it and the latter's id.
+
+    Raises:
+        TrackingError: The store cannot be used.
+    """
+    client = open_store(places)
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client, experiment_id(client, places.experiment, places.artifacts)
+    except (MlflowException, OSError) as error:
+        raise unusable(places.tracking_url, error) from None
+
+
+def _relocate(uri: StoreUrl, artifacts: Path) -> None:
+    """Points a workspace's own store to the workspace's artifacts, if it has been moved or copied since they were made.
+
+    MLflow writes absolute addresses into its tables, and has no call that changes them. Ours end with the workspace's
+    folder of artifacts: what stands before it is where the workspace was.
+
+    Args:
+        uri: The workspace's SQLite store.
+        artifacts: Its folder for artifacts.
+    """
+    import sqlalchemy
+    from sqlalchemy import text
+
+    engine = sqlalchemy.create_engine(uri.reveal(), poolclass=sqlalchemy.NullPool)
+    here = artifacts.as_uri()
+    with engine.begin() as connection:
+        locations = connection.execute(text("SELECT artifact_location FROM experiments")).scalars()
+        roots = {str(place).rpartition(f"/{ARTIFACTS}/")[0] for place in locations if f"/{ARTIFACTS}/" in str(place)}
+        for root in roots - {here.removesuffix(f"/{ARTIFACTS}")}:
+            there = f"{root}/{ARTIFACTS}/"
+            for table, column in _ADDRESSES:
+                connection.execute(
+                    text(
+                        f"UPDATE {table} SET {column} = :here || substr({column}, :length + 1)"
+                        f" WHERE substr({column}, 1, :length) = :there"
+                    ),
+                    {"here": f"{here}/", "there": there, "length": len(there)},
+                )
 
 
 def open_client(uri: StoreUrl) -> "MlflowClient":
@@ -101,7 +174,7 @@ def experiment_id(client: "MlflowClient", name: str, artifacts: Path | None) -> 
     if experiment is None:
         location = None if artifacts is None else (artifacts / name).as_uri()
         try:
-            return str(client.create_experiment(name, artifact_location=location))
+            return str(client.create_experiment(name, artifact_location=location, tags={IDENTITY: uuid.uuid4().hex}))
         except MlflowException as error:
             experiment = client.get_experiment_by_name(name)
             if error.error_code != "RESOURCE_ALREADY_EXISTS" or experiment is None:
@@ -109,6 +182,26 @@ def experiment_id(client: "MlflowClient", name: str, artifacts: Path | None) -> 
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
     return str(experiment.experiment_id)
+
+
+def identity(client: "MlflowClient", experiment: str) -> str:
+    """Returns the identity of an experiment in its store; gives it one if somebody else has made it."""
+    if (known := client.get_experiment(experiment).tags.get(IDENTITY)) is None:
+        client.set_experiment_tag(experiment, IDENTITY, uuid.uuid4().hex)
+        known = client.get_experiment(experiment).tags[IDENTITY]
+    return str(known)
+
+
+def is_active(client: "MlflowClient", run_id: str) -> bool:
+    """Returns whether the store has a run, and it has not been deleted."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return bool(client.get_run(run_id).info.lifecycle_stage == "active")
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return False
 
 
 def find_runs(client: "MlflowClient", experiment: str, *conditions: str) -> "list[Run]":

@@ -15,7 +15,7 @@ from pipeline.records import AT_BEST_EPOCH
 from pipeline.study_config import Metric, direction
 from pipeline.tracking.axes import is_partial
 from pipeline.tracking.charts import curves, images, parallel, scatter, section
-from pipeline.tracking.runs import SUPERSEDED
+from pipeline.tracking.picture import SUPERSEDED
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -42,11 +42,6 @@ def view_path(experiment: str, *studies: str) -> str:
     return f"/#/experiments/{experiment}/runs?{query}"
 
 
-def has_view(client: "MlflowClient", experiment: str, *studies: str) -> bool:
-    """Returns whether a view is saved."""
-    return view_tag(*studies) in client.get_experiment(experiment).tags
-
-
 def save_view(
     client: "MlflowClient",
     experiment: str,
@@ -54,8 +49,9 @@ def save_view(
     *,
     metrics: Sequence[Metric],
     axes: Sequence[tuple[str, str]],
+    anew: bool,
 ) -> None:
-    """Saves the view of a study.
+    """Saves the view of a study, if it is not there as it is.
 
     Args:
         client: The tracking store.
@@ -63,9 +59,12 @@ def save_view(
         study: The study's name.
         metrics: What is optimized.
         axes: The settings that differ, each with the parameter that makes its axis, see `Axes.differing`.
+        anew: Whether it replaces another one.
     """
     state = view_state(title=study, condition=f'tags.study = "{study}"', metrics=metrics, axes=axes)
-    client.set_experiment_tag(experiment, view_tag(study), json.dumps(state))
+    view, saved = json.dumps(state), client.get_experiment(experiment).tags.get(view_tag(study))
+    if saved is None or (anew and saved != view):
+        client.set_experiment_tag(experiment, view_tag(study), view)
 
 
 def view_state(

@@ -33,7 +33,8 @@ MAX_KILLS = 12
 MAX_STARTS = 20
 
 SUPERVISOR, MAX_SUPERVISORS = "pipeline run", 2
-KINDS = (SUPERVISOR, "resource_tracker", "forkserver")  # a worker has the command line of its fork server
+# A worker has the command line of its fork server; what logs is spawned.
+KINDS = (SUPERVISOR, "resource_tracker", "forkserver", "spawn_main")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

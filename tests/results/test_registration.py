@@ -302,6 +302,8 @@ def test_a_study_without_test_images_is_refused(elsewhere: Places) -> None:
 
 def test_a_study_without_a_run_in_the_store_is_refused(elsewhere: Places) -> None:
     save_final(elsewhere, FINAL)
-    with pytest.raises(TrackingError, match=r"study small has none in MLflow at .* logged to: sqlite:.*--tracking-uri"):
+    with pytest.raises(
+        TrackingError, match=r"study small has none in experiment dnntune of MLflow at sqlite:.*dnntune sync"
+    ):
         register("small", model="m", places=elsewhere)
     assert Registry(elsewhere.tracking_url, "m").aliased(CHAMPION) is None

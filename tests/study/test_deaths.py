@@ -46,7 +46,7 @@ def test_ctrl_c_ends_a_study_cleanly_and_it_goes_on_later(space_file: Path, work
     (waiting,) = trials_of(workspace)
     assert waiting.state == optuna.trial.TrialState.WAITING
     assert list(waiting.intermediate_values) == list(range(1, len(waiting.intermediate_values) + 1))
-    assert statuses(workspace) == ["KILLED"] * 3  # the study's, and one for each attempt
+    assert statuses(workspace) in (["KILLED"], ["KILLED"] * 2)  # the study's, and the trial's if it was watched
 
 
 @pytest.mark.parametrize("phase", ["starting", "training"])

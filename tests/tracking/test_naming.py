@@ -7,7 +7,7 @@ import pytest
 from pipeline.config import TrialConfig
 from pipeline.records import NOT_CURVES, EpochResult, PhaseResult, TrialResult
 from pipeline.tracking.axes import Axes
-from pipeline.tracking.naming import MAX_VALUE_LENGTH, curves_of, metrics_of, params_of, run_name, tags_of
+from pipeline.tracking.naming import MAX_VALUE_LENGTH, metrics_of, params_of, run_name, tags_of
 
 
 def make(model: dict[str, Any] | None = None, **settings: Any) -> dict[str, Any]:
@@ -66,5 +66,5 @@ def test_a_trial_says_how_many_images_passed_and_were_spared() -> None:
 
 def test_words_and_counts_are_no_curves() -> None:
     epoch = EpochResult(1, 0.5, 0.8, 0.4, 0.7, 0.01, 1.5, 0.25, 1000.0, 0.1, True, (), "frozen", 10, 20)
-    assert not set(NOT_CURVES) & curves_of(epoch).keys()
-    assert curves_of(epoch)["valid_accuracy"] == 0.7
+    assert not set(NOT_CURVES) & epoch.measures().keys()
+    assert epoch.measures()["valid_accuracy"] == 0.7

@@ -6,13 +6,14 @@ from pathlib import Path
 import optuna
 
 from pipeline.places import Places
-from pipeline.study.session import RUNS, describe_chosen
+from pipeline.study.scribe import RUNS
+from pipeline.study.session import describe_chosen
 from pipeline.study.summary import Chosen
+from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.naming import NOTE
 from pipeline.tracking.note import chosen_text, study_note, with_chosen
-from pipeline.tracking.store import experiment_id, open_client
-from pipeline.tracking.study_log import StudyLog
-from tests.tracking.logs import DATA, SPACE, finish, start
+from pipeline.tracking.store import experiment_id, identity, open_store
+from tests.tracking.logs import DATA, SPACE, study
 
 FIGURES = {"trials_complete": 7.0, "trials_pruned": 2.0, "trials_failed": 0.0, "best_valid_accuracy": 0.91234}
 
@@ -54,13 +55,11 @@ def test_a_function_has_no_table_and_several_metrics_are_named() -> None:
     assert "| searched" not in text
 
 
-def test_the_studys_run_has_its_note(log: StudyLog, workspace: Path) -> None:
-    parent = start(log)
-    assert finish(log) is None
-    text = StudyLog(Places(workspace), "s").client.get_run(parent).data.tags[NOTE]
+def test_the_studys_run_has_its_note(mirror: Mirror) -> None:
+    mirror.write_study(study())
+    text = mirror.client.get_run(mirror.parent).data.tags[NOTE]
     assert text.startswith("Best: **trial 0**, `valid_accuracy` **0.6000**. Trials: 1 complete.")
-    assert f"(#/experiments/{log.experiment}/runs/{parent}/artifacts/report.html)" in text
-    assert f"({log.view.removeprefix('/')})" in text
+    assert f"(#/experiments/{mirror.experiment}/runs/{mirror.parent}/artifacts/report.html)" in text
 
 
 def test_a_note_takes_no_markup_from_names() -> None:
@@ -93,11 +92,12 @@ def test_what_was_chosen_stands_above_the_best_trial() -> None:
 def test_the_studys_run_says_what_was_chosen(tmp_path: Path) -> None:
     places = Places(tmp_path / "runs")
     places.workspace.mkdir()
-    client = open_client(places.tracking_url)
-    run = client.create_run(experiment_id(client, "dnntune", places.artifacts)).info.run_id
+    client = open_store(places)
+    experiment = experiment_id(client, "dnntune", places.artifacts)
+    run = client.create_run(experiment).info.run_id
     client.set_tag(run, NOTE, "Best: **trial 3**, `valid_accuracy` **0.9123**.")
     study = optuna.create_study()
-    study.set_user_attr(RUNS, {places.tracking_url: run})
+    study.set_user_attr(RUNS, {identity(client, experiment): run})
     describe_chosen(study, places, Chosen(5, "valid_accuracy", {1: 0.89, 2: 0.91}, {"data": {"name": "digits"}}))
     paragraphs = client.get_run(run).data.tags[NOTE].split("\n\n")
     assert paragraphs[0].startswith(

@@ -1,0 +1,316 @@
+"""A study's runs in a tracking store: one for the study, and below it one for each trial, as its storage has them.
+
+Everything goes through `MlflowClient` with explicit run ids. The store may fail at any request: what was half written
+differs from its picture, and is written again; MLflow keeps equal points once. One process at a time writes what has
+ended (see `pipeline.study.lease`); each process writes the trials that it runs itself, while they run.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline.figures.canvas import png
+from pipeline.figures.gradient_flow import draw_gradients
+from pipeline.records import DataSummary, Outcome
+from pipeline.space import SearchSpace
+from pipeline.study_config import Metric
+from pipeline.tracking.attach import attach, show_image
+from pipeline.tracking.axes import Axes
+from pipeline.tracking.naming import NOTE
+from pipeline.tracking.note import study_note
+from pipeline.tracking.picture import (
+    PARENT_TAG,
+    STATUS,
+    SUPERSEDED,
+    Picture,
+    Point,
+    TrialRecord,
+    differences,
+    milliseconds,
+    picture_of,
+)
+from pipeline.tracking.store import METRICS, find_runs, is_active
+from pipeline.tracking.view import save_view, view_path
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+FIGURE = "gradient_flow"
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """A study as its storage has it, and what its run says of it.
+
+    Attributes:
+        name: Its name.
+        metrics: What it optimizes.
+        space: What it searches; None if a function draws.
+        data: What it trains on.
+        outcome: How it ended; None if it goes on.
+        started: Unix time in seconds at which its first trial began.
+        ended: The same of its last trial's end.
+        figures: Figures of the whole study.
+        best: Its best trial; None if none is complete.
+        best_config: The configuration that was chosen, else that trial's, as YAML.
+        chosen: What `dnntune finalize` has chosen, in words; None if it has not.
+        configs: The configurations of all trials, for the prepared view.
+        searched: Paths of the settings that it searches, likewise.
+    """
+
+    name: str
+    metrics: tuple[Metric, ...]
+    space: SearchSpace | None
+    data: DataSummary
+    outcome: Outcome | None
+    started: float
+    ended: float
+    figures: Mapping[str, float]
+    best: TrialRecord | None
+    best_config: str | None
+    chosen: str | None
+    configs: Sequence[Mapping[str, Any]]
+    searched: Sequence[str]
+
+
+class Mirror:
+    """Writes a study's runs, and compares them with the storage.
+
+    Args:
+        client: The tracking store.
+        experiment: Id of the experiment.
+        study: The study's name.
+        tags: What new runs say of this process and its machine.
+        axes: What charts must know of the space.
+
+    Attributes:
+        parent: Id of the study's own run.
+        runs: The runs of trials, as they were when they were looked at, by the trials' numbers.
+    """
+
+    def __init__(
+        self, client: "MlflowClient", experiment: str, study: str, *, tags: Mapping[str, str], axes: Axes
+    ) -> None:
+        self.client, self.experiment, self.study, self.tags, self.axes = client, experiment, study, tags, axes
+        self.parent = ""
+        self.runs: dict[int, Run] = {}
+        self._live: dict[int, int] = {}  # by number: the last epoch that was sent while the trial ran
+        self._agreed: dict[int, tuple[Outcome, int | None]] = {}  # and which trial tries this one again
+
+    def adopt(self, parent: str | None, started: float) -> str:
+        """Goes on with the study's run, or finds or makes one; returns its id.
+
+        Args:
+            parent: Its id, if the study's storage knows one.
+            started: Unix time in seconds at which the study began.
+        """
+        if parent is None or not is_active(self.client, parent):
+            made = find_runs(self.client, self.experiment, "tags.kind = 'study'", f'tags.study = "{self.study}"')
+            tags = {**self.tags, "study": self.study, "kind": "study"}
+            parent = made[0].info.run_id if made else self._create(self.study, tags, milliseconds(started))
+        self.parent = parent
+        return parent
+
+    def look(self) -> None:
+        """Looks at the runs of all trials. Of several runs of a trial, which two processes made at once, one stays."""
+        self.runs = {}
+        for run in sorted(self._children(), key=lambda run: str(run.info.run_id)):
+            number = int(run.data.tags["trial"])
+            if number in self.runs:
+                self.client.delete_run(run.info.run_id)
+            else:
+                self.runs[number] = run
+
+    def look_at_open(self) -> None:
+        """Looks at the runs that other processes may have begun while their trials ran."""
+        for condition in ("attributes.status = 'RUNNING'", "tags.outcome = 'interrupted'"):
+            for run in self._children(condition):
+                number = int(run.data.tags["trial"])
+                if number not in self._agreed:
+                    self.runs.setdefault(number, run)
+
+    def picture(self, record: TrialRecord) -> Picture:
+        """Returns what the run of a trial should be."""
+        return picture_of(record, study=self.study, axes=self.axes)
+
+    def disagreements(self, records: Sequence[TrialRecord]) -> dict[int, list[str]]:
+        """Compares the runs that `look` has seen with the storage, trial by trial.
+
+        Args:
+            records: All trials of the storage. One that runs, or waits and has no run, disagrees with nothing.
+
+        Returns:
+            In what a trial's run is wrong, in words; nothing for those that agree.
+        """
+        found: dict[int, list[str]] = {}
+        for record in records:
+            run = self.runs.get(record.number)
+            if run is None and record.result is not None:
+                found[record.number] = ["it has no run"]
+            elif run is not None and record.outcome is not None:
+                found[record.number] = differences(self.picture(record), run)
+        known = {record.number for record in records}
+        found |= {number: ["the storage has no such trial"] for number in self.runs.keys() - known}
+        return {number: wrong for number, wrong in sorted(found.items()) if wrong}
+
+    def trust(self, records: Sequence[TrialRecord]) -> None:
+        """Takes note of the trials that agree, after `look`: they need not be written."""
+        wrong = self.disagreements(records)
+        for record in records:
+            if record.result is not None and record.number not in wrong:
+                self._agree(record)
+
+    def is_written(self, record: TrialRecord) -> bool:
+        """Returns whether there is nothing to write of a trial: it agrees, or has neither an end nor a run."""
+        if record.outcome is None or (record.result is None and record.number not in self.runs):
+            return True
+        return self._agreed.get(record.number) == (record.outcome, record.retried_as)
+
+    def write(self, record: TrialRecord) -> None:
+        """Writes the run of a trial that has ended, or waits to be resumed."""
+        from mlflow.entities import RunTag
+
+        number = record.number
+        run: Run | None = self.runs.get(number)
+        picture = self.picture(record)
+        if (agreed := self._agreed.get(number)) is not None and agreed[0] == record.outcome and run is not None:
+            self.client.set_tag(run.info.run_id, SUPERSEDED, picture.tags[SUPERSEDED])  # all that can have changed
+        else:
+            if run is not None and any(
+                run.data.params.get(name, value) != value for name, value in picture.params.items()
+            ):
+                self.client.delete_run(run.info.run_id)  # parameters cannot be changed
+                self._live.pop(number, None)
+                run = None
+            tags = {} if run is None else picture.tags
+            run = run or self._create_child(picture)
+            points = [p for p in picture.points if p.step > self._live.get(number, 0) or p.at == picture.ended]
+            self._log(run.info.run_id, points, picture.params, [RunTag(*tag) for tag in tags.items()])
+            if record.result is not None and record.result.traceback is not None:
+                self.client.log_text(run.info.run_id, record.result.traceback, "traceback.txt")
+            self.client.set_terminated(run.info.run_id, picture.status, end_time=picture.ended)
+        self._live.pop(number, None)
+        self._agree(record)
+
+    def begin_live(self, record: TrialRecord) -> None:
+        """Begins, or opens again, the run of a trial that this process runs, so that it can be watched."""
+        number = record.number
+        if number not in self.runs:  # it may have been resumed, and have one from another process
+            for found in self._children(f"tags.trial = '{number}'"):
+                self.runs[number] = found
+        self._agreed.pop(number, None)
+        picture = self.picture(record)
+        run = self.runs.get(number)
+        if run is None:
+            run = self._create_child(picture)
+        else:
+            self.client.update_run(run.info.run_id, status="RUNNING")
+        self._log(run.info.run_id, [], picture.params, [])
+        self._live[number] = 0
+
+    def log_live(self, number: int, points: Sequence[Point]) -> None:
+        """Adds points to the run of a trial that runs."""
+        if points and number in self._live:
+            self._log(self.runs[number].info.run_id, points, {}, [])
+            self._live[number] = max(point.step for point in points)
+
+    def end_live(self, record: TrialRecord) -> None:
+        """Says of a trial that this process ran that it waits to be resumed; of one that has ended, `write` tells."""
+        if record.number in self._live and record.outcome == "interrupted":
+            self.write(record)
+
+    def begin_study(self, record: StudyRecord) -> None:
+        """Opens the study's run, and prepares its view."""
+        from mlflow.entities import RunTag
+
+        tags = {**self.tags, "dataset": record.data.name, METRICS: ", ".join(record.metrics)}
+        self.client.log_batch(self.parent, tags=[RunTag(*tag) for tag in tags.items()])
+        self.client.update_run(self.parent, status="RUNNING")
+        searched = [] if record.space is None else [parameter.path for parameter in record.space.parameters()]
+        axes = self.axes.differing(self.axes.examples, searched)
+        save_view(self.client, self.experiment, self.study, metrics=record.metrics, axes=axes, anew=False)
+
+    def study_differs(self, record: StudyRecord) -> bool:
+        """Returns whether the study's run says something else than the storage."""
+        return bool(differences(self._study_picture(record), self.client.get_run(self.parent)))
+
+    def write_study(self, record: StudyRecord) -> None:
+        """Writes the study's run, ends it if the study has ended, and saves its view with what differs by now."""
+        from mlflow.entities import RunTag
+
+        picture = self._study_picture(record)
+        self._log(self.parent, picture.points, {}, [RunTag(*tag) for tag in picture.tags.items()])
+        if record.best_config is not None:
+            self.client.log_text(self.parent, record.best_config, "best_config.yaml")
+        axes = self.axes.differing(record.configs, record.searched)
+        save_view(self.client, self.experiment, self.study, metrics=record.metrics, axes=axes, anew=True)
+        if record.outcome is not None:
+            self.client.set_terminated(self.parent, picture.status, end_time=picture.ended)
+
+    def draw_best(self, best: TrialRecord) -> None:
+        """Draws the best trial's gradient flow, as a file and for the grid of images; the report draws others'."""
+        flow = best.curves.get(FIGURE, [])
+        if not flow or best.number not in self.runs:
+            return
+        run_id = self.runs[best.number].info.run_id
+        if any(artifact.path == f"{FIGURE}.png" for artifact in self.client.list_artifacts(run_id)):
+            return
+        verdict = None if best.result is None else best.result.verdict
+        said = "" if verdict is None else f"\n{verdict.word}: {verdict.text}"
+        image = png(draw_gradients({int(epoch): layers for epoch, layers in flow}, f"{self.picture(best).name}{said}"))
+        show_image(self.client, run_id, FIGURE, image)
+        attach(self.client, run_id, {f"{FIGURE}.png": image})
+
+    def _study_picture(self, record: StudyRecord) -> Picture:
+        at = milliseconds(record.ended)
+        note = study_note(
+            self.study,
+            space=record.space,
+            metrics=record.metrics,
+            data=record.data,
+            figures=record.figures,
+            best_trial=None if record.best is None else record.best.number,
+            chosen=record.chosen,
+            view=view_path(self.experiment, self.study),
+            run=f"/#/experiments/{self.experiment}/runs/{self.parent}",
+        )
+        ended = {} if record.outcome is None else {"outcome": record.outcome}
+        return Picture(
+            name=self.study,
+            status="RUNNING" if record.outcome is None else STATUS[record.outcome],
+            started=milliseconds(record.started),
+            ended=None if record.outcome is None else at,
+            tags={METRICS: ", ".join(record.metrics), NOTE: note, **ended},
+            params={},
+            points=[Point(name, value, at, 0) for name, value in record.figures.items()],
+        )
+
+    def _agree(self, record: TrialRecord) -> None:
+        assert record.outcome is not None
+        self._agreed[record.number] = (record.outcome, record.retried_as)
+
+    def _children(self, *conditions: str) -> "list[Run]":
+        """Returns the runs of trials that meet conditions in MLflow's filter language."""
+        below = f"tags.`{PARENT_TAG}` = '{self.parent}'"
+        return find_runs(self.client, self.experiment, below, "tags.kind = 'trial'", *conditions)
+
+    def _create_child(self, picture: Picture) -> "Run":
+        tags: dict[str, Any] = {**self.tags, **picture.tags, PARENT_TAG: self.parent}
+        run = self.client.create_run(self.experiment, start_time=picture.started, run_name=picture.name, tags=tags)
+        self.runs[int(picture.tags["trial"])] = run
+        return run
+
+    def _create(self, name: str, tags: dict[str, Any], started: int) -> str:
+        return str(self.client.create_run(self.experiment, start_time=started, run_name=name, tags=tags).info.run_id)
+
+    def _log(self, run_id: str, points: Sequence[Point], params: Mapping[str, str], tags: Sequence[Any]) -> None:
+        """Sends all at once; the client divides what is more than MLflow takes in a request."""
+        from mlflow.entities import Metric, Param
+
+        self.client.log_batch(
+            run_id,
+            metrics=[Metric(point.metric, point.value, point.at, point.step) for point in points],
+            params=[Param(*param) for param in params.items()],
+            tags=tags,
+        )

@@ -1,0 +1,195 @@
+"""What a run in MLflow has to say of a trial: a picture of what the study's storage knows.
+
+Whoever writes a run, and whoever compares runs with the storage, goes by the same picture. It does not hang on when it
+is drawn: points are as the storage has them, with their times, and MLflow keeps equal points once.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pipeline.records import CURVE_NAMES, EpochResult, Outcome, TrialResult
+from pipeline.tracking.axes import Axes
+from pipeline.tracking.naming import NOTE, metrics_of, params_of, run_name, tags_of
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+STATUS: dict[Outcome, str] = {
+    "complete": "FINISHED",
+    "pruned": "KILLED",
+    "diverged": "KILLED",
+    "interrupted": "KILLED",
+    "failed": "FAILED",
+}
+PARENT_TAG = "mlflow.parentRunId"
+# Tag of a trial that was tried again as another one: that one's number.
+SUPERSEDED = "superseded_by"
+# Where a curve would have the name of a trial's final figure.
+CURVE_METRICS = {"seconds": "epoch_seconds"}
+
+
+class Point(NamedTuple):
+    """A point of a curve, or a final figure: its metric, its value, when (in milliseconds), and after which epoch."""
+
+    metric: str
+    value: float
+    at: int
+    step: int
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """A trial as the study's storage has it.
+
+    Attributes:
+        number: Its number.
+        params: What was drawn.
+        config: Its configuration as plain values; None if it died before it was recorded.
+        started: Unix time in seconds at which it, or its last attempt, began.
+        ended: The same of its end; None if it has none.
+        outcome: How it ended; interrupted if it waits to be resumed, None if it runs.
+        result: Its result; None if it has none.
+        curves: See `pipeline.records.curves_of`; empty if there are none.
+        retry: How often it has been tried before.
+        retry_of: Number of the trial that it tries again.
+        retried_as: Number of the trial that tries it again.
+    """
+
+    number: int
+    params: Mapping[str, Any]
+    config: Mapping[str, Any] | None
+    started: float
+    ended: float | None = None
+    outcome: Outcome | None = None
+    result: TrialResult | None = None
+    curves: Mapping[str, Any] = field(default_factory=dict)
+    retry: int = 0
+    retry_of: int | None = None
+    retried_as: int | None = None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a run should have; it may have more."""
+
+    name: str
+    status: str
+    started: int
+    ended: int | None
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+    points: Sequence[Point]
+
+
+def milliseconds(seconds: float) -> int:
+    """Returns a Unix time as MLflow wants it."""
+    return round(seconds * 1000)
+
+
+def picture_of(record: TrialRecord, *, study: str, axes: Axes) -> Picture:
+    """Returns the picture of a trial.
+
+    Args:
+        record: The trial.
+        study: Its study's name, by which runs of several studies are told apart on an axis.
+        axes: What charts must know of its space.
+    """
+    config = record.config
+    own = {"study": study, "kind": "trial", "trial": str(record.number)}
+    if record.retry:
+        own["retry"] = str(record.retry)
+    if record.retry_of is not None:
+        own["retry_of"] = str(record.retry_of)
+    if record.retried_as is not None:
+        own[SUPERSEDED] = str(record.retried_as)
+    if record.result is not None:
+        own |= tags_of(record.result)
+    elif record.outcome is not None:
+        own |= {"outcome": record.outcome, NOTE: f"{record.outcome}: waits to be resumed"}
+    params = {"study": study}
+    params |= {"case": str(record.params["case"])} if "case" in record.params else {}
+    points = points_of(record.curves)
+    if config is not None:
+        own["dataset"] = str(config["data"]["name"])
+        params |= params_of(config, axes)
+    if record.result is not None and record.ended is not None:
+        at, step = milliseconds(record.ended), record.result.epochs
+        points += [Point(name, value, at, step) for name, value in metrics_of(record.result).items()]
+    bare = f"t{record.number:03d}"
+    return Picture(
+        name=bare if config is None else run_name(record.number, config, record.params, record.retry),
+        status="RUNNING" if record.outcome is None else STATUS[record.outcome],
+        started=milliseconds(record.started),
+        ended=None if record.ended is None else milliseconds(record.ended),
+        tags=own,
+        params=params,
+        points=points,
+    )
+
+
+def points_of(curves: Mapping[str, Any]) -> list[Point]:
+    """Returns the points of a trial's curves: those of gradient flow as ``gradient_flow/gradient/01`` and so on.
+
+    Args:
+        curves: See `pipeline.records.curves_of`; empty if there are none.
+    """
+    if not curves:
+        return []
+    times = [milliseconds(ended) for ended in curves["ended"]]
+    points = [
+        Point(CURVE_METRICS.get(name, name), value, at, epoch)
+        for name in CURVE_NAMES
+        for epoch, (value, at) in enumerate(zip(curves[name], times, strict=True), start=1)
+    ]
+    for epoch, gradients in curves["gradient_flow"]:
+        at = times[epoch - 1]
+        hidden = gradients[:-1] or gradients
+        ratio = hidden[0] / hidden[-1] if hidden[-1] > 0.0 else 0.0
+        points.append(Point("gradient_flow/first_to_last", ratio, at, epoch))
+        points += [
+            Point(f"gradient_flow/gradient/{layer:02d}", value, at, epoch)
+            for layer, value in enumerate(gradients, start=1)
+        ]
+    return points
+
+
+def details_of(epoch: EpochResult) -> list[Point]:
+    """Returns the points that only those get who watch a trial while it runs: the storage keeps less of an epoch.
+
+    Returns:
+        The pace, and of each layer all that was measured: ``gradient_flow/update_ratio/01`` and so on.
+    """
+    values = {"samples_per_second": epoch.samples_per_second} | {
+        f"gradient_flow/{name}/{layer.layer:02d}": value
+        for layer in epoch.gradient_flow
+        for name, value in layer.measures().items()
+        if name != "gradient"
+    }
+    return [Point(name, value, milliseconds(epoch.ended), epoch.epoch) for name, value in values.items()]
+
+
+def differences(picture: Picture, run: "Run") -> list[str]:
+    """Returns in which things a run differs from the picture of its trial, in words; nothing if it agrees."""
+    found = []
+    if run.info.status != picture.status:
+        found.append(f"its status is {run.info.status}, and not {picture.status}")
+    for kind, wanted, there in (
+        ("tag", picture.tags, run.data.tags),
+        ("parameter", picture.params, run.data.params),
+    ):
+        found += [f"{kind} {name}" for name, value in wanted.items() if there.get(name) != value]
+    last = {point.metric: point.value for point in sorted(picture.points, key=lambda point: point.step)}
+    metrics = run.data.metrics
+    found += [f"metric {name}" for name, value in last.items() if not _equal(metrics.get(name), value)]
+    return found
+
+
+def _equal(kept: float | None, value: float) -> bool:
+    """Returns whether MLflow has a value: it keeps what is infinite as the largest number."""
+    if kept is None:
+        return False
+    if math.isinf(value):
+        return abs(kept) > 1e300 and (kept > 0.0) == (value > 0.0)
+    return math.isclose(kept, value, rel_tol=1e-9) or (math.isnan(kept) and math.isnan(value))
