@@ -22,18 +22,18 @@ from pathlib import Path
 
 import torch
 
-from pipeline.config import TrialConfig
-from pipeline.data import load_data
+from pipeline.config.trial import TrialConfig
+from pipeline.core.workspace import Places
 from pipeline.data.feature_cache import FeatureCache
-from pipeline.events import EpochEnded, Event, Notice, TrialEnded, TrialStarted
-from pipeline.overrides import Override
-from pipeline.phase_results import images_text
-from pipeline.places import Places
-from pipeline.records import DataSummary, EpochResult, TrialResult
-from pipeline.space_file import SpaceFile, read_space
-from pipeline.study.run import run_study
-from pipeline.training import start
-from pipeline.yaml_text import parse
+from pipeline.data.loading import load_data
+from pipeline.records.events import EpochEnded, Event, Notice, TrialEnded, TrialStarted
+from pipeline.records.phases import images_text
+from pipeline.records.results import DataSummary, EpochResult, TrialResult
+from pipeline.space.files import SpaceFile, read_space
+from pipeline.space.overrides import Override
+from pipeline.space.yaml_text import parse
+from pipeline.training.start import start
+from pipeline.workers.run import run_study
 
 # Drawn at random: what TPE draws would hang on the accuracies, and so on their last bits.
 SPACE = """

@@ -24,12 +24,12 @@ import torch
 from timm.loss import LabelSmoothingCrossEntropy
 from timm.optim import create_optimizer_v2
 
-from pipeline.config import DataConfig, EarlyStopping, TrialConfig
+from pipeline.config.model import BackboneConfig
+from pipeline.config.training import Constant, Sgd
+from pipeline.config.transfer import AugmentConfig, LightAugmentation, NoAugmentation, Unfreeze
+from pipeline.config.trial import DataConfig, EarlyStopping, TrialConfig
 from pipeline.data.image_data import ImageData, LabeledImages
-from pipeline.model_config import BackboneConfig
-from pipeline.training import start
-from pipeline.training_config import Constant, Sgd
-from pipeline.transfer_config import AugmentConfig, LightAugmentation, NoAugmentation, Unfreeze
+from pipeline.training.start import start
 
 NUM_CLASSES = 1000
 LR, MOMENTUM, WEIGHT_DECAY, SMOOTHING = 1e-3, 0.9, 2e-5, 0.1

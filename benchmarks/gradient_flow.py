@@ -15,14 +15,14 @@ from collections.abc import Sequence
 
 import torch
 
-from pipeline.config import DataConfig, EarlyStopping, TrialConfig
-from pipeline.data import load_data
+from pipeline.config.model import MlpConfig
+from pipeline.config.study import StudyConfig
+from pipeline.config.training import AdamW, ClipNorm, Constant
+from pipeline.config.trial import DataConfig, EarlyStopping, TrialConfig
+from pipeline.data.batches import epoch_batches
 from pipeline.data.image_data import ImageData
-from pipeline.model_config import MlpConfig
-from pipeline.study_config import StudyConfig
-from pipeline.training import start
-from pipeline.training.batches import epoch_batches
-from pipeline.training_config import AdamW, ClipNorm, Constant
+from pipeline.data.loading import load_data
+from pipeline.training.start import start
 
 EVERY = StudyConfig().gradient_flow_steps or 0
 

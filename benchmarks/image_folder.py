@@ -10,10 +10,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from pipeline.config import DataConfig
-from pipeline.data import READERS
-from pipeline.data.folders import data_folders
+from pipeline.config.trial import DataConfig
 from pipeline.data.images import Part
+from pipeline.data.loading import READERS
+from pipeline.data.sources.folders import data_folders
 
 PARTS: tuple[Part, ...] = ("train", "test")
 

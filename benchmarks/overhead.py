@@ -19,15 +19,15 @@ from pathlib import Path
 
 import torch
 
-from pipeline.config import TrialConfig
-from pipeline.data import load_data
-from pipeline.events import Event, TrialEnded, TrialStarted
-from pipeline.overrides import Override
-from pipeline.places import Places
-from pipeline.records import DataSummary
-from pipeline.space_file import load_space
-from pipeline.study.run import run_study
-from pipeline.training import start
+from pipeline.config.trial import TrialConfig
+from pipeline.core.workspace import Places
+from pipeline.data.loading import load_data
+from pipeline.records.events import Event, TrialEnded, TrialStarted
+from pipeline.records.results import DataSummary
+from pipeline.space.files import load_space
+from pipeline.space.overrides import Override
+from pipeline.training.start import start
+from pipeline.workers.run import run_study
 
 SETTINGS = ["data.max_train_images=256", "epochs=10", "early_stopping.patience=6"]
 

@@ -29,13 +29,13 @@ from torch.utils.data import DataLoader
 from torchvision import datasets
 from torchvision.transforms import v2
 
-from pipeline.config import DataConfig, EarlyStopping, TrialConfig
-from pipeline.data import load_data
-from pipeline.data.idx import DEBIAN_FASHION_MNIST
+from pipeline.config.model import MlpConfig
+from pipeline.config.training import AdamW, ClipNorm, Constant
+from pipeline.config.trial import DataConfig, EarlyStopping, TrialConfig
 from pipeline.data.image_data import ImageData, LabeledImages
-from pipeline.model_config import MlpConfig
-from pipeline.training import start
-from pipeline.training_config import AdamW, ClipNorm, Constant
+from pipeline.data.loading import load_data
+from pipeline.data.sources.idx import DEBIAN_FASHION_MNIST
+from pipeline.training.start import start
 
 BATCH_SIZE = 128
 CONFIG = TrialConfig(

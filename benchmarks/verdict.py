@@ -15,16 +15,16 @@ from collections.abc import Sequence
 import optuna
 import torch
 
-from pipeline.config import TrialConfig
-from pipeline.data import load_data
+from pipeline.config.study import StudyConfig
+from pipeline.config.trial import TrialConfig
 from pipeline.data.image_data import ImageData
-from pipeline.overrides import Override
-from pipeline.space_file import read_space
-from pipeline.study_config import StudyConfig
-from pipeline.training import start
+from pipeline.data.loading import load_data
+from pipeline.records.verdict import HOPELESS, judge
+from pipeline.space.files import read_space
+from pipeline.space.overrides import Override
+from pipeline.space.yaml_text import parse
 from pipeline.training.loop import DivergedError
-from pipeline.verdict import HOPELESS, judge
-from pipeline.yaml_text import parse
+from pipeline.training.start import start
 
 SPACE = """
 space:

@@ -4,15 +4,15 @@ import sys
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from pipeline.config import TrialConfig
-from pipeline.schema import annotation_of, block_of, kinds_of, members_of
-from pipeline.study_config import StudyConfig
-from pipeline.training_config import Block
+from pipeline.config.schema import annotation_of, block_of, kinds_of, members_of
+from pipeline.config.study import StudyConfig
+from pipeline.config.training import Block
+from pipeline.config.trial import TrialConfig
 
 TARGET = Path(__file__).with_name("configuration.md")
 HEAD = """# Configuration reference
 
-Every setting of a search-space file, made from the configuration classes (`pipeline/config.py`, `pipeline/*_config.py`)
+Every setting of a search-space file, made from the configuration classes (`pipeline/config/`)
 by `make docs`. In the block `space`, each value can be searched: write `{int: [low, high]}`,
 `{float: [low, high]}` or `{choice: [...]}` in its place (see [search_spaces/README.md](../search_spaces/README.md)).
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from unittest import mock
 
-from pipeline.cli import main
+from pipeline.cli.app import main
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import hypothesis
 import pytest
 
-from pipeline.places import STORAGE_VARIABLES, TRACKING_VARIABLES, Places
+from pipeline.core.workspace import STORAGE_VARIABLES, TRACKING_VARIABLES, Places
 from tests.command import dnntune
 from tests.servers import HOW_TO_GET, PostgreSQL, postgresql_programs, postgresql_server
 
@@ -61,17 +61,18 @@ def _logs_import_mlflow_once() -> None:
 
     They may take longer than a user would wait: the machine may be busy.
     """
-    from pipeline.study import log, processes
+    from pipeline.tracking import log
+    from pipeline.workers.launchers import local as processes
 
     log.CONTEXT = multiprocessing.get_context("forkserver")  # type: ignore[assignment]
     log.END_SECONDS = 60.0
-    processes.PRELOAD += ["mlflow.store.tracking.sqlalchemy_store", "pipeline.study.scribe"]
+    processes.PRELOAD += ["mlflow.store.tracking.sqlalchemy_store", "pipeline.tracking.scribe"]
 
 
 @pytest.fixture
 def fashion_mnist() -> Path:
     """The folder of the real Fashion-MNIST."""
-    from pipeline.data.idx import DEBIAN_FASHION_MNIST
+    from pipeline.data.sources.idx import DEBIAN_FASHION_MNIST
 
     if not DEBIAN_FASHION_MNIST.is_dir():
         pytest.skip("needs the real Fashion-MNIST: apt-get install dataset-fashion-mnist")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import optuna
 
-from pipeline.records import AT_BEST_EPOCH, TrialResult
+from pipeline.records.results import AT_BEST_EPOCH, TrialResult
 from pipeline.study.studies import METRICS
 from pipeline.study.trials import finish
 

@@ -12,43 +12,65 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "pipeline").rglob("*.py"))
 # From a package to the places (below pipeline/) that may import it.
 ALLOWED = {
-    "optuna": ("study/", "space.py", "space_file.py", "results/", "report/", "schedule/"),
+    "optuna": (
+        "analysis/",
+        "cli/display/study_list.py",
+        "evaluation/",
+        "finalize/",
+        "report/",
+        "scheduling/",
+        "search/",
+        "space/",
+        "storage/",
+        "study/",
+        "tracking/",
+        "workers/",
+    ),
     "optuna_dashboard": ("study/dashboard.py",),
-    "mlflow": ("tracking/", "export/served_model.py"),
+    "mlflow": ("tracking/", "registration/", "export/served_model.py"),
     "torch": (
         "data/",
+        "evaluation/",
         "export/",
+        "finalize/measurement.py",
         "models/",
+        "optim/",
+        "setup/",
+        "study/saved_models.py",
         "training/",
-        "study/kept_models.py",
-        "study/worker.py",
-        "results/ensembles.py",
-        "results/inputs.py",
-        "results/kept.py",
-        "results/last_measurement.py",
-        "results/measuring.py",
-        "results/train_report.py",
+        "workers/worker.py",
     ),
     "timm": ("models/",),
     "onnx": ("export/",),
     "onnxruntime": ("export/",),
     "matplotlib": ("figures/",),
-    "scipy": ("results/intervals.py",),
-    "typer": ("cli/", "console.py"),
+    "scipy": ("evaluation/intervals.py",),
+    "typer": ("cli/",),
 }
-# From a room to the rooms below it: it may import these and itself.
-BELOW = {
-    "data": (),
-    "models": (),
-    "training": ("data", "models"),
-    "export": ("data", "models", "training"),
-    "figures": (),
-    "tracking": ("figures",),
-    "study": ("data", "models", "training", "tracking"),
-    "results": ("data", "models", "training", "export", "figures", "tracking", "study"),
-    "report": ("results", "figures", "tracking", "study"),
-    "schedule": ("data", "training", "tracking", "study", "results", "report"),
-}
+# The rooms, highest first: each may import those below it, and neither those above it nor those beside it.
+ROOMS = (
+    ("cli",),
+    ("scheduling",),
+    ("report",),
+    ("registration",),
+    ("finalize",),
+    ("analysis",),
+    ("workers",),
+    ("evaluation", "tracking"),
+    ("export", "search", "study"),
+    ("storage",),
+    ("training",),
+    ("optim",),
+    ("setup",),
+    ("data", "models"),
+    ("figures",),
+    ("records", "space"),
+    ("config",),
+    ("core",),
+)
+LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
+# A chain of steps shows its progress as the commands do.
+UPWARD = {("scheduling", "cli")}
 
 
 def imports(file: Path) -> Iterator[str]:
@@ -57,6 +79,12 @@ def imports(file: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield f"{node.module}"
+
+
+def test_every_file_is_in_a_room() -> None:
+    loose = {file.name for file in (ROOT / "pipeline").glob("*.py")}
+    assert loose == {"__init__.py", "__main__.py"}
+    assert {file.relative_to(ROOT / "pipeline").parts[0] for file in FILES} - loose == set(LEVEL)
 
 
 @pytest.mark.parametrize("package", ALLOWED)
@@ -70,15 +98,16 @@ def test_each_package_stays_in_its_room(package: str) -> None:
     assert {user for user in users if not user.startswith(ALLOWED[package])} == set()
 
 
-@pytest.mark.parametrize("room", BELOW)
+@pytest.mark.parametrize("room", LEVEL)
 def test_imports_run_downward(room: str) -> None:
     rooms = {
         name.split(".")[1]
         for file in (ROOT / "pipeline" / room).rglob("*.py")
         for name in imports(file)
-        if name.startswith("pipeline.") and name.split(".")[1] in BELOW
+        if name.startswith("pipeline.")
     }
-    assert rooms - {room} <= set(BELOW[room])
+    allowed = {other for other in LEVEL if LEVEL[other] > LEVEL[room]} | {room}
+    assert {(room, other) for other in rooms - allowed} <= UPWARD
 
 
 def test_dags_import_nothing_of_the_pipeline() -> None:
@@ -87,6 +116,7 @@ def test_dags_import_nothing_of_the_pipeline() -> None:
 
 
 def test_checking_and_watching_need_no_torch() -> None:
-    code = "import pipeline.space_file, pipeline.study.run, pipeline.progress, sys; print('torch' in sys.modules)"
+    modules = "pipeline.space.files, pipeline.workers.run, pipeline.cli.display.progress"
+    code = f"import {modules}, sys; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

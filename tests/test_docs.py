@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.space_file import read_space
-from pipeline.yaml_text import parse
+from pipeline.space.files import read_space
+from pipeline.space.yaml_text import parse
 
 ROOT = Path(__file__).parents[1]
 PAGES = [

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.process_tree import descendants
+from pipeline.core.processes.process_tree import descendants
 from tests.processes import parents, workers_of
-from tests.study.runs import wait_until
+from tests.workers.runs import wait_until
 
 # In place of a function: one step of the main thread, in which it hears nothing.
 LONG_STEP = """
 import hashlib, sys
 from unittest import mock
-from pipeline.cli import main
+from pipeline.cli.app import main
 
 def step(*arguments, **options):
     print("in the step", file=sys.stderr, flush=True)
@@ -84,9 +84,9 @@ def interrupt_twice(process: "subprocess.Popen[str]", answer: str) -> None:
     [
         ("pipeline.report.page.figures", ["report", "small"]),
         pytest.param(
-            "pipeline.results.ablation_study.draw_differences", [*ABLATE, "--seeds", 2], marks=pytest.mark.slow
+            "pipeline.analysis.ablation_study.draw_differences", [*ABLATE, "--seeds", 2], marks=pytest.mark.slow
         ),
-        pytest.param("pipeline.results.finalize.choose", [*FINALIZE, "--top", 1, "--seeds", 1], marks=pytest.mark.slow),
+        pytest.param("pipeline.finalize.run.choose", [*FINALIZE, "--top", 1, "--seeds", 1], marks=pytest.mark.slow),
     ],
 )
 def test_a_step_that_hears_nothing(folder: Path, function: str, command: list[object]) -> None:

@@ -23,7 +23,7 @@ PASSWORD = f"{MARK}/ö p@:w"
 
 ALL = """
 import json, sys
-from pipeline.cli import main
+from pipeline.cli.app import main
 for arguments in json.loads(sys.argv[1]):
     sys.argv = ["dnntune", *arguments]
     try:

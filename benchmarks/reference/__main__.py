@@ -21,11 +21,11 @@ from benchmarks.reference.published import SETTINGS
 from benchmarks.reference.report import Done, write_report
 from benchmarks.reference.settings import Setting
 from benchmarks.reference.training import Run, run
-from pipeline.places import Places
+from pipeline.core.workspace import Places
+from pipeline.records.verdict import first_to_last
 from pipeline.tracking.axes import Axes
 from pipeline.tracking.naming import params_of
 from pipeline.tracking.store import experiment_id, open_client
-from pipeline.verdict import first_to_last
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

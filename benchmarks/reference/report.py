@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.reference.published import SETTINGS
 from benchmarks.reference.settings import Setting
-from pipeline.results.intervals import SHARE, mean_interval, prediction_interval
+from pipeline.evaluation.intervals import SHARE, mean_interval, prediction_interval
 
 # From a field of a setting to the figure of a run, and how it is called.
 MEASURES = {

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from pipeline.config import TrialConfig
+from pipeline.config.trial import TrialConfig
 
 Scaling = Literal["unit", "pixel"]
 

@@ -7,17 +7,17 @@ import numpy as np
 import torch
 
 from benchmarks.reference.settings import Scaling, Setting
-from pipeline.config import DataConfig
-from pipeline.data.folders import data_folders
-from pipeline.data.idx import read_fashion_mnist
+from pipeline.config.study import StudyConfig
+from pipeline.config.trial import DataConfig
 from pipeline.data.image_data import ImageData, LabeledImages, to_device
 from pipeline.data.images import Images, check
+from pipeline.data.sources.folders import data_folders
+from pipeline.data.sources.idx import read_fashion_mnist
 from pipeline.data.split import stratified_split
-from pipeline.records import EpochResult
-from pipeline.study_config import StudyConfig
-from pipeline.training import start
+from pipeline.records.results import EpochResult
+from pipeline.records.verdict import judge
 from pipeline.training.evaluation import assess, predict, predict_by_monte_carlo
-from pipeline.verdict import judge
+from pipeline.training.start import start
 
 MC_SAMPLES = 100
 FIRST = 5_000

@@ -18,8 +18,8 @@ from benchmarks.scaling import trivial
 from benchmarks.scaling.crew import Crew
 from benchmarks.scaling.report import Report, with_range
 from benchmarks.scaling.studies import space_of, timed_study
-from pipeline.study.storage import open_storage, quiet_optuna
-from pipeline.study_config import NoPruning, StudyConfig, Tpe
+from pipeline.config.study import NoPruning, StudyConfig, Tpe
+from pipeline.storage.open import open_storage, quiet_optuna
 
 TRIALS, FUNCTION_TRIALS, ROUNDS, WORKERS, STEPS = 100, 12, 2, 2, 3
 OURS, OUR_STORAGE = "dnntune, whole study", "dnntune, storage alone"

@@ -7,8 +7,8 @@ from pathlib import Path
 from benchmarks.scaling import trivial
 from benchmarks.scaling.crew import Crew
 from benchmarks.scaling.report import Report, with_range
-from pipeline.study.storage import open_storage, quiet_optuna
-from pipeline.study_config import Median, Random, SamplerConfig, StudyConfig, Tpe
+from pipeline.config.study import Median, Random, SamplerConfig, StudyConfig, Tpe
+from pipeline.storage.open import open_storage, quiet_optuna
 from tests.servers import HOW_TO_GET, postgresql_programs, postgresql_server
 
 ROUNDS, SECONDS, WORKERS, EPOCHS = 3, 4.0, 8, 10

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.scaling.crew import Crew
-from pipeline.events import EpochEnded, Event, TrialEnded, TrialStarted
-from pipeline.overrides import Override
-from pipeline.places import Places
-from pipeline.records import DataSummary
-from pipeline.space_file import SpaceFile, read_space
-from pipeline.study.run import run_study
-from pipeline.yaml_text import parse
+from pipeline.core.workspace import Places
+from pipeline.records.events import EpochEnded, Event, TrialEnded, TrialStarted
+from pipeline.records.results import DataSummary
+from pipeline.space.files import SpaceFile, read_space
+from pipeline.space.overrides import Override
+from pipeline.space.yaml_text import parse
+from pipeline.workers.run import run_study
 
 
 @dataclass

@@ -8,14 +8,14 @@ from typing import Any
 import optuna
 from optuna.storages import BaseStorage, InMemoryStorage
 
-from pipeline.records import TrialResult
+from pipeline.config.study import StudyConfig
+from pipeline.records.results import TrialResult
+from pipeline.search.pruners import build_pruner
+from pipeline.search.samplers import build_sampler
+from pipeline.storage.open import RecentTrials, open_storage, quiet_optuna
 from pipeline.study.claims import NoClaim, claim_trial
-from pipeline.study.pruners import build_pruner
-from pipeline.study.samplers import build_sampler
-from pipeline.study.storage import RecentTrials, open_storage, quiet_optuna
 from pipeline.study.studies import TOTAL
 from pipeline.study.trials import FINISHED, finish
-from pipeline.study_config import StudyConfig
 
 # Equal reports: the median pruner does its work, and no trial is cut short by it.
 REPORTED = 0.5
@@ -101,7 +101,7 @@ def assert_num_finished(url: str, name: str, number: int) -> None:
 
 
 def _run_one(storage: BaseStorage, name: str, settings: StudyConfig, epochs: int) -> bool:
-    """Does what `pipeline.study.worker` does for a trial; returns False if none is left."""
+    """Does what `pipeline.workers.worker` does for a trial; returns False if none is left."""
     claim = claim_trial(optuna.load_study(study_name=name, storage=storage))
     if isinstance(claim, NoClaim):
         return False

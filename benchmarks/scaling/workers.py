@@ -10,9 +10,9 @@ import optuna
 from benchmarks.scaling.crew import Crew
 from benchmarks.scaling.report import Report, with_range
 from benchmarks.scaling.studies import space_of, timed_study
-from pipeline.config import TrialConfig
-from pipeline.space_file import SpaceFile
-from pipeline.study.storage import quiet_optuna
+from pipeline.config.trial import TrialConfig
+from pipeline.space.files import SpaceFile
+from pipeline.storage.open import quiet_optuna
 
 ROUNDS, TRIALS, EPOCHS, TRAIN_IMAGES = 3, 10, 10, 6000
 # Configurations of a round of the bare training loop; each process trains all of them.
@@ -93,8 +93,8 @@ def _bare(configs: Sequence[TrialConfig]) -> Callable[[], None]:
     """Prepares to train configurations with the training loop alone: no storage, no MLflow, no other process."""
     import torch
 
-    from pipeline.data import load_data
-    from pipeline.training import start
+    from pipeline.data.loading import load_data
+    from pipeline.training.start import start
 
     torch.set_num_threads(1)
     data = load_data(configs[0].data)

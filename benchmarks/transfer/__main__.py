@@ -26,8 +26,8 @@ from benchmarks.transfer.methods import (
 )
 from benchmarks.transfer.report import draw, table
 from benchmarks.transfer.runs import fingerprint, finished, run_missing
-from pipeline.config import TrialConfig
-from pipeline.places import Places
+from pipeline.config.trial import TrialConfig
+from pipeline.core.workspace import Places
 
 FILE = "transfer.jsonl"
 

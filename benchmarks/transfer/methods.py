@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config import DataConfig, EarlyStopping, TrialConfig
-from pipeline.model_config import BackboneConfig
-from pipeline.overrides import Override
-from pipeline.places import Places
-from pipeline.space_file import load_space
-from pipeline.study.run import run_study
-from pipeline.training_config import AdamW
-from pipeline.transfer_config import Frozen, TransferConfig, Unfreeze
+from pipeline.config.model import BackboneConfig
+from pipeline.config.training import AdamW
+from pipeline.config.transfer import Frozen, TransferConfig, Unfreeze
+from pipeline.config.trial import DataConfig, EarlyStopping, TrialConfig
+from pipeline.core.workspace import Places
+from pipeline.space.files import load_space
+from pipeline.space.overrides import Override
+from pipeline.workers.run import run_study
 
 MLP = "mlp"
 # From the method's key to how it is called.

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.transfer.methods import Cell
-from pipeline.config import TrialConfig
+from pipeline.config.trial import TrialConfig
 from pipeline.data.feature_cache import FeatureCache
-from pipeline.results.train_report import train_and_test
+from pipeline.evaluation.train_and_test import train_and_test
 
 KEPT = ("test_accuracy", "best_valid_accuracy", "best_epoch", "epochs", "seconds")
 

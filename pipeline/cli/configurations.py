@@ -21,7 +21,7 @@ from pipeline.cli.options import (
 from pipeline.core.printing import say
 
 if TYPE_CHECKING:
-    from pipeline.records import EpochResult
+    from pipeline.records.results import EpochResult
 
 
 @app.command()
@@ -33,11 +33,11 @@ def check(
     overrides: SetOption = [],  # noqa: B006 - typer copies it
 ) -> None:
     """Check that a search space can be run on this machine, and print it as a table."""
-    from pipeline.console import wide_console
-    from pipeline.overrides import Override
-    from pipeline.readiness import prove_ready
-    from pipeline.results.space_table import space_table
-    from pipeline.space_file import load_space, sample_configurations
+    from pipeline.cli.display.console import wide_console
+    from pipeline.cli.display.space_table import space_table
+    from pipeline.setup.readiness import prove_ready
+    from pipeline.space.files import load_space, sample_configurations
+    from pipeline.space.overrides import Override
 
     file = load_space(space, [Override.parse(option) for option in overrides])
     for notice in file.notices:
@@ -63,17 +63,17 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train one configuration, and measure it on the test set."""
-    from pipeline.overrides import Override
-    from pipeline.space_file import load_configuration
+    from pipeline.space.files import load_configuration
+    from pipeline.space.overrides import Override
 
     trial = load_configuration(config, [Override.parse(option) for option in overrides])
-    from pipeline.readiness import prove_ready
+    from pipeline.setup.readiness import prove_ready
 
     prove_ready(lambda paths: [trial], device)
-    from pipeline.console import EPOCH_HEAD, echo, epoch_line, figure_lines
+    from pipeline.cli.display.console import EPOCH_HEAD, echo, epoch_line, figure_lines
+    from pipeline.core.workspace import Places
     from pipeline.data.feature_cache import FeatureCache
-    from pipeline.places import Places
-    from pipeline.results.train_report import train_and_test
+    from pipeline.evaluation.train_and_test import train_and_test
 
     tell = echo(err=as_json)
 

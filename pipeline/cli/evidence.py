@@ -26,7 +26,7 @@ from pipeline.cli.options import (
 )
 from pipeline.cli.studies import say_what_mlflow_lacks
 from pipeline.core.printing import say
-from pipeline.places import Places
+from pipeline.core.workspace import Places
 
 NoiseOption = Annotated[
     str | None,
@@ -48,13 +48,13 @@ def diagnose(
     as_json: JsonOption = False,
 ) -> None:
     """Say whether gradients vanish or explode, and what helps."""
-    from pipeline.overrides import Override
-    from pipeline.space_file import load_configuration
+    from pipeline.space.files import load_configuration
+    from pipeline.space.overrides import Override
 
     trial = load_configuration(config, [Override.parse(option) for option in overrides])
-    from pipeline.console import wide_console
-    from pipeline.results.diagnosis import diagnose, diagnosis_lines, diagnosis_table
-    from pipeline.results.inputs import load_images
+    from pipeline.analysis.diagnosis import diagnose, diagnosis_lines, diagnosis_table
+    from pipeline.cli.display.console import wide_console
+    from pipeline.setup.inputs import load_images
 
     data = load_images(trial, random_images, data_dir=data_dir, device=device, threads=threads)
     found = diagnose(trial, data, num_steps=steps, show=lambda line: say(line, err=True))
@@ -81,20 +81,20 @@ def lr_find(
     as_json: JsonOption = False,
 ) -> None:
     """Find learning rates worth searching by a range test."""
-    from pipeline.console import figure_path
-    from pipeline.errors import DnntuneError
-    from pipeline.overrides import Override
-    from pipeline.space_file import load_configuration
+    from pipeline.cli.display.console import figure_path
+    from pipeline.core.errors import DnntuneError
+    from pipeline.space.files import load_configuration
+    from pipeline.space.overrides import Override
 
     if not 0.0 < low < high:
         raise DnntuneError(f"--low must lie above 0 and below --high; got {low:g} and {high:g}")
     path = figure_path(figure, workspace, "lr-find")
     trial = load_configuration(config, [Override.parse(option) for option in overrides])
+    from pipeline.analysis.probe import range_test
+    from pipeline.analysis.rate_range import curve_lines, suggest, suggestion_lines
     from pipeline.figures.canvas import save
     from pipeline.figures.curves import draw_range_test
-    from pipeline.results.inputs import load_images
-    from pipeline.results.rate_range import curve_lines, suggest, suggestion_lines
-    from pipeline.training.excerpt import range_test
+    from pipeline.setup.inputs import load_images
 
     data = load_images(trial, random_images, data_dir=data_dir, device=device, threads=threads)
     rates, losses = range_test(trial, data, low=low, high=high, num_steps=steps)
@@ -124,17 +124,17 @@ def ablate(
     data_dir: DataOption = None,
 ) -> None:
     """Switch each technique off, alone, over seeds."""
-    from pipeline.console import figure_path, wide_console
+    from pipeline.analysis.ablation import ablation_table
+    from pipeline.cli.display.console import figure_path, wide_console
+    from pipeline.cli.display.progress import StudyProgress
     from pipeline.core.names import check_name, fitting
-    from pipeline.overrides import Override
-    from pipeline.progress import StudyProgress
-    from pipeline.results.ablation import ablation_table
-    from pipeline.space_file import configuration_name, load_configuration
+    from pipeline.space.files import configuration_name, load_configuration
+    from pipeline.space.overrides import Override
 
     trial = load_configuration(config, [Override.parse(option) for option in overrides])
     name = study or check_name(fitting(f"ablation-{configuration_name(config)}"), "a study")
     path = figure_path(figure, workspace, name)
-    from pipeline.results.ablation_study import run_ablation
+    from pipeline.analysis.ablation_study import run_ablation
 
     places = Places(workspace, storage, tracking_uri, experiment, data_dir)
     progress = StudyProgress("valid_accuracy")
@@ -176,10 +176,10 @@ def importance(
     """Show which parameters of a study mattered."""
     import dataclasses
 
-    from pipeline.console import figure_path, wide_console
+    from pipeline.analysis.importance import ENOUGH_TRIALS, importance_table, importances
+    from pipeline.cli.display.console import figure_path, wide_console
     from pipeline.figures.canvas import save
     from pipeline.figures.curves import draw_importances
-    from pipeline.results.importance import ENOUGH_TRIALS, importance_table, importances
     from pipeline.study.studies import open_study
 
     path = figure_path(figure, workspace, f"importance-{study}")

@@ -12,7 +12,7 @@ from pipeline.core.commands import command
 from pipeline.core.names import broken_plain_rule, check_name
 from pipeline.core.printing import say
 from pipeline.core.urls import StoreUrl
-from pipeline.places import STORAGE_VARIABLES, TRACKING_VARIABLES
+from pipeline.core.workspace import STORAGE_VARIABLES, TRACKING_VARIABLES
 
 app = typer.Typer(
     cls=Commands,

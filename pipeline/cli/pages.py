@@ -7,7 +7,7 @@ import typer
 
 from pipeline.cli.options import ExperimentOption, StorageOption, StudiesArgument, TrackingOption, WorkspaceOption, app
 from pipeline.core.printing import say
-from pipeline.places import Places
+from pipeline.core.workspace import Places
 
 
 @app.command()
@@ -19,7 +19,7 @@ def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page on this machine.")] = 5000,
 ) -> None:
     """Open MLflow's page on the right store; prints the address of each study's comparison, or of the studies named."""
-    from pipeline.tracking.page import serve
+    from pipeline.tracking.ui.page import serve
 
     serve(Places(workspace, None, tracking_uri, experiment), port, studies=studies or (), say=say)
 

@@ -26,7 +26,7 @@ def predict(
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 64,
 ) -> None:
     """Classify images by an export; exit code 2 if any cannot be read."""
-    from pipeline.errors import DataError
+    from pipeline.core.errors import DataError
     from pipeline.export.prediction import predict_files
     from pipeline.export.reading import load_export
 

@@ -16,7 +16,7 @@ from pipeline.cli.options import (
     app,
 )
 from pipeline.core.printing import say
-from pipeline.places import Places
+from pipeline.core.workspace import Places
 
 
 @app.command()
@@ -32,9 +32,9 @@ def register(
     data_dir: DataOption = None,
 ) -> None:
     """Register a finalized study's model in MLflow; it becomes the champion if it beats the one that is."""
-    from pipeline.console import echo
-    from pipeline.results.registration_text import outcome_lines
-    from pipeline.results.study_registration import register
+    from pipeline.cli.display.console import echo
+    from pipeline.registration.study import register
+    from pipeline.registration.text import outcome_lines
 
     places = Places(workspace, storage, tracking_uri, data_dir=data_dir)
     done = register(study, model=name, places=places, device=device, threads=threads)

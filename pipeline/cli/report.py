@@ -7,7 +7,7 @@ import typer
 
 from pipeline.cli.options import StorageOption, StudyArgument, TrackingOption, WorkspaceOption, app
 from pipeline.core.printing import say
-from pipeline.places import Places
+from pipeline.core.workspace import Places
 
 
 @app.command()

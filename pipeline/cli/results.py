@@ -22,7 +22,7 @@ from pipeline.cli.options import (
     this_command,
 )
 from pipeline.core.printing import say
-from pipeline.places import Places
+from pipeline.core.workspace import Places
 
 
 @app.command()
@@ -45,10 +45,10 @@ def finalize(
     data_dir: DataOption = None,
 ) -> None:
     """Train a study's best configurations over fresh seeds, choose one, and measure it once on the test set."""
-    from pipeline.console import echo, final_outlook, wide_console
-    from pipeline.progress import StudyProgress
-    from pipeline.results.final_text import final_lines, finalists_table
-    from pipeline.results.finalize import Wanted, finalize
+    from pipeline.cli.display.console import echo, final_outlook, wide_console
+    from pipeline.cli.display.progress import StudyProgress
+    from pipeline.finalize.final_text import final_lines, finalists_table
+    from pipeline.finalize.run import Wanted, finalize
     from pipeline.study.studies import metrics_of, open_study
 
     places = Places(workspace, storage, tracking_uri, experiment, data_dir)
@@ -102,14 +102,14 @@ def export(
     data_dir: DataOption = None,
 ) -> None:
     """Export a study's model: the finalized one, or else the best trial's; for dnntune predict, ONNX and PyTorch."""
-    from pipeline.console import echo, exported_lines
-    from pipeline.errors import DnntuneError
+    from pipeline.cli.display.console import echo, exported_lines
+    from pipeline.core.errors import DnntuneError
 
     if trial is not None and top is not None:
         raise DnntuneError("--trial and --top exclude each other: leave one out")
-    from pipeline.results.finalists import best_entries
-    from pipeline.results.kept import ModelBench
-    from pipeline.results.study_export import export_all, study_model, trial_model
+    from pipeline.evaluation.predictor import ModelBench
+    from pipeline.finalize.finalists import best_entries
+    from pipeline.finalize.study_export import export_all, study_model, trial_model
     from pipeline.study.studies import open_study
 
     places = Places(workspace, storage, None, data_dir=data_dir)

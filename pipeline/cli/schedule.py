@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli.options import app
+from pipeline.core.errors import Problem, SpaceError
 from pipeline.core.printing import say
 from pipeline.core.urls import mask
-from pipeline.errors import Problem, SpaceError
 
 if TYPE_CHECKING:
-    from pipeline.schedule.run import ScheduledRun
+    from pipeline.scheduling.run import ScheduledRun
 
 
 def _warn_of_secrets(settings: list[str]) -> list[str]:
@@ -52,7 +52,7 @@ def schedule_once(
     as_json: Annotated[bool, typer.Option("--json", help="End standard output with one line of JSON.")] = False,
 ) -> None:
     """Go through a schedule's chain once: check, tune, finalize, register, report, clean. For cron and CI."""
-    from pipeline.schedule.steps import run_chain
+    from pipeline.scheduling.steps import run_chain
 
     results = run_chain(scheduled_run(schedule, run, overrides), tell)
     if as_json:
@@ -69,7 +69,7 @@ def schedule_step(
     overrides: SettingsOption = [],  # noqa: B006 - typer copies it
 ) -> None:
     """Do one step of a schedule's run; ends standard output with one line of JSON. What Airflow's tasks call."""
-    from pipeline.schedule.steps import step_of
+    from pipeline.scheduling.steps import step_of
 
     do = step_of(step)
     say(json.dumps(do(scheduled_run(schedule, run, overrides), tell)))
@@ -78,7 +78,7 @@ def schedule_step(
 @app.command(name="schedule-show")
 def schedule_show(schedules: Annotated[list[Path], typer.Argument(metavar="SCHEDULE...", help="Files.")]) -> None:
     """Prove schedules and their spaces, and print those that are right as JSON, a line each."""
-    from pipeline.schedule.file import load_schedule
+    from pipeline.scheduling.file import load_schedule
 
     problems: list[Problem] = []
     for path in schedules:
@@ -95,8 +95,8 @@ def schedule_show(schedules: Annotated[list[Path], typer.Argument(metavar="SCHED
 
 def scheduled_run(path: Path, key: str | None, overrides: list[str]) -> "ScheduledRun":
     """Returns a run of a schedule; without a key today's, in UTC."""
-    from pipeline.schedule.file import load_schedule
-    from pipeline.schedule.run import ScheduledRun
+    from pipeline.scheduling.file import load_schedule
+    from pipeline.scheduling.run import ScheduledRun
 
     file = load_schedule(path, overrides)
     return ScheduledRun(file, key or datetime.now(UTC).strftime("%Y-%m-%d"))

@@ -30,14 +30,14 @@ from pipeline.cli.options import (
     this_command,
 )
 from pipeline.core.commands import command
+from pipeline.core.errors import DnntuneError, TrackingError
 from pipeline.core.printing import say
-from pipeline.errors import DnntuneError, TrackingError
-from pipeline.places import Places
+from pipeline.core.workspace import Places
 
 if TYPE_CHECKING:
-    from pipeline.progress import StudyProgress
-    from pipeline.study.launcher import Launcher
+    from pipeline.cli.display.progress import StudyProgress
     from pipeline.study.summary import StudySummary
+    from pipeline.workers.launchers.launcher import Launcher
 
 
 @app.command()
@@ -66,9 +66,9 @@ def run(
     data_dir: DataOption = None,
 ) -> None:
     """Run a study, go on with it, or join it where it runs; then show the leaderboard."""
-    from pipeline.overrides import Override
-    from pipeline.space_file import load_space
-    from pipeline.study.run import run_study
+    from pipeline.space.files import load_space
+    from pipeline.space.overrides import Override
+    from pipeline.workers.run import run_study
 
     options = {
         "trials": trials,
@@ -125,8 +125,8 @@ def worker(
     data_dir: DataOption = None,
 ) -> None:
     """Run trials of a study that exists, from any machine: it needs the storage and the data, and no space file."""
-    from pipeline.study.run import join_study
     from pipeline.study.studies import carried, open_study
+    from pipeline.workers.run import join_study
 
     places = Places(workspace, storage, tracking_uri, experiment, data_dir)
     metric = carried(open_study(places, study))[1].metric
@@ -166,8 +166,8 @@ def resume(
     data_dir: DataOption = None,
 ) -> None:
     """Go on with a study as its storage has it, without its space file; options replace its settings."""
-    from pipeline.study.run import run_study
     from pipeline.study.studies import carried, open_study, with_options
+    from pipeline.workers.run import run_study
 
     places = Places(workspace, storage, tracking_uri, experiment, data_dir)
     space, settings = carried(open_study(places, study))
@@ -207,7 +207,7 @@ def going_on(summary: "StudySummary", places: Places, how: Mapping[str, object])
     """
     if not any(summary.trials.values()):
         return this_command()
-    from pipeline.console import OPTIONS
+    from pipeline.cli.display.console import OPTIONS
 
     defaults = {"device": "auto", "launcher": Launch.LOCAL}
     named = {name: value for name, value in how.items() if value != defaults.get(name)}
@@ -221,7 +221,7 @@ def chosen_launcher(launcher: Launch, ray_address: str | None, workers: int) -> 
         DnntuneError: An address is given and no Ray asked for, or Ray cannot be used.
     """
     if launcher == Launch.RAY:
-        from pipeline.study.ray_launcher import RayLauncher
+        from pipeline.workers.launchers.ray_launcher import RayLauncher
 
         return RayLauncher(ray_address, workers=workers)
     if ray_address is not None:
@@ -246,8 +246,8 @@ def watch(
         again: Returns the command that goes on with it.
         as_json: Whether standard output ends with a line of JSON.
     """
-    from pipeline.console import outlook, print_leaderboard
-    from pipeline.progress import StudyProgress
+    from pipeline.cli.display.console import outlook, print_leaderboard
+    from pipeline.cli.display.progress import StudyProgress
 
     progress = StudyProgress(metric)
     try:
@@ -291,7 +291,7 @@ def sync(
     experiment: ExperimentOption = "dnntune",
 ) -> None:
     """Compare MLflow with a study's storage, trial by trial, and write what MLflow lacks."""
-    from pipeline.study.sync import sync_study
+    from pipeline.tracking.sync import sync_study
 
     synced = sync_study(Places(workspace, storage, tracking_uri, experiment), study)
     for number, wrong in synced.found.items():
@@ -317,7 +317,7 @@ def best(
     storage: StorageOption = None,
 ) -> None:
     """Print the configuration that finalize chose, else the best trial's, or a nearly best one: for train and run."""
-    from pipeline.results.choice import choose
+    from pipeline.study.choice import choose
     from pipeline.study.studies import open_study
     from pipeline.study.summary import config_text
 
@@ -335,7 +335,7 @@ def leaderboard(
     storage: StorageOption = None,
 ) -> None:
     """Show the best trials of a study, and what differs between them."""
-    from pipeline.console import print_leaderboard
+    from pipeline.cli.display.console import print_leaderboard
 
     print_leaderboard(study, Places(workspace, storage), top=top, err=False)
 
@@ -346,7 +346,7 @@ def studies(
     storage: StorageOption = None,
 ) -> None:
     """List the studies in a storage."""
-    from pipeline.console import wide_console
-    from pipeline.results.study_list import study_list
+    from pipeline.cli.display.console import wide_console
+    from pipeline.cli.display.study_list import study_list
 
     wide_console().print(study_list(Places(workspace, storage)))

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.errors import DiskFullError
+from pipeline.core.errors import DiskFullError
 
 # A file system with less is full: SQLite and others need a page or two for what they do first.
 LEAST_FREE_BYTES = 64 * 2**10

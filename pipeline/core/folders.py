@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 from pipeline.core.disk import disk_full
-from pipeline.errors import WorkspaceError
+from pipeline.core.errors import WorkspaceError
 
 # The file that says so of a folder which dnntune has made, and may remove with all that is in it.
 MARK = ".made-by-dnntune"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from pipeline.errors import InvalidNameError
+from pipeline.core.errors import InvalidNameError
 
 MAX_CHARACTERS = 100
 # File systems count bytes (255), and a name gets endings such as .json.12345.partial.

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 
 POLL_SECONDS = 0.2
 # A study's databases and logs stand on the same disk: filling it would break them.

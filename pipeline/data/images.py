@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 
 Part = Literal["train", "valid", "test"]
 # Parts of one kind of images differ by less; 0 to 1 beside 0 to 255 is a factor of 255.

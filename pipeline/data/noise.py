@@ -4,8 +4,8 @@ import re
 
 import torch
 
+from pipeline.core.errors import DataError
 from pipeline.data.image_data import ImageData, LabeledImages
-from pipeline.errors import DataError
 
 NUM_IMAGES = 4096
 NUM_CLASSES = 10

@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pipeline.config import TrialConfig
+from pipeline.config.model import BackboneConfig, HiddenLayers, top_layers
+from pipeline.config.trial import TrialConfig
 from pipeline.core.printing import markdown, one_line
 from pipeline.data.image_data import LabeledImages
 from pipeline.export.checking import TOLERANCE
 from pipeline.export.environment import weights_origin
-from pipeline.model_config import BackboneConfig, HiddenLayers, top_layers
-from pipeline.space import flatten
+from pipeline.space.tree import flatten
 
 MOST_CLASSES = 20
 

@@ -17,9 +17,9 @@ from pydantic import (
     model_validator,
 )  # fmt: skip
 
+from pipeline.config.schema import shown
 from pipeline.core.files import read_bounded, reason
 from pipeline.export.errors import ExportError
-from pipeline.schema import shown
 
 # Names of a hundred thousand classes have room in it.
 MOST_BYTES = 2**24

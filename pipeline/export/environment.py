@@ -7,8 +7,8 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from pipeline import __version__
-from pipeline.config import TrialConfig
-from pipeline.model_config import BackboneConfig
+from pipeline.config.model import BackboneConfig
+from pipeline.config.trial import TrialConfig
 
 PACKAGES = ("torch", "timm", "numpy", "pillow", "safetensors", "onnx", "onnxruntime", "onnxscript")
 
@@ -37,7 +37,7 @@ def without_machine_paths(config: TrialConfig) -> tuple[TrialConfig, tuple[str, 
 
 def weights_origin(model: BackboneConfig) -> tuple[str, str]:
     """Returns where a backbone's pretrained weights come from, and their licence, each in words."""
-    from pipeline.models.weight_sources import PACKAGED, weights_config
+    from pipeline.models.backbones.weight_sources import PACKAGED, weights_config
 
     if isinstance(model.pretrained, str):
         return f"the file {PurePath(model.pretrained).name}", "not known: ask whoever made the file"

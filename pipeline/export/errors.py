@@ -1,6 +1,6 @@
 """What goes wrong with an export, said so that a person can mend it."""
 
-from pipeline.errors import DnntuneError
+from pipeline.core.errors import DnntuneError
 
 
 class ExportError(DnntuneError):

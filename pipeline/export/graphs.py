@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.export import Dim, ExportedProgram
 from torch.fx import GraphModule
 
+from pipeline.core.quiet import quiet
 from pipeline.export.errors import ExportError
 from pipeline.export.folding import Folded, fold_batch_norm
 from pipeline.export.preprocessing import WithProbabilities
-from pipeline.quiet import quiet
 
 # What tells where on this machine, and from which line of code, a node comes.
 TRACES = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node", "custom")

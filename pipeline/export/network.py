@@ -8,11 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pipeline.config import TrialConfig
+from pipeline.config.model import BackboneConfig, MlpConfig, top_layers
+from pipeline.config.transfer import Auto
+from pipeline.config.trial import TrialConfig
 from pipeline.export.errors import ExportError
-from pipeline.model_config import BackboneConfig, MlpConfig, top_layers
-from pipeline.models import build_mlp
-from pipeline.transfer_config import Auto
+from pipeline.models.build import build_mlp
 
 
 class Network(NamedTuple):
@@ -93,7 +93,7 @@ def _build(
 ) -> nn.Module:
     if isinstance(model, MlpConfig):
         return build_mlp(model, image_shape=image_shape, num_classes=num_classes)
-    from pipeline.models.backbone import build_backbone
+    from pipeline.models.backbones.backbone import build_backbone
 
     untrained = model.model_copy(update={"pretrained": False})
     return build_backbone(untrained, channels=channels, num_classes=num_classes, device=torch.device("cpu"))
@@ -114,8 +114,8 @@ def _candidates(config: TrialConfig, tensors: Mapping[str, Tensor]) -> Iterator[
         head = model.head.model_copy(update={"hidden_layers": layers, "width": width})
         yield model.model_copy(update={"head": head})
         return
-    from pipeline.models.backbone import build_backbone
-    from pipeline.models.stages import num_stages
+    from pipeline.models.backbones.backbone import build_backbone
+    from pipeline.models.backbones.stages import num_stages
 
     untrained = model.model_copy(update={"pretrained": False})
     whole = build_backbone(untrained, channels=3, num_classes=2, device=torch.device("cpu"))

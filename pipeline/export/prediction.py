@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.core.image_files import MODES, decode, find_images
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
+from pipeline.data.image_files import MODES, decode, find_images
 from pipeline.export.errors import ExportError
 from pipeline.export.reading import LoadedExport
 

@@ -9,17 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline.config import TrialConfig
+from pipeline.config.model import MlpConfig
+from pipeline.config.trial import TrialConfig
+from pipeline.core.errors import SpaceError
 from pipeline.data.image_data import LabeledImages
-from pipeline.errors import SpaceError
 from pipeline.export.description import LABELS, METRICS, PREPROCESSING, Preprocessing, read_json
 from pipeline.export.errors import ExportError
 from pipeline.export.folder import verify
 from pipeline.export.network import build_network
 from pipeline.export.preprocessing import examples
-from pipeline.model_config import MlpConfig
 from pipeline.models.dropout import has_dropout
-from pipeline.space_file import load_configuration
+from pipeline.space.files import load_configuration
 from pipeline.training.evaluation import predict, predict_by_monte_carlo
 
 
@@ -153,7 +153,7 @@ def _prove_fit(file: Path, config: TrialConfig, class_names: Sequence[str], desc
     if isinstance(config.model, MlpConfig):
         wanted |= {"image_size": None, "the channels of mean": description.image_shape[0]}
     else:
-        from pipeline.models.backbone import image_size
+        from pipeline.models.backbones.backbone import image_size
 
         wanted |= {"image_size": image_size(config.model)}
     found |= {"image_size": description.image_size, "the channels of mean": len(description.mean)}

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline.config import TrialConfig
+from pipeline.config.model import BackboneConfig
+from pipeline.config.trial import TrialConfig
 from pipeline.data.image_data import LabeledImages
 from pipeline.export.card import model_card
 from pipeline.export.checking import difference, on_processor, run_onnx, run_pt2
@@ -23,12 +24,11 @@ from pipeline.export.graphs import check_packages, save_onnx, save_pt2, trace
 from pipeline.export.network import Network, build_network
 from pipeline.export.preprocessing import Preprocess, WithProbabilities, described
 from pipeline.export.reading import load_export
-from pipeline.model_config import BackboneConfig
-from pipeline.models import num_parameters
+from pipeline.models.build import num_parameters
 from pipeline.models.tensors import tensor_bytes, tensors_of
-from pipeline.space_file import configuration_text
+from pipeline.setup.images import prepared
+from pipeline.space.files import configuration_text
 from pipeline.training.evaluation import predict
-from pipeline.training.images import prepared
 
 
 @dataclass(frozen=True)

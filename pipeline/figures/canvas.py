@@ -4,7 +4,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pipeline.errors import DnntuneError
+from pipeline.core.errors import DnntuneError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

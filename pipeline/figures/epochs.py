@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.figures.canvas import BLUE, GRAY, ORANGE, PURPLE, new_figure, use_decades
-from pipeline.figures.shown import ShownTrial, focus
 from pipeline.figures.svg import say
+from pipeline.figures.values import ShownTrial, focus
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.figures.canvas import new_figure
-from pipeline.records import LayerFlow, Verdict
+from pipeline.records.results import LayerFlow, Verdict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,9 +4,9 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.figures.canvas import BLUE, GRAY, ORANGE, PURPLE, new_figure, use_decades
-from pipeline.figures.shown import Axis, ShownTrial, best_so_far, focus, spread
 from pipeline.figures.svg import say
-from pipeline.records import Outcome
+from pipeline.figures.values import Axis, ShownTrial, best_so_far, focus, spread
+from pipeline.records.results import Outcome
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

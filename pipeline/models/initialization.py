@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from pipeline.model_config import resolve_initialization
+from pipeline.config.model import resolve_initialization
 
 
 def _he(layer: nn.Linear, negative_slope: float, gain: float | None) -> None:

@@ -1,6 +1,6 @@
 """Hidden layers and an output, as a configuration describes them: a perceptron, or the head of a backbone."""
 
-from pipeline.model_config import Dropout, HeadConfig, HiddenLayers
+from pipeline.config.model import Dropout, HeadConfig, HiddenLayers
 from pipeline.models.mlp import Mlp
 
 

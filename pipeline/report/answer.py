@@ -4,14 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipeline.analysis.importance import ENOUGH_TRIALS, Importance
 from pipeline.core.commands import command
+from pipeline.finalize.final_text import ENSEMBLES, interval_text, left_out_text, values_text
+from pipeline.records.final import Final, Measured
 from pipeline.report.spending import time_text
-from pipeline.results.final import Final, Measured
-from pipeline.results.final_text import ENSEMBLES, interval_text, left_out_text, values_text
-from pipeline.results.importance import ENOUGH_TRIALS, Importance
 
 if TYPE_CHECKING:
-    from pipeline.report.facts import Facts
+    from pipeline.report.data import Facts
 
 # Parameters that are named in words.
 NAMED = 3

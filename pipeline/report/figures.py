@@ -8,15 +8,15 @@ from pipeline.figures.epochs import BEST_COLORS, draw_learning_curves, draw_rate
 from pipeline.figures.gradient_flow import draw_gradients
 from pipeline.figures.outcome import draw_confusion, draw_estimates, draw_time
 from pipeline.figures.parallel import draw_parallel
-from pipeline.figures.shown import ShownTrial, focus
 from pipeline.figures.svg import Drawing, drawing
 from pipeline.figures.trials import draw_front, draw_history, draw_slice
+from pipeline.figures.values import ShownTrial, focus
 from pipeline.report.answer import estimates
 from pipeline.report.spending import time_text, time_unit
 
 if TYPE_CHECKING:
-    from pipeline.report.facts import Facts
-    from pipeline.results.final import Final
+    from pipeline.records.final import Final
+    from pipeline.report.data import Facts
 
 # More are too many to look at; the others have mattered less.
 MOST_IMPORTANCES = 12

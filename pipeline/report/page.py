@@ -8,20 +8,20 @@ import optuna
 
 from pipeline import __version__
 from pipeline.core.commands import command
+from pipeline.core.errors import DnntuneError
 from pipeline.core.files import write_whole
-from pipeline.errors import DnntuneError
-from pipeline.places import Places
+from pipeline.core.workspace import Places
+from pipeline.finalize.final_file import load_final
+from pipeline.records.final import Final
 from pipeline.report.answer import answer, cards
-from pipeline.report.facts import Facts, facts_of
+from pipeline.report.data import Facts, facts_of
 from pipeline.report.figures import figures
 from pipeline.report.spending import time_sentences
 from pipeline.report.tables import tables
-from pipeline.results.final import Final
-from pipeline.results.final_file import load_final
-from pipeline.study.session import attach_to_study
+from pipeline.space.yaml_text import dump
 from pipeline.study.studies import IS_CASES, SETTINGS, SPACE, open_study
 from pipeline.study.summary import config_text
-from pipeline.yaml_text import dump
+from pipeline.workers.session import attach_to_study
 
 # Packages on which a study's figures depend.
 VERSIONED = ("torch", "torchvision", "timm", "optuna", "mlflow", "numpy")
@@ -77,7 +77,7 @@ def report_html(study: optuna.Study, final: Final | None) -> str:
 
     facts = facts_of(study, final)
     environment = Environment(
-        loader=PackageLoader("pipeline", "report"),
+        loader=PackageLoader("pipeline", "report/templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial
 
-from pipeline.phase_results import images_text
-from pipeline.records import Outcome
+from pipeline.records.phases import images_text
+from pipeline.records.results import Outcome
 from pipeline.study.trials import CONFIG, CURVES, STATES, images_through_backbone, result_of
 
 SECONDS_PER_MINUTE, SECONDS_PER_HOUR = 60.0, 3600.0

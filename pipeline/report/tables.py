@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipeline.finalize.final_text import interval_text, share, values_text
 from pipeline.report.answer import number, worths
 from pipeline.report.spending import time_text
-from pipeline.results.final_text import interval_text, share, values_text
-from pipeline.results.leaderboard import figure_text
+from pipeline.study.leaderboard import figure_text
 
 if TYPE_CHECKING:
-    from pipeline.report.facts import Facts
-    from pipeline.results.final import Final
+    from pipeline.records.final import Final
+    from pipeline.report.data import Facts
 
 NONE = "-"
 

@@ -8,10 +8,10 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
-from pipeline.distributions import word
-from pipeline.figures.shown import Axis, ShownTrial
-from pipeline.records import Outcome
-from pipeline.space import without_kinds
+from pipeline.figures.values import Axis, ShownTrial
+from pipeline.records.results import Outcome
+from pipeline.space.distributions import word
+from pipeline.space.tree import without_kinds
 from pipeline.study.trials import CONFIG, CURVES, SEED, attempt_of, result_of
 from pipeline.tracking.naming import run_name
 

@@ -7,16 +7,16 @@ from optuna.trial import FrozenTrial
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from pipeline.config import TrialConfig
-from pipeline.errors import StudyError
-from pipeline.records import TrialResult
-from pipeline.study_config import Metrics, StudyConfig
+from pipeline.config.study import Metrics, StudyConfig
+from pipeline.config.trial import TrialConfig
+from pipeline.core.errors import StudyError
+from pipeline.records.results import TrialResult
 
 Count = Annotated[int, Field(ge=0, strict=True)]
 
 
 class _Study(TypedDict, total=False):
-    """A study's user attributes, see `pipeline.study.studies` and `pipeline.schedule.run`; others are not ours."""
+    """A study's user attributes, see `pipeline.study.studies` and `pipeline.scheduling.run`; others are not ours."""
 
     space: dict[str, Any] | None
     is_cases: bool

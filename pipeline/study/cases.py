@@ -7,11 +7,11 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial
 
-from pipeline.config import TrialConfig
-from pipeline.records import TrialResult
+from pipeline.config.study import NoPruning, Random, StudyConfig
+from pipeline.config.training import Monitor
+from pipeline.config.trial import TrialConfig
+from pipeline.records.results import TrialResult
 from pipeline.study.trials import CASE, SEED, outcome_of, result_of
-from pipeline.study_config import NoPruning, Random, StudyConfig
-from pipeline.training_config import Monitor
 
 LARGEST_SEED = 2**31 - 1
 

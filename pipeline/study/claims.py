@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.study.storage import RecentTrials
+from pipeline.storage.open import RecentTrials
 from pipeline.study.studies import TOTAL
 from pipeline.study.trials import FINISHED, RETRY_OF, WITHDRAWN
 

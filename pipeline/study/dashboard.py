@@ -7,11 +7,11 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from optuna.storages import BaseStorage
 
-from pipeline.errors import StudyError
-from pipeline.places import Places
-from pipeline.ports import HOST, check_port, is_own_name
-from pipeline.quiet import quiet
-from pipeline.study.storage import open_existing
+from pipeline.core.errors import StudyError
+from pipeline.core.processes.ports import HOST, check_port, is_own_name
+from pipeline.core.quiet import quiet
+from pipeline.core.workspace import Places
+from pipeline.storage.open import open_existing
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment

@@ -9,20 +9,20 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import ValidationError
 
-from pipeline.config import TrialConfig
-from pipeline.distributions import storable
-from pipeline.errors import StudyError
-from pipeline.places import Places
-from pipeline.records import TrialResult
-from pipeline.schema import did_you_mean, misfit, shown
-from pipeline.space import SearchSpace, flatten
-from pipeline.space_file import read_space
+from pipeline.config.schema import did_you_mean, misfit, shown
+from pipeline.config.study import Grid, Metric, StudyConfig
+from pipeline.config.trial import TrialConfig
+from pipeline.core.errors import StudyError
+from pipeline.core.workspace import Places
+from pipeline.records.results import TrialResult
+from pipeline.space.distributions import storable
+from pipeline.space.files import read_space
+from pipeline.space.tree import SearchSpace, flatten
+from pipeline.space.yaml_text import locate
+from pipeline.storage.open import open_existing, quiet_optuna, study_names
 from pipeline.study.attributes import check_attributes
 from pipeline.study.cases import Cases
-from pipeline.study.storage import open_existing, quiet_optuna, study_names
 from pipeline.study.trials import RETRY, attempt_of, finish, running_trial
-from pipeline.study_config import Grid, Metric, StudyConfig
-from pipeline.yaml_text import locate
 
 # User attributes of a study: its space as plain values (None if a function draws), whether that is a list of cases,
 # how it searches, how many trials it has in all, and its metrics.

@@ -7,11 +7,11 @@ from typing import Any
 
 import optuna
 
-from pipeline.records import Outcome
-from pipeline.study.front import pareto_front
+from pipeline.records.results import Outcome
+from pipeline.space.yaml_text import dump
+from pipeline.study.pareto_front import pareto_front
 from pipeline.study.studies import metrics_of
 from pipeline.study.trials import CONFIG, best_trials
-from pipeline.yaml_text import dump
 
 # User attribute of a study: what was chosen of it.
 CHOSEN = "chosen"

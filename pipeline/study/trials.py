@@ -7,11 +7,11 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.records import COUNTED, Outcome, TrialResult
+from pipeline.records.results import COUNTED, Outcome, TrialResult
 
 # The parameters of a study that compares cases, see `pipeline.study.cases`.
 CASE, SEED = "case", "seed"
-# User attributes: the configuration as plain values, the TrialResult, and the curves of `pipeline.records.curves_of`.
+# User attributes: the configuration as plain values, the TrialResult, what `pipeline.records.results.curves_of` gives.
 CONFIG, RESULT, CURVES = "config", "result", "curves"
 # User attributes of a trial that is tried again: how often already, after which trial, and which was the first.
 RETRY, RETRY_OF, ORIGIN = "retry", "retry_of", "origin"

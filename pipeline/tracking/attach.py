@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.places import Places
+from pipeline.core.workspace import Places
 from pipeline.tracking.naming import NOTE
 from pipeline.tracking.note import with_chosen
 from pipeline.tracking.store import open_store, unusable

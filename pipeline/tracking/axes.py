@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.distributions import Choice, FloatRange, IntRange, word
-from pipeline.space import Parameter, SearchSpace, flatten
+from pipeline.space.distributions import Choice, FloatRange, IntRange, word
+from pipeline.space.tree import Parameter, SearchSpace, flatten
 
 # What the parameter beside a setting is called that stands for it on an axis: its logarithm, or a word.
 LOGARITHM, LEVEL = STAND_INS = (".log10", ".level")

@@ -2,18 +2,18 @@
 
 Everything goes through `MlflowClient` with explicit run ids. The store may fail at any request: what was half written
 differs from its picture, and is written again; MLflow keeps equal points once. One process at a time writes what has
-ended (see `pipeline.study.lease`); each process writes the trials that it runs itself, while they run.
+ended (see `pipeline.storage.lease`); each process writes the trials that it runs itself, while they run.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pipeline.config.study import Metric
 from pipeline.figures.canvas import png
 from pipeline.figures.gradient_flow import draw_gradients
-from pipeline.records import DataSummary, Outcome
-from pipeline.space import SearchSpace
-from pipeline.study_config import Metric
+from pipeline.records.results import DataSummary, Outcome
+from pipeline.space.tree import SearchSpace
 from pipeline.tracking.attach import attach, show_image
 from pipeline.tracking.axes import Axes
 from pipeline.tracking.naming import NOTE
@@ -30,7 +30,7 @@ from pipeline.tracking.picture import (
     picture_of,
 )
 from pipeline.tracking.store import METRICS, find_runs, is_active
-from pipeline.tracking.view import save_view, view_path
+from pipeline.tracking.ui.view import save_view, view_path
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

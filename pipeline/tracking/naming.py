@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.distributions import word
-from pipeline.phase_results import phases_text
-from pipeline.records import TrialResult
+from pipeline.records.phases import phases_text
+from pipeline.records.results import TrialResult
+from pipeline.space.distributions import word
 from pipeline.tracking.axes import Axes, set_values
 
 # MLflow's limit for a value.

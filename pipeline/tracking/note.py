@@ -3,11 +3,11 @@
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
+from pipeline.config.study import Metric, direction
 from pipeline.core.commands import command
 from pipeline.core.printing import markdown, markdown_code
-from pipeline.records import DataSummary
-from pipeline.space import SearchSpace
-from pipeline.study_config import Metric, direction
+from pipeline.records.results import DataSummary
+from pipeline.space.tree import SearchSpace
 
 # MLflow's limit for a tag is 8,000 characters; a space may have any number of settings, and a choice of options.
 MAX_SETTINGS = 30

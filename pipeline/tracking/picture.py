@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline.records import CURVE_NAMES, EpochResult, Outcome, TrialResult
+from pipeline.records.results import CURVE_NAMES, EpochResult, Outcome, TrialResult
 from pipeline.tracking.axes import Axes
 from pipeline.tracking.naming import NOTE, metrics_of, params_of, run_name, tags_of
 
@@ -51,7 +51,7 @@ class TrialRecord:
         ended: The same of its end; None if it has none.
         outcome: How it ended; interrupted if it waits to be resumed, None if it runs.
         result: Its result; None if it has none.
-        curves: See `pipeline.records.curves_of`; empty if there are none.
+        curves: See `pipeline.records.results.curves_of`; empty if there are none.
         retry: How often it has been tried before.
         retry_of: Number of the trial that it tries again.
         retried_as: Number of the trial that tries it again.
@@ -133,7 +133,7 @@ def points_of(curves: Mapping[str, Any]) -> list[Point]:
     """Returns the points of a trial's curves: those of gradient flow as ``gradient_flow/gradient/01`` and so on.
 
     Args:
-        curves: See `pipeline.records.curves_of`; empty if there are none.
+        curves: See `pipeline.records.results.curves_of`; empty if there are none.
     """
     if not curves:
         return []

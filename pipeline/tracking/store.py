@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.core.disk import disk_full
+from pipeline.core.errors import TrackingError
+from pipeline.core.schema_lock import first_touch
+from pipeline.core.store_urls import sqlite_file
 from pipeline.core.urls import StoreUrl, hide
-from pipeline.errors import TrackingError
-from pipeline.first_touch import first_touch
-from pipeline.places import Places
-from pipeline.store_urls import sqlite_file
+from pipeline.core.workspace import Places
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,7 +25,7 @@ PAGE = 1000
 IDENTITY = "dnntune.store"
 # Tag of a study's run: what it optimizes.
 METRICS = "metrics"
-# Folder of a workspace for artifacts, see `pipeline.places.Places.artifacts`.
+# Folder of a workspace for artifacts, see `pipeline.core.workspace.Places.artifacts`.
 ARTIFACTS = "mlartifacts"
 # Where MLflow's tables have addresses of artifacts.
 _ADDRESSES = (
@@ -36,7 +36,7 @@ _ADDRESSES = (
     ("model_versions", "storage_location"),
 )
 # Read by MLflow when it is imported, or at each request. By itself it tries a request for four minutes, and waits two
-# minutes for an answer: whoever can wait tries again himself (`pipeline.tracking.patience`).
+# minutes for an answer: whoever can wait tries again himself (`pipeline.tracking.retry`).
 _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",

@@ -12,10 +12,10 @@ import torch
 
 from pipeline.core.files import write_whole
 from pipeline.core.folders import make_folder
-from pipeline.records import EpochResult
+from pipeline.records.results import EpochResult
 
 if TYPE_CHECKING:
-    from pipeline.training import Training
+    from pipeline.training.start import Training
 
 # What a file begins with. Its number is to be raised whenever what follows changes: an older file is then not read.
 HEADER = b"dnntune checkpoint 1\n"
@@ -31,7 +31,7 @@ class Checkpoint:
     Attributes:
         config: Its configuration as plain values.
         epochs: What its epochs have brought.
-        state: All else; see `pipeline.training.Training.state`.
+        state: All else; see `pipeline.training.start.Training.state`.
     """
 
     config: dict[str, Any]

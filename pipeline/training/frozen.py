@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipeline.config.transfer import FeatureCacheConfig
+from pipeline.data.augmentation import Augmentation
 from pipeline.data.feature_cache import Entry, FeatureCache
 from pipeline.data.features import LabeledFeatures
 from pipeline.data.image_data import ImageData, LabeledImages
-from pipeline.training.augmentation import Augmentation
-from pipeline.transfer_config import FeatureCacheConfig
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
 # Packages whose code decides what a layer gives.

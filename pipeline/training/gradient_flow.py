@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from pipeline.records import LayerFlow
+from pipeline.records.results import LayerFlow
 
 WEIGHTED: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 # Where the derivative is below 4 % of its largest (sigmoid: 0.0099 of 0.25) and below 2 % (tanh: 0.0199 of 1).

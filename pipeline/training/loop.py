@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pipeline.records import EpochResult, LayerFlow
-from pipeline.training.batches import epoch_batches
+from pipeline.config.training import Monitor
+from pipeline.data.batches import epoch_batches
+from pipeline.records.results import EpochResult, LayerFlow
 from pipeline.training.evaluation import evaluate
 from pipeline.training.phases import Phase
-from pipeline.training.position import Position
+from pipeline.training.state import Position
 from pipeline.training.step import StepResult
-from pipeline.training_config import Monitor
 
 
 class DivergedError(Exception):

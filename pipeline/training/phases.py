@@ -12,25 +12,25 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from pipeline.config import TrialConfig
+from pipeline.config.model import BackboneConfig, MlpConfig
+from pipeline.config.trial import TrialConfig
+from pipeline.data.augmentation import Augmentation, build_augmentation
+from pipeline.data.batches import batches_per_epoch
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.data.image_data import Examples, ImageData
-from pipeline.model_config import BackboneConfig, MlpConfig
-from pipeline.models import build_mlp
+from pipeline.models.build import build_mlp
 from pipeline.models.state import moving_statistics
-from pipeline.training.augmentation import Augmentation, build_augmentation
-from pipeline.training.averaging import WeightAverage
-from pipeline.training.batches import batches_per_epoch
-from pipeline.training.clipping import build_clip
-from pipeline.training.flat import FlatParameters
+from pipeline.optim.averaging import WeightAverage
+from pipeline.optim.clipping import build_clip
+from pipeline.optim.optimizers import build_optimizer
+from pipeline.optim.parameters import FlatParameters
+from pipeline.optim.schedules import Schedule, build_schedule
 from pipeline.training.gradient_flow import GradientFlow
 from pipeline.training.memory import Parts
-from pipeline.training.optimizers import build_optimizer
-from pipeline.training.schedules import Schedule, build_schedule
 from pipeline.training.step import TrainingStep
 
 if TYPE_CHECKING:
-    from pipeline.models.backbone import Backbone
+    from pipeline.models.backbones.backbone import Backbone
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class PhaseBuilder:
         Raises:
             ModelError: It cannot be built.
         """
-        from pipeline.models.backbone import build_backbone
+        from pipeline.models.backbones.backbone import build_backbone
 
         return build_backbone(
             model,
@@ -159,7 +159,7 @@ class PhaseBuilder:
         Raises:
             ModelError: The backbone has fewer stages.
         """
-        from pipeline.models.backbone import rate_factors, train_top_stages
+        from pipeline.models.backbones.backbone import rate_factors, train_top_stages
 
         train_top_stages(network, top_stages)
         factors = rate_factors(network, lr_factor=lr_factor, layer_decay=layer_decay) if top_stages != 0 else {}
@@ -177,8 +177,8 @@ class PhaseBuilder:
             return None
         if self.augmentation is not None and settings.views is None:
             return None  # every image is another one each time
-        from pipeline.models.backbone import cut
-        from pipeline.models.cut import CannotSplitError
+        from pipeline.models.backbones.backbone import cut
+        from pipeline.models.backbones.cut import CannotSplitError
         from pipeline.training.frozen import cached_features
 
         model = self.config.model

@@ -4,11 +4,11 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.training.batches import batches_per_epoch
+from pipeline.config.training import Constant, Piecewise, ScheduleConfig
+from pipeline.data.batches import batches_per_epoch
+from pipeline.optim.schedules import build_schedule
 from pipeline.training.phases import Phase, PhaseBuilder
-from pipeline.training.schedules import build_schedule
 from pipeline.training.transfer import Plan, plan
-from pipeline.training_config import Constant, Piecewise, ScheduleConfig
 
 
 @dataclass(frozen=True)

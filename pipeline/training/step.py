@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline.data.augmentation import Augmentation
 from pipeline.data.image_data import Examples
 from pipeline.models.state import depends_on_batch
-from pipeline.training.augmentation import Augmentation
-from pipeline.training.averaging import WeightAverage
-from pipeline.training.clipping import Clip, limit_row_norms
-from pipeline.training.flat import FlatParameters
+from pipeline.optim.averaging import WeightAverage
+from pipeline.optim.clipping import Clip, limit_row_norms
+from pipeline.optim.parameters import FlatParameters
 from pipeline.training.gradient_flow import GradientFlow, Watch
 from pipeline.training.memory import Parts, if_it_fits
 
@@ -45,7 +45,7 @@ class TrainingStep:
         optimizer: Updates them.
         clip: Bounds the gradient.
         max_norm: Largest norm of a unit's incoming weights; None for no limit.
-        precision: Context for forward passes, entered again and again; see `pipeline.training.device.use_precision`.
+        precision: Context for forward passes, entered again and again; see `pipeline.setup.device.use_precision`.
         flow: Measures some of the steps; None for none.
         augmentation: Changes the images at random; None for none.
         label_smoothing: Share of each label that is spread over all classes.

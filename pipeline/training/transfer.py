@@ -10,13 +10,13 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.model_config import BackboneConfig
-from pipeline.models.stages import num_stages, prove_stages
+from pipeline.config.model import BackboneConfig
+from pipeline.config.transfer import Auto, Frozen, NoTransfer, Unfreeze
+from pipeline.models.backbones.stages import num_stages, prove_stages
 from pipeline.training.phases import Phase, PhaseBuilder
-from pipeline.transfer_config import Auto, Frozen, NoTransfer, Unfreeze
 
 if TYPE_CHECKING:
-    from pipeline.models.backbone import Backbone
+    from pipeline.models.backbones.backbone import Backbone
 
 Plan = Generator[Callable[[], Phase], bool, None]
 
@@ -72,7 +72,7 @@ class _Change:
 
 
 def _ladder(builder: PhaseBuilder, model: BackboneConfig, transfer: Auto, num_images: int) -> Plan:
-    """Climbs the lecture's ladder, rung by rung; see `pipeline.transfer_config.Auto`."""
+    """Climbs the lecture's ladder, rung by rung; see `pipeline.config.transfer.Auto`."""
     is_little = num_images < transfer.little_data * builder.data.num_classes
     change: _Change | None = _Change(model, "")
     epochs_left = builder.config.epochs

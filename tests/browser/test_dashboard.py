@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from pipeline.errors import PortError, StudyError
-from pipeline.places import Places
+from pipeline.core.errors import PortError, StudyError
+from pipeline.core.workspace import Places
 from pipeline.study.dashboard import serve_dashboard
 from tests.pages import served
 from tests.servers import free_port

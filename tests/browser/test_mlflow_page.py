@@ -11,9 +11,9 @@ import pytest
 from mlflow import MlflowClient
 from playwright.sync_api import Locator, Page, expect
 
-from pipeline.places import Places
-from pipeline.tracking.comparison import save_comparison
+from pipeline.core.workspace import Places
 from pipeline.tracking.store import find_runs, open_client
+from pipeline.tracking.ui.comparison import save_comparison
 from tests.conftest import Cli
 from tests.pages import served
 from tests.servers import free_port

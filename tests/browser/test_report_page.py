@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import Page
 
 from pipeline.report.page import report_html
+from tests.finalize.finals import FINAL
 from tests.report.studies import varied_study
-from tests.results.finals import FINAL
 
 # What WCAG 2.2 asks of text (1.4.3) and of graphics (1.4.11).
 TEXT_CONTRAST, GRAPHICS_CONTRAST = 4.5, 3.0

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial
 
-from pipeline.places import Places
-from pipeline.study.scribe import Scribe
-from pipeline.study.storage import open_storage
+from pipeline.core.workspace import Places
+from pipeline.storage.open import open_storage
 from pipeline.study.studies import load_study
+from pipeline.tracking.scribe import Scribe
 from pipeline.tracking.store import open_client
 
 

@@ -13,10 +13,10 @@ from typing import IO
 
 import pytest
 
-from pipeline.core.process_tree import descendants
+from pipeline.core.processes.process_tree import descendants
 from tests.chaos.agreement import disagreements, trials_in
 from tests.processes import command, parents
-from tests.study.runs import wait_until
+from tests.workers.runs import wait_until
 
 TRIALS, EPOCHS = 6, 100
 SPACE = f"""

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.places import Places
-from pipeline.study.storage import open_storage
+from pipeline.core.workspace import Places
+from pipeline.storage.open import open_storage
 from pipeline.study.studies import load_study
 from pipeline.study.trials import ORIGIN, RETRY, RETRY_OF, SILENT, outcome_of, result_of
 from pipeline.tracking.store import open_client

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import StudyError
-from pipeline.study.log import END_SECONDS
+from pipeline.core.errors import StudyError
+from pipeline.tracking.log import END_SECONDS
 from tests.chaos.agreement import disagreements, trials_in
 from tests.conftest import Cli
-from tests.study.runs import wait_until
+from tests.workers.runs import wait_until
 
 TRIALS = 12
 SPACE = f"""

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pipeline.core.errors import InvalidNameError
 from pipeline.core.names import (
     KEPT_CHARACTERS,
     MAX_CHARACTERS,
@@ -15,8 +16,7 @@ from pipeline.core.names import (
     fitting,
     numbered,
 )
-from pipeline.errors import InvalidNameError
-from pipeline.places import Places
+from pipeline.core.workspace import Places
 
 # Anything, and what is more likely to do harm.
 TEXTS = st.text() | st.text(st.sampled_from("a_0.-/\\:~ \n\x00\x1b$`'\"*?<>|éCONnul1"), max_size=12)

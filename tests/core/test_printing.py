@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.table import Table
 
+from pipeline.cli.display.rich_console import PlainConsole
 from pipeline.core.commands import command, quote
 from pipeline.core.printing import clean, markdown, markdown_code, one_line, say
-from pipeline.core.rich_console import PlainConsole
 from pipeline.core.urls import StoreUrl
 
 ROOT = Path(__file__).parents[2]
@@ -66,7 +66,7 @@ def test_all_that_is_printed_goes_through_one_function() -> None:
             for line in file.read_text().splitlines()
         )
     }
-    assert users == {"core/printing.py", "progress.py"}
+    assert users == {"core/printing.py", "cli/display/progress.py"}
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))

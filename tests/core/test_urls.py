@@ -13,11 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.urls import StoreUrl, hide, mask
-from pipeline.places import Places, store_url
+from pipeline.core.workspace import Places, store_url
 
 PIPELINE = Path(__file__).parents[2] / "pipeline"
 # Where a connection is opened, an address is put into a child's environment, or SQLAlchemy reads it.
-OPENS = {"first_touch.py", "store_urls.py", "tracking/page.py", "tracking/registry.py", "tracking/store.py"}
+OPENS = {
+    "core/schema_lock.py",
+    "core/store_urls.py",
+    "tracking/ui/page.py",
+    "registration/registry.py",
+    "tracking/store.py",
+}
 
 
 @pytest.mark.parametrize(

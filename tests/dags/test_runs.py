@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.places import Places
-from pipeline.schedule.run import studies_of
-from pipeline.study.storage import open_existing
+from pipeline.core.workspace import Places
+from pipeline.scheduling.run import studies_of
+from pipeline.storage.open import open_existing
 from tests.dags.real_airflow import NIGHTLY, Airflow
 
 MONDAY, TUESDAY = "2026-11-23T03:00:00+00:00", "2026-11-24T03:00:00+00:00"

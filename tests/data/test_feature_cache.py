@@ -17,8 +17,8 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
+from pipeline.core.errors import DataError
 from pipeline.data.feature_cache import FeatureCache, remove_unused, total_bytes
-from pipeline.errors import DataError
 
 SHAPE = (20, 3, 2)
 # Rows as a shuffled loader gives them: in no order, in runs, alone, and the last chunk smaller.

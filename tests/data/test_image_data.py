@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pipeline.config import DataConfig
-from pipeline.data import load_data
+from pipeline.config.trial import DataConfig
 from pipeline.data.image_data import ImageData, LabeledImages
+from pipeline.data.loading import load_data
 
 MEAN, SCALE = torch.tensor([10.0, 20.0, 30.0]).view(1, 3, 1, 1), torch.tensor([0.5, 0.25, 2.0]).view(1, 3, 1, 1)
 Reader = Callable[..., ImageData]

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.config import DataConfig
-from pipeline.data import READERS, ImageData, LabeledImages, load_data, load_test
-from pipeline.errors import DataError
+from pipeline.config.trial import DataConfig
+from pipeline.core.errors import DataError
+from pipeline.data.loading import READERS, ImageData, LabeledImages, load_data, load_test
 
 DIGITS = DataConfig(name="digits")
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.config import TrialConfig
-from pipeline.data import load_data
+from pipeline.config.trial import TrialConfig
 from pipeline.data.image_data import ImageData
+from pipeline.data.loading import load_data
 from pipeline.export.writing import Exported, export_model
-from pipeline.training import start
+from pipeline.training.start import start
 
 METRICS = {"valid_accuracy": 0.75, "test": {"accuracy": 0.5}}
 

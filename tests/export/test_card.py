@@ -4,7 +4,7 @@ import re
 
 import torch
 
-from pipeline.config import TrialConfig
+from pipeline.config.trial import TrialConfig
 from pipeline.data.image_data import LabeledImages
 from pipeline.export.card import model_card
 

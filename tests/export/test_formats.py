@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.config import TrialConfig
+from pipeline.config.trial import TrialConfig
 from pipeline.export.errors import ExportError
 from pipeline.export.network import build_network
 from pipeline.export.reading import load_export
 from pipeline.models.activations import ACTIVATIONS
-from pipeline.models.backbone import build_backbone
+from pipeline.models.backbones.backbone import build_backbone
 from tests.export.conftest import Trained
 
 BACKBONE = {"kind": "backbone", "name": "test_resnet", "pretrained": False, "image_size": 32}

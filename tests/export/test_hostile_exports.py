@@ -16,12 +16,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from pipeline.cli import main
-from pipeline.errors import DnntuneError
+from pipeline.cli.app import main
+from pipeline.core.errors import DnntuneError
 from pipeline.export.folder import CHECKSUMS, write_checksums
 from pipeline.export.reading import load_export
 from pipeline.export.writing import Exported
-from pipeline.results.registration import SERVED_MODEL
+from pipeline.registration.versions import SERVED_MODEL
 from tests.export.test_served_model import functions_of
 
 Change = Callable[[Path], object]

@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline.config import DataConfig
-from pipeline.core.image_files import decode
-from pipeline.data.image_folder import read_image_folder
-from pipeline.errors import DataError
+from pipeline.config.trial import DataConfig
+from pipeline.core.errors import DataError
+from pipeline.data.image_files import decode
+from pipeline.data.sources.image_folder import read_image_folder
 from pipeline.export.errors import ExportError
 from pipeline.export.prediction import Prediction, list_images, predict_files
 from pipeline.export.reading import LoadedExport, load_export

@@ -19,12 +19,12 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from pipeline.data import load_test
+from pipeline.core.workspace import Places
+from pipeline.data.loading import load_test
 from pipeline.export.reading import load_export
 from pipeline.export.writing import Exported
-from pipeline.places import Places
-from pipeline.results.registration import SERVED_MODEL, Candidate, enter
-from pipeline.tracking.registry import Registry
+from pipeline.registration.registry import Registry
+from pipeline.registration.versions import SERVED_MODEL, Candidate, enter
 from pipeline.tracking.store import experiment_id
 from tests.export.conftest import Trained
 from tests.servers import free_port

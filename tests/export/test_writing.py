@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.config import DataConfig
+from pipeline.config.trial import DataConfig
 from pipeline.export.environment import without_machine_paths
 from pipeline.export.errors import ExportError
 from pipeline.export.folder import CHECKSUMS, FILES
 from pipeline.export.reading import load_export
 from pipeline.export.writing import Exported
-from pipeline.space_file import load_configuration
+from pipeline.space.files import load_configuration
 from tests.export.conftest import METRICS, Trained
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +25,7 @@ import sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from pipeline.data import load_data
+from pipeline.data.loading import load_data
 from pipeline.export.reading import load_export
 from pipeline.export.writing import export_model
 loaded = load_export(Path(sys.argv[1]))

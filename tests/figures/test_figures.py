@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from pipeline.errors import DnntuneError
+from pipeline.core.errors import DnntuneError
 from pipeline.figures.canvas import BLUE, ENDINGS, ORANGE, check_figure_path, new_figure, png, save
 from pipeline.figures.curves import draw_differences, draw_importances, draw_range_test
 from pipeline.figures.gradient_flow import DECADES, MAX_LABELS, draw_gradient_flow
-from pipeline.records import LayerFlow, Verdict
+from pipeline.records.results import LayerFlow, Verdict
 
 BEGINNINGS = {".png": b"\x89PNG\r\n\x1a\n", ".svg": b"<?xml", ".pdf": b"%PDF"}
 

@@ -7,8 +7,8 @@ from pipeline.figures.canvas import BLUE, GRAY, ORANGE, png
 from pipeline.figures.epochs import draw_learning_curves, draw_rates
 from pipeline.figures.outcome import draw_confusion, draw_estimates, draw_time
 from pipeline.figures.parallel import NOT_USED, draw_parallel
-from pipeline.figures.shown import Axis, ShownTrial
 from pipeline.figures.trials import draw_front, draw_history, draw_slice
+from pipeline.figures.values import Axis, ShownTrial
 
 CURVES = {"valid_accuracy": [0.5, 0.8], "lr": [0.1, 0.01]}
 TRIALS = [

@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pipeline.models import stages, state
-from pipeline.models.weights import create_body, input_spec
+from pipeline.models import state
+from pipeline.models.backbones import stages
+from pipeline.models.backbones.weights import create_body, input_spec
 
 # From a network to the number of its stages.
 NETWORKS = {

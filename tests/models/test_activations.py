@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.model_config import MlpConfig
-from pipeline.models import build_mlp
+from pipeline.config.model import MlpConfig
 from pipeline.models.activations import ACTIVATIONS, build_activation
+from pipeline.models.build import build_mlp
 
 VALUES = [
     ("relu", -1.0, 0.0),

@@ -7,9 +7,9 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from pipeline.config import DataConfig, TrialConfig
-from pipeline.model_config import Dropout, MlpConfig
-from pipeline.models import build_mlp
+from pipeline.config.model import Dropout, MlpConfig
+from pipeline.config.trial import DataConfig, TrialConfig
+from pipeline.models.build import build_mlp
 from pipeline.models.dropout import TestScaledDropout, has_dropout, only_dropout_trains
 
 RATES = [0.1, 0.25, 0.5, 0.8]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.model_config import MlpConfig
+from pipeline.config.model import MlpConfig
 from pipeline.models.activations import ACTIVATIONS
 from pipeline.models.initialization import INITIALIZATIONS, initialize
 from pipeline.models.mlp import Mlp

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.errors import SpaceError
-from pipeline.model_config import MlpConfig
-from pipeline.models import build_mlp
+from pipeline.config.model import MlpConfig
+from pipeline.core.errors import SpaceError
+from pipeline.models.build import build_mlp
 from pipeline.models.initialization import initialize
-from pipeline.overrides import Override
-from pipeline.space_file import SpaceFile, load_configuration, load_space
+from pipeline.space.files import SpaceFile, load_configuration, load_space
+from pipeline.space.overrides import Override
 
 IN, OUT = 1500, 500
 FANS = {"he": IN, "glorot": (IN + OUT) / 2, "lecun": IN}

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.model_config import Dropout, MlpConfig
-from pipeline.models import build_mlp, num_parameters
+from pipeline.config.model import Dropout, MlpConfig
+from pipeline.models.build import build_mlp, num_parameters
 from pipeline.models.mlp import Mlp
 
 

@@ -9,13 +9,13 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from pipeline.config import TrialConfig
-from pipeline.records import CURVE_NAMES, Outcome, TrialResult, Verdict
-from pipeline.space_file import read_space
+from pipeline.config.study import StudyConfig
+from pipeline.config.trial import TrialConfig
+from pipeline.records.results import CURVE_NAMES, Outcome, TrialResult, Verdict
+from pipeline.space.files import read_space
+from pipeline.space.yaml_text import parse
 from pipeline.study.studies import IS_CASES, METRICS, SETTINGS, SPACE
 from pipeline.study.trials import CONFIG, CURVES, RESULT, STATES
-from pipeline.study_config import StudyConfig
-from pipeline.yaml_text import parse
 
 BEGUN = datetime(2026, 1, 1, tzinfo=UTC).replace(tzinfo=None)
 SPACE_TEXT = """

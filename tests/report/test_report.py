@@ -11,23 +11,23 @@ from typing import Any
 import optuna
 import pytest
 
-from pipeline.errors import DnntuneError, StudyError
-from pipeline.figures.shown import Axis
-from pipeline.places import Places
+from pipeline.core.errors import DnntuneError, StudyError
+from pipeline.core.workspace import Places
+from pipeline.figures.values import Axis
+from pipeline.finalize.final_file import save_final
 from pipeline.report.answer import answer, estimates, final_sentences
-from pipeline.report.facts import facts_of
+from pipeline.report.data import facts_of
 from pipeline.report.figures import figures
 from pipeline.report.page import report_html, study_file, write_report
 from pipeline.report.spending import time_text
 from pipeline.report.tables import tables
 from pipeline.report.trials import axes_of, shown_trials
-from pipeline.results.final_file import save_final
-from pipeline.space_file import load_space
+from pipeline.space.files import load_space
 from pipeline.study.studies import IS_CASES, SPACE
 from pipeline.tracking.store import open_client
 from tests.conftest import Cli
+from tests.finalize.finals import FINAL
 from tests.report.studies import add, add_broken, empty_study, varied_study
-from tests.results.finals import FINAL
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import TrialConfig
-from pipeline.errors import SpaceError
-from pipeline.space_file import configuration_text, load_configuration, load_space, read_space
-from pipeline.training_config import AdamW
-from pipeline.yaml_text import parse
+from pipeline.config.training import AdamW
+from pipeline.config.trial import TrialConfig
+from pipeline.core.errors import SpaceError
+from pipeline.space.files import configuration_text, load_configuration, load_space, read_space
+from pipeline.space.yaml_text import parse
 
 SPACES = sorted((Path(__file__).parents[2] / "search_spaces").glob("*.yaml"))
 SMALL = """

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.overrides import Override
-from pipeline.space_file import configuration_text, load_configuration, load_space
+from pipeline.space.files import configuration_text, load_configuration, load_space
+from pipeline.space.overrides import Override
 
 SPACE = "space: {data: {name: image_folder, path: %s}}\n"
 

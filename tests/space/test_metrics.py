@@ -1,9 +1,9 @@
 import pytest
 
-from pipeline.errors import SpaceError
-from pipeline.space_file import SpaceFile, read_space
-from pipeline.study_config import StudyConfig
-from pipeline.yaml_text import parse
+from pipeline.config.study import StudyConfig
+from pipeline.core.errors import SpaceError
+from pipeline.space.files import SpaceFile, read_space
+from pipeline.space.yaml_text import parse
 
 
 def read(study: str) -> SpaceFile:

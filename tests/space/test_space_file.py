@@ -4,12 +4,12 @@ import time
 
 import pytest
 
-from pipeline.errors import SpaceError
-from pipeline.model_config import Dropout
-from pipeline.overrides import Override
-from pipeline.space_file import SpaceFile, read_space
-from pipeline.training_config import Sgd
-from pipeline.yaml_text import parse
+from pipeline.config.model import Dropout
+from pipeline.config.training import Sgd
+from pipeline.core.errors import SpaceError
+from pipeline.space.files import SpaceFile, read_space
+from pipeline.space.overrides import Override
+from pipeline.space.yaml_text import parse
 
 FULL = """
 study:

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import DataConfig, TrialConfig
-from pipeline.errors import SpaceError
-from pipeline.model_config import BackboneConfig, MlpConfig
-from pipeline.overrides import Override
-from pipeline.space_file import SpaceFile, configuration_text, load_configuration, read_space, sample_configurations
-from pipeline.transfer_config import CustomAugmentation, Unfreeze
-from pipeline.yaml_text import dump, parse
+from pipeline.config.model import BackboneConfig, MlpConfig
+from pipeline.config.transfer import CustomAugmentation, Unfreeze
+from pipeline.config.trial import DataConfig, TrialConfig
+from pipeline.core.errors import SpaceError
+from pipeline.space.files import SpaceFile, configuration_text, load_configuration, read_space, sample_configurations
+from pipeline.space.overrides import Override
+from pipeline.space.yaml_text import dump, parse
 
 PRETRAINED = "model: {kind: backbone, name: resnet18}\n  "
 LINES = "space:\n  data: {name: digits}\n  "  # what follows stands in line 3

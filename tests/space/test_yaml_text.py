@@ -1,7 +1,7 @@
 import pytest
 
-from pipeline.errors import SpaceError
-from pipeline.yaml_text import dump, parse
+from pipeline.core.errors import SpaceError
+from pipeline.space.yaml_text import dump, parse
 
 
 @pytest.mark.parametrize(

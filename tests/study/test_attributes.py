@@ -6,15 +6,15 @@ from typing import Any
 import optuna
 import pytest
 
-from pipeline.cli import app
-from pipeline.errors import DnntuneError, StudyError
-from pipeline.places import Places
-from pipeline.records import TrialResult
-from pipeline.space_file import read_space
-from pipeline.study.storage import open_storage, quiet_optuna
+from pipeline.cli.app import app
+from pipeline.core.errors import DnntuneError, StudyError
+from pipeline.core.workspace import Places
+from pipeline.records.results import TrialResult
+from pipeline.space.files import read_space
+from pipeline.space.yaml_text import parse
+from pipeline.storage.open import open_storage, quiet_optuna
 from pipeline.study.studies import METRICS, SETTINGS, SPACE, TOTAL, carried, create_or_resume, open_study
 from pipeline.study.trials import CONFIG, CURVES, RESULT, RETRY, finish
-from pipeline.yaml_text import parse
 
 SPACE_TEXT = "study: {trials: 3}\nspace: {data: {name: digits}, epochs: {int: [1, 3]}}\n"
 TAMPERED: dict[str, tuple[str, Any]] = {

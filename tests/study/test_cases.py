@@ -9,18 +9,18 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from pipeline.config import TrialConfig
-from pipeline.errors import StudyError
-from pipeline.places import Places
-from pipeline.records import Outcome, TrialResult
-from pipeline.space_file import read_space
+from pipeline.config.study import StudyConfig
+from pipeline.config.trial import TrialConfig
+from pipeline.core.errors import StudyError
+from pipeline.core.workspace import Places
+from pipeline.records.results import Outcome, TrialResult
+from pipeline.space.files import read_space
+from pipeline.space.yaml_text import parse
+from pipeline.storage.open import open_storage
 from pipeline.study.cases import CASE, SEED, Cases, case_label, results_by_case
-from pipeline.study.run import run_study
-from pipeline.study.storage import open_storage
 from pipeline.study.studies import create_or_resume, load_study, num_trials
 from pipeline.study.trials import finish, outcome_of
-from pipeline.study_config import StudyConfig
-from pipeline.yaml_text import parse
+from pipeline.workers.run import run_study
 
 Make = Callable[..., TrialConfig]
 Point = tuple[str, int]
@@ -190,7 +190,7 @@ def test_what_takes_a_failed_trials_place_has_one_of_the_seeds(
     workspace: Path, config: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Four petabytes of weights: every trial of the second case fails, now that nobody refuses it before.
-    monkeypatch.setattr("pipeline.study.run.prove_ready", lambda *arguments, **named: None)
+    monkeypatch.setattr("pipeline.workers.run.prove_ready", lambda *arguments, **named: None)
     cases = Cases({"full": config(epochs=1), "huge": config(epochs=1, model={"width": [1, 10**15]})}, 2)
     places = Places(workspace)
     with contextlib.suppress(StudyError):  # the same failure, again and again, may end the study

@@ -8,8 +8,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from pipeline.storage.open import RecentTrials, open_storage
 from pipeline.study.claims import Claim, NoClaim, claim_trial, withdraw_leftovers
-from pipeline.study.storage import RecentTrials, open_storage
 from pipeline.study.studies import TOTAL
 from pipeline.study.trials import RETRY_OF, outcome_of, put_back
 

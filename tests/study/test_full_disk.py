@@ -11,14 +11,14 @@ from types import SimpleNamespace
 import optuna
 import pytest
 
+from pipeline.core.errors import DiskFullError
 from pipeline.core.urls import StoreUrl
-from pipeline.errors import DiskFullError
-from pipeline.events import Event, WorkerFailed
-from pipeline.places import Places
-from pipeline.study import worker
-from pipeline.study.storage import open_storage, study_names
+from pipeline.core.workspace import Places
+from pipeline.records.events import Event, WorkerFailed
+from pipeline.storage.open import open_storage, study_names
 from pipeline.tracking.store import open_client
-from tests.study.runs import run, start, trials_of
+from pipeline.workers import worker
+from tests.workers.runs import run, start, trials_of
 
 SPACE = """
 study: {name: small, trials: 3}

@@ -4,12 +4,13 @@ from typing import Any
 import optuna
 import pytest
 
-from pipeline.errors import StudyError
-from pipeline.records import TrialResult
-from pipeline.space import SearchSpace
-from pipeline.space_file import SpaceFile, read_space
+from pipeline.config.study import StudyConfig
+from pipeline.core.errors import StudyError
+from pipeline.records.results import TrialResult
+from pipeline.space.files import SpaceFile, read_space
+from pipeline.space.tree import SearchSpace
+from pipeline.space.yaml_text import parse
 from pipeline.study import studies
-from pipeline.study.budget import Budget
 from pipeline.study.cases import Cases
 from pipeline.study.studies import (
     SETTINGS,
@@ -22,8 +23,7 @@ from pipeline.study.studies import (
     recover_trials,
 )
 from pipeline.study.trials import attempt_of, outcome_of, result_of
-from pipeline.study_config import StudyConfig
-from pipeline.yaml_text import parse
+from pipeline.workers.budget import Budget
 
 TEXT = """
 study: {trials: 100, baselines: [{model.width: [8, 4], optimizer.kind: sgd}]}

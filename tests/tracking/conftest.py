@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.places import Places
+from pipeline.core.workspace import Places
 from pipeline.tracking.mirror import Mirror
 from tests.tracking.logs import mirror_of
 

@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from pipeline.config import DataConfig, TrialConfig
-from pipeline.places import Places
-from pipeline.records import CURVE_NAMES, DataSummary, Outcome, TrialResult
-from pipeline.space_file import read_space
+from pipeline.config.training import NAdam
+from pipeline.config.trial import DataConfig, TrialConfig
+from pipeline.core.workspace import Places
+from pipeline.records.results import CURVE_NAMES, DataSummary, Outcome, TrialResult
+from pipeline.space.files import read_space
+from pipeline.space.yaml_text import parse
 from pipeline.tracking.axes import axes_of
 from pipeline.tracking.mirror import Mirror, StudyRecord
 from pipeline.tracking.picture import TrialRecord
 from pipeline.tracking.store import experiment_id, find_runs, open_store
-from pipeline.training_config import NAdam
-from pipeline.yaml_text import parse
 
 SPACE = read_space(
     parse("space: {data: {name: digits}, optimizer: {kind: nadam, lr: {float: [1e-3, 0.1], log: true}}}", "s.yaml"), "s"

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.space import SearchSpace
-from pipeline.space_file import read_space
+from pipeline.space.files import read_space
+from pipeline.space.tree import SearchSpace
+from pipeline.space.yaml_text import parse
 from pipeline.tracking.axes import Axes, Scale, axes_of
 from pipeline.tracking.naming import params_of
-from pipeline.yaml_text import parse
 
 SPACE = """
 space:

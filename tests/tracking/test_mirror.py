@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import TrackingError
-from pipeline.records import Outcome, TrialResult, Verdict
+from pipeline.core.errors import TrackingError
+from pipeline.records.results import Outcome, TrialResult, Verdict
 from pipeline.tracking import store
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.picture import Point, TrialRecord, points_of

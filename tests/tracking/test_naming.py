@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import TrialConfig
-from pipeline.records import NOT_CURVES, EpochResult, PhaseResult, TrialResult
+from pipeline.config.trial import TrialConfig
+from pipeline.records.results import NOT_CURVES, EpochResult, PhaseResult, TrialResult
 from pipeline.tracking.axes import Axes
 from pipeline.tracking.naming import MAX_VALUE_LENGTH, metrics_of, params_of, run_name, tags_of
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import optuna
 
-from pipeline.places import Places
-from pipeline.study.scribe import RUNS
-from pipeline.study.session import describe_chosen
+from pipeline.core.workspace import Places
 from pipeline.study.summary import Chosen
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.naming import NOTE
 from pipeline.tracking.note import chosen_text, study_note, with_chosen
+from pipeline.tracking.scribe import RUNS
 from pipeline.tracking.store import experiment_id, identity, open_store
+from pipeline.workers.session import describe_chosen
 from tests.tracking.logs import DATA, SPACE, study
 
 FIGURES = {"trials_complete": 7.0, "trials_pruned": 2.0, "trials_failed": 0.0, "best_valid_accuracy": 0.91234}

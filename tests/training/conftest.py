@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import training_config as configs
-from pipeline.config import DataConfig, TrialConfig
+from pipeline.config import training as configs
+from pipeline.config.model import MlpConfig
+from pipeline.config.training import AdamW
+from pipeline.config.trial import DataConfig, TrialConfig
 from pipeline.data.image_data import ImageData, statistics, to_device
 from pipeline.data.images import Images
-from pipeline.model_config import MlpConfig
-from pipeline.training_config import AdamW
 
 NAMES = ("none", "left", "right", "both")
 
@@ -21,7 +21,7 @@ NAMES = ("none", "left", "right", "both")
 @pytest.fixture(autouse=True)
 def _bfloat16_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets bfloat16 be tested where the processor has no instructions for it: it is slow there, and right."""
-    monkeypatch.setattr("pipeline.training.device.has_bfloat16", lambda: True)
+    monkeypatch.setattr("pipeline.setup.device.has_bfloat16", lambda: True)
 
 
 @pytest.fixture(autouse=True)

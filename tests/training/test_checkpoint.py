@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from pipeline.core.folders import MARK
-from pipeline.records import EpochResult, LayerFlow
+from pipeline.records.results import EpochResult, LayerFlow
 from pipeline.training import checkpoint as module
 from pipeline.training.checkpoint import Checkpoint, CheckpointWriter, load_checkpoint, save_checkpoint
 

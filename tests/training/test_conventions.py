@@ -12,13 +12,13 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline import training_config as configs
+from pipeline.config import training as configs
+from pipeline.config.training import OptimizerConfig
 from pipeline.models.activations import build_activation
 from pipeline.models.mlp import Mlp
-from pipeline.training.flat import FlatParameters
-from pipeline.training.optimizers import build_optimizer
-from pipeline.training.schedules import Performance, build_schedule, cosine, one_cycle, piecewise
-from pipeline.training_config import OptimizerConfig
+from pipeline.optim.optimizers import build_optimizer
+from pipeline.optim.parameters import FlatParameters
+from pipeline.optim.schedules import Performance, build_schedule, cosine, one_cycle, piecewise
 
 GRADIENTS = [0.5, -0.2, 0.3, 0.3, -0.1, 0.4]
 RATES = [0.1, 0.1, 0.01, 0.05, 0.001, 0.1]

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pipeline.config.model import Dropout, MlpConfig
 from pipeline.data.image_data import VALUES_PER_CHUNK, ImageData
-from pipeline.model_config import Dropout, MlpConfig
-from pipeline.models import build_mlp
+from pipeline.models.build import build_mlp
 from pipeline.training.evaluation import assess, calibration_error, evaluate, predict, predict_by_monte_carlo
 
 Build = Callable[..., nn.Module]

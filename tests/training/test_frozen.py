@@ -11,15 +11,15 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from pipeline.config import DataConfig, TrialConfig
-from pipeline.data import load_data
+from pipeline.config.trial import DataConfig, TrialConfig
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.data.features import LabeledFeatures
 from pipeline.data.image_data import ImageData, LabeledImages
-from pipeline.models import backbone
-from pipeline.models.cut import CannotSplitError
-from pipeline.models.stages import stage_of_parameters
-from pipeline.training import Training, start
+from pipeline.data.loading import load_data
+from pipeline.models.backbones import backbone
+from pipeline.models.backbones.cut import CannotSplitError
+from pipeline.models.backbones.stages import stage_of_parameters
+from pipeline.training.start import Training, start
 
 NAME, NUM_STAGES, NUM_IMAGES = "mobilenetv3_small_050", 5, 96
 FROZEN = {"kind": "frozen"}

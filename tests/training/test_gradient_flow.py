@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline import training_config as configs
-from pipeline.config import TrialConfig
+from pipeline.config import training as configs
+from pipeline.config.model import Dropout
+from pipeline.config.trial import TrialConfig
+from pipeline.data.batches import epoch_batches
 from pipeline.data.image_data import ImageData
-from pipeline.model_config import Dropout
-from pipeline.records import LayerFlow
-from pipeline.training import start
-from pipeline.training.batches import epoch_batches
+from pipeline.records.results import LayerFlow
 from pipeline.training.gradient_flow import GradientFlow, Watch
 from pipeline.training.loop import DivergedError
+from pipeline.training.start import start
 
 Configure = Callable[..., TrialConfig]
 ROWS = torch.arange(32)

@@ -12,17 +12,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline import training_config as configs
-from pipeline.config import DataConfig, TrialConfig
-from pipeline.data import load_data, load_test
+from pipeline.config import training as configs
+from pipeline.config.model import Dropout
+from pipeline.config.training import ClippingConfig, OptimizerConfig, ScheduleConfig
+from pipeline.config.trial import DataConfig, TrialConfig
+from pipeline.core.errors import DeviceError
+from pipeline.data.batches import batches_per_epoch
 from pipeline.data.image_data import VALUES_PER_CHUNK, ImageData, LabeledImages
-from pipeline.errors import DeviceError
-from pipeline.model_config import Dropout
-from pipeline.training import start
-from pipeline.training.batches import batches_per_epoch
+from pipeline.data.loading import load_data, load_test
 from pipeline.training.evaluation import evaluate
 from pipeline.training.loop import DivergedError
-from pipeline.training_config import ClippingConfig, OptimizerConfig, ScheduleConfig
+from pipeline.training.start import start
 
 Configure = Callable[..., TrialConfig]
 

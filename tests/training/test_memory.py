@@ -14,16 +14,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.config import TrialConfig
+from pipeline.config.model import Dropout
+from pipeline.config.transfer import CustomAugmentation
+from pipeline.config.trial import TrialConfig
 from pipeline.data.image_data import VALUES_PER_CHUNK, ImageData
-from pipeline.model_config import Dropout
 from pipeline.models.state import depends_on_batch
-from pipeline.records import EpochResult
-from pipeline.training import Training, start
+from pipeline.records.results import EpochResult
 from pipeline.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from pipeline.training.evaluation import evaluate, predict, predict_by_monte_carlo
 from pipeline.training.memory import GpuMemoryError, Parts, if_it_fits
-from pipeline.transfer_config import CustomAugmentation
+from pipeline.training.start import Training, start
 
 Configure = Callable[..., TrialConfig]
 PLAIN = {"model": {"batch_norm": "none", "dropout": Dropout(rate=0.3)}, "epochs": 2}

@@ -10,14 +10,15 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from pipeline import training_config as configs
-from pipeline.config import TrialConfig
+from pipeline.config import training as configs
+from pipeline.config.trial import TrialConfig
 from pipeline.data.image_data import ImageData
-from pipeline.records import EpochResult
-from pipeline.training import loop, phases, start
+from pipeline.optim.schedules import build_schedule
+from pipeline.records.results import EpochResult
+from pipeline.training import loop, phases
 from pipeline.training.evaluation import evaluate
 from pipeline.training.phases import Phase
-from pipeline.training.schedules import build_schedule
+from pipeline.training.start import start
 
 NAME = "mobilenetv3_small_050"
 SCHEDULES = get_args(get_args(configs.ScheduleConfig)[0])

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline import training_config as configs
-from pipeline.config import TrialConfig
+from pipeline.config import training as configs
+from pipeline.config.training import ClippingConfig
+from pipeline.config.trial import TrialConfig
 from pipeline.data.image_data import ImageData
-from pipeline.training import Training, start
-from pipeline.training_config import ClippingConfig
+from pipeline.training.start import Training, start
 
 Configure = Callable[..., TrialConfig]
 

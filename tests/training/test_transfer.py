@@ -11,11 +11,12 @@ import timm
 import torch
 from torch import Tensor
 
-from pipeline.config import TrialConfig
+from pipeline.config.model import BackboneConfig
+from pipeline.config.trial import TrialConfig
 from pipeline.data.image_data import ImageData
-from pipeline.model_config import BackboneConfig
-from pipeline.training import loop, start
+from pipeline.training import loop
 from pipeline.training.evaluation import evaluate
+from pipeline.training.start import start
 from pipeline.training.transfer import plan
 
 NAME, NUM_STAGES = "mobilenetv3_small_050", 5

@@ -1,0 +1,175 @@
+"""What each technique of a configuration brings: it is switched off, alone, over seeds."""
+
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline.config.model import MlpConfig, layers_path, top_layers
+from pipeline.config.trial import TrialConfig
+from pipeline.evaluation.intervals import SHARE, Interval, mean_interval
+from pipeline.records.results import TrialResult
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+FULL = "full"
+Settings = dict[str, Any]
+# From what a row is called to the settings that switch the technique off; None where the configuration has it not.
+TECHNIQUES: dict[str, Callable[[TrialConfig], Settings | None]] = {
+    "pretrained: false": lambda c: _unless(
+        isinstance(c.model, MlpConfig) or c.model.pretrained is False,
+        {"model.pretrained": False, "transfer": {"kind": "none"}},
+    ),
+    "transfer: frozen": lambda c: _unless(c.transfer.kind in ("none", "frozen"), {"transfer": {"kind": "frozen"}}),
+    "augment: none": lambda c: _unless(c.augment.kind == "none", {"augment": {"kind": "none"}}),
+    "label_smoothing: 0": lambda c: _unless(c.label_smoothing == 0.0, {"label_smoothing": 0.0}),
+    "ema_decay: none": lambda c: _unless(c.ema_decay is None, {"ema_decay": None}),
+    "schedule: constant": lambda c: _unless(c.schedule.kind == "constant", {"schedule": {"kind": "constant"}}),
+    "clip: none": lambda c: _unless(c.clip.kind == "none", {"clip": {"kind": "none"}}),
+    "batch_norm: none": lambda c: _unless(
+        not top_layers(c.model).uses_batch_norm, _of_layers(c, batch_norm="none", input_batch_norm=False)
+    ),
+    "dropout: none": lambda c: _unless(not c.model.drops, _of_layers(c, dropout={"kind": "none"})),
+    "early_stopping: none": lambda c: _unless(c.early_stopping.patience is None, {"early_stopping.patience": None}),
+    "max_norm: none": lambda c: _unless(c.max_norm is None, {"max_norm": None}),
+    "weight_decay: 0": lambda c: _unless(c.optimizer.weight_decay == 0.0, {"optimizer.weight_decay": 0.0}),
+    "activation: sigmoid": lambda c: _activation(c, "sigmoid"),
+    "activation: relu": lambda c: _activation(c, "relu"),
+    "initialization: torch": lambda c: _unless(
+        top_layers(c.model).resolved_initialization == "torch" or top_layers(c.model).hidden_layers == 0,
+        _of_layers(c, initialization="torch", initialization_gain=None),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A technique switched off.
+
+    Attributes:
+        case: What was changed; `FULL` for nothing.
+        values: Validation accuracy at the best epoch, by seed.
+        mean: Its mean.
+        interval: The mean's 95 % interval; None with fewer seeds than `pipeline.evaluation.intervals.FEWEST`.
+        differences: Minus the full configuration's, by seed.
+        difference: Their mean.
+        difference_interval: Its 95 % interval, paired by seed.
+        seconds: Mean time of a trial.
+        epochs: Mean number of epochs.
+        diverged: How many trials diverged; they have no value.
+    """
+
+    case: str
+    values: dict[int, float]
+    mean: float | None
+    interval: Interval | None
+    differences: dict[int, float]
+    difference: float | None
+    difference_interval: Interval | None
+    seconds: float
+    epochs: float
+    diverged: int
+
+
+def ablations(config: TrialConfig) -> dict[str, TrialConfig]:
+    """Returns the full configuration and, by name, each with one technique switched off."""
+    cases = {FULL: config}
+    for name, switch_off in TECHNIQUES.items():
+        if (settings := switch_off(config)) is not None:
+            cases[name] = config.replaced(settings)
+    return cases
+
+
+def rows(results: Mapping[str, Mapping[int, TrialResult]]) -> list[Row]:
+    """Returns the full configuration's row, then the others, what hurts most first.
+
+    Args:
+        results: By name, then by seed.
+    """
+    full = _values(results.get(FULL, {}))
+    found = [_row(case, by_seed, full) for case, by_seed in results.items()]
+    return sorted(found, key=lambda row: (row.case != FULL, row.difference if row.difference is not None else -1.0))
+
+
+def ablation_table(name: str, found: Sequence[Row]) -> "Table":
+    """Returns the rows as a table for the terminal."""
+    from rich.table import Table
+
+    num_seeds = max((len(row.values) for row in found), default=0)
+    table = Table(title=f"{name}: each technique switched off, alone; {num_seeds} seeds", title_justify="left")
+    table.add_column("switched off", no_wrap=True)
+    for column in ("valid_accuracy", "95 % interval", "difference", "95 % interval, paired", "seconds", "epochs"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in found:
+        mean = "" if row.mean is None else f"{row.mean:.4f}"
+        difference, paired = ("", "") if row.case == FULL else _difference_texts(row)
+        label = row.case if row.case != FULL else "nothing (full)"
+        label += f" ({row.diverged} diverged)" if row.diverged else ""
+        times = f"{row.seconds:.1f}", f"{row.epochs:.1f}"
+        table.add_row(label, mean, _spread_text(row.interval, row.values.values(), ".4f"), difference, paired, *times)
+    return table
+
+
+def ablation_csv(found: Sequence[Row]) -> str:
+    """Writes every value: case, seed, valid_accuracy."""
+    lines = [f"{row.case},{seed},{value}" for row in found for seed, value in row.values.items()]
+    return "\n".join(["case,seed,valid_accuracy", *lines]) + "\n"
+
+
+def _row(case: str, by_seed: Mapping[int, TrialResult], full: Mapping[int, float]) -> Row:
+    values = _values(by_seed)
+    differences = {seed: value - full[seed] for seed, value in values.items() if seed in full}
+    return Row(
+        case=case,
+        values=values,
+        mean=statistics.fmean(values.values()) if values else None,
+        interval=mean_interval(list(values.values()), SHARE),
+        differences=differences,
+        difference=statistics.fmean(differences.values()) if differences else None,
+        difference_interval=mean_interval(list(differences.values())),
+        seconds=statistics.fmean(result.seconds for result in by_seed.values()),
+        epochs=statistics.fmean(result.epochs for result in by_seed.values()),
+        diverged=sum(result.outcome == "diverged" for result in by_seed.values()),
+    )
+
+
+def _values(by_seed: Mapping[int, TrialResult]) -> dict[int, float]:
+    kept = {seed: result for seed, result in sorted(by_seed.items()) if result.outcome == "complete"}
+    return {seed: result.value for seed, result in kept.items() if result.value is not None}
+
+
+def _difference_texts(row: Row) -> tuple[str, str]:
+    """Writes the mean difference and how far it can be trusted."""
+    if row.difference is None:
+        return "", ""
+    if not any(row.differences.values()):  # the technique did nothing: that is no estimate
+        return "0", "equal with every seed"
+    spread = _spread_text(row.difference_interval, row.differences.values(), "+.4f")
+    return f"{row.difference:+.4f}", spread
+
+
+def _spread_text(interval: Interval | None, values: Iterable[float], spec: str) -> str:
+    """Writes an interval, or the values where they are too few for one."""
+    if interval is None:
+        return ", ".join(f"{value:{spec}}" for value in values)
+    return f"{interval[0]:{spec}} to {interval[1]:{spec}}"
+
+
+def _unless(off: bool, settings: Settings) -> Settings | None:
+    return None if off else settings
+
+
+def _of_layers(config: TrialConfig, **settings: Any) -> Settings:
+    """Returns settings of the fully connected layers under their paths."""
+    return {f"{layers_path(config.model)}.{name}": value for name, value in settings.items()}
+
+
+def _activation(config: TrialConfig, name: str) -> Settings | None:
+    layers = top_layers(config.model)
+    if layers.activation == name or layers.hidden_layers == 0:
+        return None
+    settings = _of_layers(config, activation=name)
+    if layers.uses_alpha_dropout:  # which is for SELU only
+        settings |= {f"{layers_path(config.model)}.dropout.variant": "standard"}
+    return settings

@@ -1,0 +1,174 @@
+"""What `dnntune diagnose` finds: gradient flow in the first steps, a verdict, and remedies that were tried."""
+
+import dataclasses
+import math
+import shlex
+import statistics
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline.analysis.probe import Excerpt, first_steps
+from pipeline.analysis.remedies import Remedy, network, remedies
+from pipeline.config.trial import TrialConfig
+from pipeline.data.image_data import ImageData
+from pipeline.records.results import LayerFlow, Verdict
+from pipeline.records.verdict import hidden_layers, judge
+from pipeline.space.distributions import word
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+# Steps that are measured, spread evenly over those that are taken.
+NUM_MEASURED = 10
+# A weight changes by a thousandth in a usual step. Where all layers change by a tenth, each step throws away what the
+# last ones found; where they change by a millionth, nothing happens in a training of usual length.
+FAST, SLOW = 0.1, 1e-6
+# More than half of the activations at their limits.
+SATURATED = 0.5
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A remedy, and what the same steps gave with it: a verdict and the last losses' mean, in nats."""
+
+    remedy: Remedy
+    verdict: Verdict
+    loss: float | None
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was found.
+
+    Attributes:
+        network: The network in words.
+        num_steps: Steps taken.
+        layers: What was measured, the mean over the measured steps.
+        verdict: What it means.
+        first_loss: Loss of the first step, in nats; None if not finite.
+        last_loss: Mean loss of the last tenth of the steps.
+        findings: What else is to be seen, in sentences.
+        tried: Remedies, those that help first.
+    """
+
+    network: str
+    num_steps: int
+    layers: tuple[LayerFlow, ...]
+    verdict: Verdict
+    first_loss: float | None
+    last_loss: float | None
+    findings: tuple[str, ...]
+    tried: tuple[Tried, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns plain values for another program."""
+        return dataclasses.asdict(self)
+
+
+def diagnose(
+    config: TrialConfig, data: ImageData, *, num_steps: int, show: Callable[[str], None] = lambda line: None
+) -> Diagnosis:
+    """Trains for some steps, measures gradient flow, and tries what might help.
+
+    Args:
+        config: What to diagnose.
+        data: Its images.
+        num_steps: Optimizer steps, of the network and of each remedy.
+        show: Is told what is being done.
+    """
+    show(network(config.model))
+    excerpt, verdict = _measure(config, data, num_steps)
+    tried = []
+    for remedy in remedies(config, verdict.word):
+        show(f"trying {settings_text(remedy)}")
+        outcome, found = _measure(config.replaced(remedy.settings), data, num_steps)
+        tried.append(Tried(remedy, found, _last_loss(outcome)))
+    return Diagnosis(
+        network=network(config.model),
+        num_steps=len(excerpt.losses),
+        layers=excerpt.layers,
+        verdict=verdict,
+        first_loss=excerpt.losses[0] if excerpt.losses else None,
+        last_loss=_last_loss(excerpt),
+        findings=tuple(_findings(excerpt.layers)),
+        tried=tuple(sorted(tried, key=_usefulness)),
+    )
+
+
+def diagnosis_table(diagnosis: Diagnosis) -> "Table":
+    """Returns the layers as a table for the terminal."""
+    from rich.table import Table
+
+    table = Table(title=f"{diagnosis.network}: {diagnosis.num_steps} steps", title_justify="left")
+    shares = [
+        name for name in ("dead", "saturated") if any(getattr(layer, name) is not None for layer in diagnosis.layers)
+    ]
+    for name in ("layer", "gradient", "of the last", "weight gradient", "update/weight", "mean", "std", *shares):
+        table.add_column(name, justify="right")
+    last = hidden_layers(diagnosis.layers)[-1].gradient if diagnosis.layers else 0.0
+    for layer in diagnosis.layers:
+        is_output = layer is diagnosis.layers[-1] and len(diagnosis.layers) > 1
+        relative = "" if is_output or last == 0.0 else f"{layer.gradient / last:.1e}"
+        figures = [f"{layer.gradient:.1e}", relative, f"{layer.weight_gradient:.1e}", f"{layer.update_ratio:.1e}"]
+        figures += [f"{layer.mean:.2g}", f"{layer.std:.2g}"]
+        figures += ["" if (share := getattr(layer, name)) is None else f"{share:.0%}" for name in shares]
+        table.add_row("output" if is_output else str(layer.layer), *figures)
+    return table
+
+
+def diagnosis_lines(diagnosis: Diagnosis) -> Iterator[str]:
+    """Writes the verdict, what else was found, and what helps."""
+    yield f"{diagnosis.verdict.word}: {diagnosis.network}: {diagnosis.verdict.text}"
+    if diagnosis.first_loss is not None and diagnosis.last_loss is not None:
+        yield f"training loss {diagnosis.first_loss:.3g} at first, {diagnosis.last_loss:.3g} at last"
+    yield from diagnosis.findings
+    if diagnosis.tried:
+        yield "what helps, tried for as many steps:"
+    for tried in diagnosis.tried:
+        loss = "" if tried.loss is None else f", training loss {tried.loss:.3g}"
+        found = f"{tried.verdict.word} ({tried.verdict.text}){loss}"
+        yield f"  {settings_text(tried.remedy)}    # {tried.remedy.reason}"
+        yield f"      {found}"
+
+
+def settings_text(remedy: Remedy) -> str:
+    """Writes a remedy as options of the command line."""
+    return " ".join(f"--set {_option(path, value)}" for path, value in remedy.settings.items())
+
+
+def _option(path: str, value: Any) -> str:
+    if isinstance(value, dict):
+        inner = ", ".join(f"{name}: {word(each)}" for name, each in value.items())
+        return shlex.quote(f"{path}={{{inner}}}")
+    return shlex.quote(f"{path}={'null' if value is None else word(value)}")
+
+
+def _measure(config: TrialConfig, data: ImageData, num_steps: int) -> tuple[Excerpt, Verdict]:
+    every = max(1, num_steps // NUM_MEASURED)
+    excerpt = first_steps(config, data, num_steps=num_steps, measure_every=every)
+    verdict = judge(excerpt.layers, excerpt.diverged)
+    assert verdict is not None
+    return excerpt, verdict
+
+
+def _usefulness(tried: Tried) -> tuple[bool, float]:
+    return tried.verdict.word != "healthy", math.inf if tried.loss is None else tried.loss
+
+
+def _last_loss(excerpt: Excerpt) -> float | None:
+    if excerpt.diverged is not None:
+        return None
+    return statistics.fmean(excerpt.losses[-max(1, len(excerpt.losses) // 10) :])
+
+
+def _findings(layers: tuple[LayerFlow, ...]) -> Iterator[str]:
+    ratios = [layer.update_ratio for layer in layers]
+    if ratios and min(ratios) > FAST:
+        yield f"every layer's weights change by more than {FAST:.0%} a step: lower optimizer.lr; dnntune lr-find helps"
+    if ratios and max(ratios) < SLOW:
+        yield f"no layer's weights change by more than {SLOW:.0e} a step: raise optimizer.lr; dnntune lr-find helps"
+    saturated = [layer.layer for layer in layers if (layer.saturated or 0.0) > SATURATED]
+    if saturated:
+        where = ", ".join(map(str, saturated))
+        yield f"most activations are at their limits in layers {where}: make the initial weights smaller, or take relu"

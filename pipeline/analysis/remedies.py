@@ -1,0 +1,136 @@
+"""What can be done about each verdict: settings to change, and why."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.config.model import BackboneConfig, MlpConfig, layers_path, resolve_initialization, top_layers
+from pipeline.config.trial import TrialConfig
+from pipeline.records.results import VerdictWord
+from pipeline.space.tree import flatten
+
+NAMES = {"he": "He's", "glorot": "Glorot's", "lecun": "LeCun's", "torch": "PyTorch's"}
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """A change of a configuration.
+
+    Attributes:
+        settings: From paths to plain values, for `TrialConfig.replaced`.
+        reason: What it does.
+    """
+
+    settings: dict[str, Any]
+    reason: str
+
+
+def network(model: MlpConfig | BackboneConfig) -> str:
+    """Returns a network in words: what decides how gradients pass through it."""
+    layers = top_layers(model)
+    activation = {"relu": "ReLU", "selu": "SELU", "elu": "ELU"}.get(layers.activation, layers.activation)
+    gain = "" if layers.initialization_gain is None else f" (gain {layers.initialization_gain:g})"
+    initialization = f"{NAMES[layers.resolved_initialization]} initialization{gain}"
+    norm = "" if layers.batch_norm == "none" else f", batch normalization {layers.batch_norm} it"
+    plural = "" if layers.hidden_layers == 1 else "s"
+    hidden = f"{activation} with {initialization}{norm}, through {layers.hidden_layers} hidden layer{plural}"
+    if isinstance(model, MlpConfig):
+        return hidden
+    weights = "random" if model.pretrained is False else "pretrained"
+    head = "a linear classifier" if layers.hidden_layers == 0 else f"a head of {hidden}"
+    return f"{model.name} with {weights} weights and {head}"
+
+
+def remedies(config: TrialConfig, word: VerdictWord) -> list[Remedy]:
+    """Returns what can be done about a verdict, the likeliest first; nothing where the network is healthy.
+
+    Only changes that keep to the rules of a configuration are returned, and of each what it really changes.
+    """
+    present = flatten(config.plain())
+    found = [
+        Remedy({path: value for path, value in each.settings.items() if present.get(path) != value}, each.reason)
+        for each in REMEDIES[word](config)
+    ]
+    return [remedy for remedy in found if remedy.settings and _is_allowed(config, remedy)]
+
+
+def _vanishing(config: TrialConfig) -> Iterator[Remedy]:
+    layers, place = top_layers(config.model), layers_path(config.model)
+    yield from _suited_initialization(config, "it keeps the variance from layer to layer")
+    if layers.activation in ("sigmoid", "tanh"):
+        yield Remedy(
+            {f"{place}.activation": "selu", **_suited(config), f"{place}.batch_norm": "none"},
+            "its slope for positive inputs is just above 1, and it normalizes itself",
+        )
+    yield from _batch_norm(config, "it brings each layer's inputs back to variance 1")
+    if layers.hidden_layers > 5:
+        yield Remedy({f"{place}.hidden_layers": 5, **_widths(config, 5)}, "fewer layers multiply fewer slopes")
+
+
+def _exploding(config: TrialConfig) -> Iterator[Remedy]:
+    yield from _suited_initialization(config, "it keeps the variance from layer to layer")
+    yield from _batch_norm(config, "it brings each layer's inputs back to variance 1")
+    if config.clip.kind == "none":
+        yield Remedy({"clip": {"kind": "norm", "threshold": 1.0}}, "it bounds the step, though not the ratio of layers")
+
+
+def _dead(config: TrialConfig) -> Iterator[Remedy]:
+    yield from _suited_initialization(config, "it keeps half of the units active")
+    yield _lower_rate(config, 10, "smaller steps do not push units out of the range of the data")
+    if top_layers(config.model).hidden_layers > 0:
+        leaky = {f"{layers_path(config.model)}.activation": "leaky_relu", **_suited(config)}
+        yield Remedy(leaky, "it passes gradient for negative inputs, too")
+    yield from _batch_norm(config, "every unit is positive for about half of each batch")
+
+
+def _diverged(config: TrialConfig) -> Iterator[Remedy]:
+    yield _lower_rate(config, 10, "dnntune lr-find shows where the loss begins to rise")
+    if config.clip.kind == "none":
+        yield Remedy({"clip": {"kind": "norm", "threshold": 1.0}}, "it bounds the step")
+    yield from _suited_initialization(config, "it keeps the variance from layer to layer")
+
+
+REMEDIES = {
+    "healthy": lambda config: iter(()),
+    "vanishing": _vanishing,
+    "exploding": _exploding,
+    "dead": _dead,
+    "diverged": _diverged,
+}
+
+
+def _suited(config: TrialConfig) -> dict[str, Any]:
+    place = layers_path(config.model)
+    return {f"{place}.initialization": "auto", f"{place}.initialization_gain": None}
+
+
+def _suited_initialization(config: TrialConfig, reason: str) -> Iterator[Remedy]:
+    layers = top_layers(config.model)
+    suited = resolve_initialization("auto", layers.activation)
+    if layers.hidden_layers > 0 and (
+        layers.resolved_initialization != suited or layers.initialization_gain is not None
+    ):
+        yield Remedy(_suited(config), f"{NAMES[suited]} initialization suits {layers.activation}: {reason}")
+
+
+def _batch_norm(config: TrialConfig, reason: str) -> Iterator[Remedy]:
+    layers = top_layers(config.model)
+    if layers.hidden_layers > 0 and layers.batch_norm == "none":
+        yield Remedy({f"{layers_path(config.model)}.batch_norm": "before"}, reason)
+
+
+def _lower_rate(config: TrialConfig, by: int, reason: str) -> Remedy:
+    return Remedy({"optimizer.lr": float(f"{config.optimizer.lr / by:.3g}")}, reason)
+
+
+def _widths(config: TrialConfig, num_layers: int) -> dict[str, Any]:
+    width = top_layers(config.model).width
+    return {} if isinstance(width, int) else {f"{layers_path(config.model)}.width": list(width[:num_layers])}
+
+
+def _is_allowed(config: TrialConfig, remedy: Remedy) -> bool:
+    try:
+        config.replaced(remedy.settings)
+    except ValueError:
+        return False
+    return True

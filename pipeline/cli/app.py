@@ -1,0 +1,54 @@
+"""The command line: words, and nothing else. What a command needs is imported when it runs, so that help is instant."""
+
+from typing import Annotated
+
+import typer
+
+from pipeline import __version__
+from pipeline.cli import configurations, evidence, pages, predict, register, report, results, schedule, studies
+from pipeline.cli.ending import end_of, flush
+from pipeline.cli.options import app
+from pipeline.core.errors import DnntuneError
+from pipeline.core.printing import say
+from pipeline.core.processes.interrupts import answered
+
+__all__ = [
+    "app",
+    "configurations",
+    "evidence",
+    "main",
+    "pages",
+    "predict",
+    "register",
+    "report",
+    "results",
+    "schedule",
+    "studies",
+]
+
+
+@app.callback(invoke_without_command=True)
+def version(show: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False) -> None:
+    """Tune image classifiers with Optuna and PyTorch; every trial in MLflow."""
+    if show:
+        say(f"dnntune {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Runs the command line; whatever happens ends it with a message and a code, and without a traceback."""
+    code: int | str | None = 0
+    with answered(ends=True) as interrupts:
+        try:
+            app()
+        except DnntuneError as error:
+            say(f"dnntune: {error}", err=True)
+            code = error.exit_code
+        except KeyboardInterrupt:
+            code = interrupts.exit_code
+        except SystemExit as end:  # typer's, at every command's end; it has the code of Ctrl-C for SIGTERM, too
+            code = interrupts.exit_code if end.code == 130 else end.code
+        except Exception as error:
+            code = end_of(error)
+        code = flush() or code
+    interrupts.end(code)

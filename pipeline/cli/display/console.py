@@ -1,0 +1,153 @@
+"""What commands print: tables, lines, and what to type next."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.core.commands import command
+from pipeline.core.printing import say
+from pipeline.core.workspace import Places
+from pipeline.records.phases import images_text
+from pipeline.records.results import EpochResult
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipeline.study.summary import StudySummary
+
+# Columns for a table that goes to a file or another program.
+WIDE = 180
+# The options that say where a study is, what is written about it, and where its data are.
+OPTIONS = ("workspace", "storage", "tracking_uri", "experiment", "data_dir")
+EPOCH_HEAD = "epoch  train loss  train acc  valid loss  valid acc        lr  grad norm  clipped  images/s"
+
+
+def echo(*, err: bool) -> Callable[[str], None]:
+    """Returns what prints a line, to standard error or to standard output."""
+    return lambda line: say(line, err=err)
+
+
+def wide_console(*, err: bool = False) -> "Console":
+    """Returns a console as wide as the terminal, or wide enough for any table where there is none."""
+    from pipeline.cli.display.rich_console import PlainConsole
+
+    console = PlainConsole(stderr=err)
+    return console if console.is_terminal else PlainConsole(stderr=err, width=WIDE)
+
+
+def figure_path(chosen: Path | None, workspace: Path, name: str) -> Path:
+    """Returns the file for a figure: the chosen one, or one under the workspace.
+
+    Raises:
+        DnntuneError: Its ending is of no known format.
+    """
+    from pipeline.figures.canvas import check_figure_path
+
+    path = chosen or workspace / "figures" / f"{name}.png"
+    check_figure_path(path)
+    return path
+
+
+def print_leaderboard(study: str, places: Places, *, top: int, err: bool) -> None:
+    """Prints the best trials of a study."""
+    from pipeline.study.leaderboard import leaderboard, table
+    from pipeline.study.studies import metrics_of, open_study
+
+    loaded = open_study(places, study)
+    entries = leaderboard(loaded, top)
+    if entries:
+        wide_console(err=err).print(table(study, metrics_of(loaded), entries))
+    else:
+        say(f"study {study} has no complete trial yet", err=err)
+
+
+def outlook(summary: "StudySummary", places: Places, again: str) -> Iterator[str]:
+    """Says how long a study took, and what can be done next.
+
+    Args:
+        summary: How it stands.
+        places: Where it is kept.
+        again: The command that goes on with it.
+    """
+    kept = places.options("workspace", "storage")
+    study = summary.study
+    if summary.backbone_images or summary.cached_images:
+        yield images_text(summary.backbone_images, summary.cached_images)
+    yield _next(places, f"{summary.seconds:.0f} s. What")
+    if summary.num_left:
+        yield f"  {again}    # go on: {summary.num_left} trials are left"
+    where = places.options("workspace", "tracking_uri", "experiment")
+    yield f"  {command('ui', **where)}    # compare the trials in MLflow"
+    if summary.best is not None:
+        yield f"  {command('best', study, **kept)} > best.yaml    # the best configuration"
+        finalize = command("finalize", study, **places.options(*OPTIONS))
+        yield f"  {finalize}    # the best again, over fresh seeds; then the test set, once"
+    if summary.front:
+        *_, last = summary.front[0].values
+        nearly = command("best", study, within=0.005, prefer=last, **kept)
+        yield f"  {nearly}    # nearly as good, with the least {last}"
+
+
+def final_outlook(study: str, places: Places) -> Iterator[str]:
+    """Says what can be done with a final result."""
+    kept, data = places.options("workspace", "storage"), places.options("data_dir")
+    logged = places.options("tracking_uri")
+    yield _next(places, "What")
+    yield f"  {command('report', study, **kept, **logged)}    # all of it on a page"
+    yield f"  {command('export', study, out='model', **kept, **data)}    # ONNX, torch.export and safetensors"
+    register = command("register", study, name=study.lstrip("_") or "model", **kept, **logged, **data)
+    yield f"  {register}    # MLflow's registry"
+
+
+def _next(places: Places, begin: str) -> str:
+    known = ", ".join(places.from_environment())
+    return f"{begin} you can do next{f' ({known})' if known else ''}:"
+
+
+def epoch_line(epoch: EpochResult) -> str:
+    """Writes an epoch under `EPOCH_HEAD`."""
+    train = f"{epoch.epoch:5d}  {epoch.train_loss:10.4f}  {epoch.train_accuracy:9.4f}"
+    valid = f"  {epoch.valid_loss:10.4f}  {epoch.valid_accuracy:9.4f}"
+    steps = f"  {epoch.lr:8.2e}  {epoch.gradient_norm:9.3g}  {epoch.clipped:7.0%}  {epoch.samples_per_second:8,.0f}"
+    return train + valid + steps + ("  best" if epoch.is_best else "") + (f"  {epoch.phase}" if epoch.phase else "")
+
+
+def figure_lines(figures: dict[str, Any]) -> Iterator[str]:
+    """Writes what `train_and_test` has found."""
+    valid = f"best epoch {figures['best_epoch']}: validation accuracy {figures['best_valid_accuracy']:.4f}"
+    yield f"{valid}, {figures['num_parameters']:,} parameters, {figures['seconds']:.1f} s"
+    if "phases" in figures:
+        yield figures["phases"]
+        yield images_text(figures["backbone_images"], figures["cached_images"])
+    if figures["test_accuracy"] is None:
+        yield "the data have no test part"
+    else:
+        low, high = figures["test_accuracy_interval"]
+        accuracy = f"test accuracy {figures['test_accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f})"
+        yield f"{accuracy}, test loss {figures['test_loss']:.4f}"
+    assessment = figures["assessment"]
+    yield f"on the {assessment['part']} images:  accuracy  log-likelihood  calibration error  entropy"
+    yield f"  plain                {_assessed(assessment['plain'])}"
+    if (monte_carlo := assessment["monte_carlo"]) is not None:
+        label = f"dropout x {monte_carlo['samples']}"
+        yield f"  {label:19}  {_assessed(monte_carlo)}"
+    if figures["verdict"] is not None:
+        yield f"gradients: {figures['verdict']['word']}, {figures['verdict']['text']}"
+    if "export" in figures:
+        yield from exported_lines(figures["export"])
+
+
+def exported_lines(exported: dict[str, Any]) -> Iterator[str]:
+    """Writes what `pipeline.export.writing.Exported.to_json` says."""
+    differences = ", ".join(f"{file} {value:.1e}" for file, value in exported["differences"].items())
+    yield (
+        f"exported to {exported['folder']}; compared on {exported['num_checked']:,} images: the same labels, largest "
+        f"difference of a probability: {differences}"
+    )
+    yield from exported["notes"]
+    yield f"  {command('predict', exported['folder'])} IMAGE..."
+
+
+def _assessed(figures: dict[str, float]) -> str:
+    shares = f"{figures['accuracy']:8.4f}  {figures['log_likelihood']:14.4f}"
+    return f"{shares}  {figures['calibration_error']:17.4f}  {figures['entropy']:7.4f}"

@@ -1,0 +1,1 @@
+"""The schema: every setting of a study and of a trial, without torch and Optuna."""

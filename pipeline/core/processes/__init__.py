@@ -1,0 +1,1 @@
+"""Processes, signals and ports, and what this machine has."""

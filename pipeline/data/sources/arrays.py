@@ -1,0 +1,61 @@
+"""Your own images in a NumPy archive: x_train, y_train, x_test, y_test, and x_valid, y_valid if you split yourself."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.config.trial import DataConfig
+from pipeline.core.errors import DataError
+from pipeline.core.files import open_regular, reason
+from pipeline.data.images import Images, Part
+from pipeline.data.sources.own_data import (
+    CHANNELS,
+    DAMAGE,
+    archive_file,
+    archive_headers,
+    channels_first,
+    prove_headers,
+)
+
+
+def read_arrays(part: Part, config: DataConfig, folders: Sequence[Path]) -> Images | None:
+    """Reads one part of an .npz file; only that part's arrays are touched.
+
+    Images are (images, height, width), with the channels (1, 3 or 4) in front or at the end if there are any, or
+    (images, values). Whole numbers from 0 to 255 are held as bytes, anything else as float32. Labels count from 0.
+    """
+    file = archive_file(config)
+    try:
+        with open_regular(file) as stream, np.load(stream, allow_pickle=False) as archive:
+            missing = [name for name in (f"x_{part}", f"y_{part}") if name not in archive]
+            if len(missing) == 2 and part != "train":
+                return None
+            if missing:
+                found = ", ".join(archive) or "nothing"
+                raise DataError(f"{file}: needs the arrays x_{part} and y_{part}; it holds {found}")
+            parts = tuple(dict.fromkeys(("train", part)))
+            prove_headers(file, archive_headers(archive.zip, parts), parts)
+            pixels, labels = archive[f"x_{part}"], archive[f"y_{part}"]
+            train_labels = labels if part == "train" else archive["y_train"]
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read as .npz: {reason(error)}. Write it with numpy.savez") from None
+    except DAMAGE as error:
+        raise DataError(f"{file}: cannot be read as .npz: {error}. Write it with numpy.savez") from None
+    num_classes = int(train_labels.max(initial=0)) + 1
+    if num_classes > max(len(train_labels), 1):  # said here: a stray label of 2^32 would need as many names
+        raise DataError(
+            f"{file}: every class needs images; y_train has {len(train_labels)} labels and the label "
+            f"{num_classes - 1}. Number the classes from 0, without gaps"
+        )
+    names = tuple(str(label) for label in range(num_classes))
+    return Images(_pixels(pixels, f"{file}: x_{part}"), labels.astype(np.int64), names, f"{file}: {part}")
+
+
+def _pixels(values: Any, origin: str) -> Any:
+    shape = channels_first(values.shape, origin)
+    values = values.reshape(shape) if values.shape[1] in CHANNELS or values.ndim < 4 else values.transpose(0, 3, 1, 2)
+    if values.size and np.issubdtype(values.dtype, np.integer) and values.min() >= 0 and values.max() <= 255:
+        return np.ascontiguousarray(values, dtype=np.uint8)
+    return np.ascontiguousarray(values, dtype=np.float32)

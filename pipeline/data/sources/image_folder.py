@@ -1,0 +1,66 @@
+"""Your own images in folders: PATH/train/CLASS/*.jpg, and PATH/valid and PATH/test in the same way if you have them."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.config.trial import DataConfig
+from pipeline.core.errors import DataError
+from pipeline.data.image_files import decode, find_images
+from pipeline.data.images import Images, Part
+from pipeline.data.sources.own_data import class_folders, image_root
+
+DEFAULT_SIZE = 64
+# Of the images that cannot be read so many are named.
+MOST_NAMED = 20
+
+
+def read_image_folder(part: Part, config: DataConfig, folders: Sequence[Path]) -> Images | None:
+    """Reads every image (see `pipeline.data.image_files`) as RGB, resized to `image_size`, turned as EXIF says.
+
+    A folder is a class; what is hidden (its name begins with a dot) and files without an image's ending are passed
+    over.
+    """
+    root = image_root(config)
+    class_names = class_folders(root / "train")
+    if not (root / part).is_dir():
+        return None
+    if strange := sorted(set(class_folders(root / part)) - set(class_names)):
+        raise DataError(f"{root / part / strange[0]}: a class without a folder in {root / 'train'}")
+    files: list[Path] = []
+    labels: list[int] = []
+    for label, name in enumerate(class_names):
+        found = sorted(find_images(root / part / name))
+        if not found and part == "train":
+            raise DataError(f"{root / part / name}: a class without images. Add some, or remove the folder")
+        files += found
+        labels += [label] * len(found)
+    size = config.image_size or DEFAULT_SIZE
+    pixels = np.empty((len(files), 3, size, size), np.uint8)
+    unreadable: list[DataError] = []
+    with ThreadPoolExecutor() as threads:  # Pillow decodes outside Python's lock
+        for row, image in enumerate(threads.map(lambda file: _decode(file, (3, size, size)), files)):
+            if isinstance(image, DataError):
+                unreadable.append(image)
+            else:
+                pixels[row] = image
+    if unreadable:
+        raise _all(unreadable)
+    return Images(pixels, np.array(labels, dtype=np.int64), class_names, str(root / part))
+
+
+def _decode(file: Path, shape: tuple[int, int, int]) -> Any:
+    try:
+        return decode(file, shape)
+    except DataError as error:
+        return error
+
+
+def _all(errors: Sequence[DataError]) -> DataError:
+    lines = [str(error) for error in errors[:MOST_NAMED]]
+    if len(errors) > len(lines):
+        lines.append(f"and {len(errors) - len(lines):,} more images that cannot be read")
+    return DataError("\n".join(lines) + f". Repair or remove {'it' if len(errors) == 1 else 'them'}")

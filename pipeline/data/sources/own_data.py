@@ -1,0 +1,202 @@
+"""Where your own images are, found by those who read them and by those who only check: no torch here."""
+
+import lzma
+import math
+import struct
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.config.trial import DataConfig
+from pipeline.core.errors import DataError
+from pipeline.core.files import MOST_FROM_A_BYTE, open_regular, reason
+from pipeline.core.processes.machine import memory_bytes
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# What a study reads: not the test part.
+STUDIED = ("train", "valid")
+CHANNELS = (1, 3, 4)
+# What zipfile and NumPy raise of damaged files.
+DAMAGE = (
+    EOFError, LookupError, RuntimeError, ValueError, TypeError, AttributeError, SyntaxError, MemoryError, OverflowError,
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tokenize.TokenError,
+)  # fmt: skip
+
+
+def image_root(config: DataConfig) -> Path:
+    """Returns the folder of an image_folder."""
+    assert config.path is not None
+    return Path(config.path).expanduser()
+
+
+def class_folders(folder: Path) -> tuple[str, ...]:
+    """Returns the names of the classes that have a folder; what is hidden is none.
+
+    Raises:
+        DataError: There is no such folder, or there are not at least 2 classes.
+    """
+    try:
+        is_folder = folder.is_dir()
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be looked into: {error.strerror}") from None
+    if not is_folder:
+        raise DataError(f"{folder}: no such folder. data.path needs train/ with a folder for each class")
+    names = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."))
+    if len(names) < 2:
+        raise DataError(f"{folder}: needs a folder for each of at least 2 classes; got {len(names)}")
+    return names
+
+
+def archive_file(config: DataConfig) -> Path:
+    """Returns the file of arrays.
+
+    Raises:
+        DataError: There is no such file.
+    """
+    assert config.path is not None
+    file = Path(config.path).expanduser()
+    try:
+        is_file = file.is_file()
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read as .npz: {error.strerror}") from None
+    if not is_file:
+        what = "it is not a regular file" if file.exists() else "no such file"
+        raise DataError(f"{file}: cannot be read as .npz: {what}. Write it with numpy.savez")
+    return file
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an archive says of an array: its shape, and the type of its values."""
+
+    shape: tuple[int, ...]
+    dtype: "np.dtype[Any]"
+
+
+def archive_headers(archive: zipfile.ZipFile, parts: Sequence[str]) -> dict[str, Header]:
+    """Returns what an .npz says of the arrays of some parts, by name: those that are there.
+
+    Each is proven to be as large as it says and to fit into this machine's memory. Nothing is allocated: a few bytes
+    can announce terabytes.
+
+    Raises:
+        ValueError: An array is larger or smaller than it says, or too large.
+    """
+    from numpy.lib import format as npy  # NumPy takes a moment to import, and most data sets need none of it here
+
+    headers = {}
+    names = [f"{kind}_{part}" for part in parts for kind in "xy"]
+    for name in (name for name in names if f"{name}.npy" in archive.NameToInfo):
+        entry = archive.getinfo(f"{name}.npy")
+        with archive.open(entry) as stream:
+            version = npy.read_magic(stream)
+            if version == (1, 0):
+                shape, _, dtype = npy.read_array_header_1_0(stream)
+            elif version == (2, 0):
+                shape, _, dtype = npy.read_array_header_2_0(stream)
+            else:
+                raise ValueError(f"{name} is in version {version} of NumPy's format; only 1 and 2 hold numbers alone")
+            announced, there = math.prod(shape) * dtype.itemsize, entry.file_size - stream.tell()
+        headers[name] = Header(shape, dtype)
+        if dtype.hasobject:
+            continue  # NumPy says so itself
+        if announced != there or entry.file_size > MOST_FROM_A_BYTE * (entry.compress_size + 1):
+            raise ValueError(
+                f"{name} announces {announced:,} bytes ({shape}), and there are {there:,}, of {entry.compress_size:,} "
+                "in the archive"
+            )
+        if announced > memory_bytes():
+            raise ValueError(f"{name} takes {announced:,} bytes, and this machine has {memory_bytes():,}")
+    return headers
+
+
+def prove_headers(file: Path, headers: Mapping[str, Header], parts: Sequence[str]) -> None:
+    """Proves that parts of an archive, training the first, are there in pairs, with images of one type and size.
+
+    Raises:
+        DataError: They are not.
+    """
+    for part in parts:
+        images, labels = (headers.get(f"{kind}_{part}") for kind in "xy")
+        if images is None and labels is None and part != "train":
+            continue
+        if images is None or labels is None:
+            found = ", ".join(headers) or "neither"
+            raise DataError(f"{file}: needs the arrays x_{part} and y_{part}; of those that are read it holds {found}")
+        train = headers["x_train"]
+        if images.dtype != train.dtype:
+            raise DataError(
+                f"{file}: x_{part} must have the type of x_train, {train.dtype}, and mean the same by each value; got "
+                f"{images.dtype}. Write both alike"
+            )
+        if images.dtype.kind not in "iufO":  # NumPy refuses objects
+            raise DataError(f"{file}: x_{part} must be numbers; got {images.dtype}")
+        shape = channels_first(images.shape, f"{file}: x_{part}")
+        if labels.dtype.kind not in "iuO" or len(labels.shape) != 1:
+            raise DataError(f"{file}: y_{part} must be whole numbers, (images,); got {labels.dtype}, {labels.shape}")
+        if labels.shape != shape[:1]:
+            raise DataError(
+                f"{file}: {part}: needs one label for each image; got {shape[0]} images and {labels.shape[0]} labels"
+            )
+        if shape[1:] != (wanted := channels_first(train.shape, f"{file}: x_train"))[1:]:
+            raise DataError(f"{file}: {part}: images must be {wanted[1:]} as in training; got {shape[1:]}")
+
+
+def channels_first(shape: tuple[int, ...], origin: str) -> tuple[int, int, int, int]:
+    """Returns the shape (images, channels, height, width) of images that are written as (images, height, width), with
+    the channels in front or at the end if there are any, or as (images, values).
+
+    Raises:
+        DataError: It is no such shape, or may be two.
+    """
+    match shape:
+        case (images, values):
+            return images, 1, 1, values
+        case (images, height, width):
+            return images, 1, height, width
+        case (_, first, _, last) if first in CHANNELS and last in CHANNELS:
+            raise DataError(
+                f"{origin} may have its channels in front or at the end; got {shape}. Crop or pad the images so that "
+                "neither their height nor their width is 1, 3 or 4"
+            )
+        case (images, first, height, width) if first in CHANNELS:
+            return images, first, height, width
+        case (images, height, width, last) if last in CHANNELS:
+            return images, last, height, width
+        case _:
+            raise DataError(f"{origin} must be (images, height, width) with 1, 3 or 4 channels or none; got {shape}")
+
+
+def archive_shape(file: Path) -> tuple[int, int, int]:
+    """Returns channels, height and width of an archive's images, proven as by `prove_headers`; no image is read.
+
+    Raises:
+        DataError: The archive cannot be used.
+    """
+    try:
+        with open_regular(file) as stream, zipfile.ZipFile(stream) as archive:
+            headers = archive_headers(archive, STUDIED)
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read as .npz: {reason(error)}. Write it with numpy.savez") from None
+    except DAMAGE as error:
+        raise DataError(f"{file}: cannot be read as .npz: {error}. Write it with numpy.savez") from None
+    prove_headers(file, headers, STUDIED)
+    return channels_first(headers["x_train"].shape, f"{file}: x_train")[1:]
+
+
+def prove_there(config: DataConfig) -> None:
+    """Proves that your own data are where the configuration says, and of one type and size, without reading an image.
+
+    Raises:
+        DataError: They are not.
+    """
+    if config.name == "image_folder":
+        class_folders(image_root(config) / "train")
+    elif config.name == "arrays":
+        archive_shape(archive_file(config))

@@ -1,0 +1,38 @@
+"""The file of a study's final result."""
+
+import json
+
+from pipeline.core.commands import command
+from pipeline.core.errors import StudyError
+from pipeline.core.files import write_whole
+from pipeline.core.workspace import Places
+from pipeline.records.final import Final
+
+
+def save_final(places: Places, final: Final) -> None:
+    """Keeps a final result in the workspace, in place of an earlier one."""
+    file = places.final(final.study)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(file, json.dumps(final.to_json(), allow_nan=False).encode())
+
+
+def load_final(places: Places, study: str) -> Final | None:
+    """Returns a study's final result; None if it was not finalized in this workspace."""
+    file = places.final(study)
+    if not file.exists():
+        return None
+    return Final.from_json(json.loads(file.read_text(encoding="utf-8")))
+
+
+def final_of(places: Places, study: str) -> Final:
+    """Returns a study's final result.
+
+    Raises:
+        StudyError: It was not finalized in this workspace.
+    """
+    if (final := load_final(places, study)) is None:
+        raise StudyError(
+            f"study {study} has no final result in {places.workspace}. "
+            f"Run {command('finalize', study, **places.options('workspace', 'storage'))} first"
+        )
+    return final

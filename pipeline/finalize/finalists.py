@@ -1,0 +1,154 @@
+"""A study's best configurations, trained again over seeds that it has not used: tuning picks lucky seeds."""
+
+import statistics
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import optuna
+
+from pipeline.config.study import direction
+from pipeline.config.training import Monitor
+from pipeline.config.trial import TrialConfig
+from pipeline.core.errors import StudyError
+from pipeline.core.names import numbered
+from pipeline.core.workspace import Places
+from pipeline.evaluation.intervals import SHARE, UNBOUNDED, mean_interval
+from pipeline.evaluation.predictor import KeptModel
+from pipeline.records.final import Finalist
+from pipeline.storage.open import study_names
+from pipeline.study.cases import Cases, trials_by_case
+from pipeline.study.leaderboard import Entry, leaderboard
+from pipeline.study.saved_models import KeptModels
+from pipeline.study.studies import METRICS, SPACE, load_study
+from pipeline.study.trials import CONFIG, best_trials, result_of
+
+
+def best_entries(study: optuna.Study, top: int) -> list[Entry]:
+    """Returns a study's best trials.
+
+    Raises:
+        StudyError: None is complete, or it was not made by dnntune.
+    """
+    if METRICS not in study.user_attrs:
+        raise StudyError(
+            f"study {study.study_name} was not made by dnntune: make one with dnntune run, on this storage"
+        )
+    if not (entries := leaderboard(study, top)):
+        raise StudyError(f"study {study.study_name} has no complete trial yet. Run more with --trials, or prune fewer")
+    return entries
+
+
+def cases_of(entries: Sequence[Entry], num_seeds: int) -> Cases:
+    """Returns the trainings to run: each configuration with the seeds after its own."""
+    configs = {case_name(entry.number): TrialConfig.model_validate(entry.config) for entry in entries}
+    fresh = {name: config.replaced({"seed": config.seed + 1}) for name, config in configs.items()}
+    return Cases(fresh, num_seeds)
+
+
+def case_name(trial: int) -> str:
+    """Returns what a trial of the study is called among the finalists."""
+    return f"trial {trial}"
+
+
+def finals_name(storage: optuna.storages.BaseStorage, study: str, cases: Cases) -> str:
+    """Returns the name of the study that trains the finalists: an earlier one's, if it had the same.
+
+    Args:
+        storage: Where it is kept.
+        study: The study whose finalists they are.
+        cases: The finalists.
+    """
+    taken = study_names(storage)
+    for name in finals_names(study):
+        if name not in taken or load_study(storage, name).user_attrs.get(SPACE) == cases.source:
+            return name
+    raise AssertionError("there are always more names")
+
+
+def finals_names(study: str) -> Iterator[str]:
+    """Yields what the studies that train a study's finalists are called, in the order in which they are made."""
+    return numbered(f"{study}-final")
+
+
+def finalists(study: optuna.Study, entries: Sequence[Entry], finals: optuna.Study) -> list[Finalist]:
+    """Returns how the finalists did, the best mean first; those without a complete training last.
+
+    Args:
+        study: The study.
+        entries: Its best trials.
+        finals: The study that has trained them again.
+    """
+    metric: Monitor = study.user_attrs[METRICS][0]
+    sign = -1.0 if direction(metric) == "maximize" else 1.0
+    trained = trials_by_case(finals)
+
+    def finalist(entry: Entry) -> Finalist:
+        trials = trained.get(case_name(entry.number), {})
+        complete = {seed: trial.values[0] for seed, trial in sorted(trials.items()) if trial.values is not None}
+        values = list(complete.values())
+        bounds = SHARE if metric == "valid_accuracy" else UNBOUNDED
+        mean = statistics.fmean(values) if values else None
+        return Finalist(entry.number, entry.value, complete, mean, mean_interval(values, bounds), entry.config)
+
+    found = [finalist(entry) for entry in entries]
+    return sorted(found, key=lambda f: (f.mean is None, sign * (f.mean or 0.0), f.trial))
+
+
+def best_seed(finalist: Finalist, metric: Monitor) -> int:
+    """Returns the seed with the best value, the smallest of equals."""
+    sign = -1.0 if direction(metric) == "maximize" else 1.0
+    return min(finalist.values, key=lambda seed: (sign * finalist.values[seed], seed))
+
+
+def kept_finals(finals: optuna.Study, places: Places) -> dict[tuple[int, int], KeptModel]:
+    """Returns the finalists' models: by number of the study's trial and seed.
+
+    Raises:
+        StudyError: Their weights are not in this workspace.
+    """
+    folder = KeptModels(places.models(finals.study_name), 0)
+    found = {}
+    for case, trials in trials_by_case(finals).items():
+        number = int(case.split()[-1])
+        for seed, trial in trials.items():
+            if trial.values is not None:
+                name = f"trial {number}, seed {seed}"
+                file = present(folder.file(result_number(trial)), finals.study_name)
+                found[number, seed] = _kept(name, trial, file)
+    return found
+
+
+def kept_trials(study: optuna.Study, places: Places) -> list[KeptModel]:
+    """Returns the models that the study itself has kept, the best first; those of other workspaces are left out."""
+    folder = KeptModels(places.models(study.study_name), 0)
+    return [
+        _kept(f"trial {trial.number}", trial, file)
+        for trial in best_trials(study)
+        if (file := folder.file(trial.number)).exists()
+    ]
+
+
+def _kept(name: str, trial: optuna.trial.FrozenTrial, file: Path) -> KeptModel:
+    result = result_of(trial)
+    assert result is not None
+    return KeptModel(name, TrialConfig.model_validate(trial.user_attrs[CONFIG]), file, result.valid_images)
+
+
+def result_number(trial: optuna.trial.FrozenTrial) -> int:
+    """Returns the number of the trial that was really trained: another one's, if its result was taken over."""
+    result = result_of(trial)
+    return trial.number if result is None or result.same_as is None else result.same_as
+
+
+def present(file: Path, study: str) -> Path:
+    """Returns a file of weights.
+
+    Raises:
+        StudyError: It is not there.
+    """
+    if not file.exists():
+        raise StudyError(
+            f"the weights of study {study}'s trials must be in this workspace; {file} is not there. They are kept "
+            "where a trial runs: use the workspace of its workers, or a shared one"
+        )
+    return file

@@ -1,0 +1,153 @@
+"""A study's models as exports: the finalized one, the best trial's, or those of several trials."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from pipeline.config.trial import TrialConfig
+from pipeline.core.errors import StudyError
+from pipeline.core.workspace import Places
+from pipeline.evaluation.predictor import KeptModel, ModelBench
+from pipeline.export.folder import check_place
+from pipeline.export.graphs import check_packages
+from pipeline.export.writing import Exported, export_model
+from pipeline.finalize.final_file import load_final
+from pipeline.finalize.finalists import best_entries, present
+from pipeline.finalize.refit import REFIT
+from pipeline.records.final import Final, Part
+from pipeline.study.saved_models import KeptModels
+from pipeline.study.studies import open_study
+from pipeline.study.trials import CONFIG, result_of
+
+# Of a trial's figures those that the same training gives again.
+TRIAL_FIGURES = ("best_valid_accuracy", "best_valid_loss", "best_epoch", "epochs", "num_parameters")
+
+
+@dataclass(frozen=True)
+class Exportable:
+    """A model that can be exported.
+
+    Attributes:
+        model: The model.
+        part: The images to compare its files on: the test part only where that has been measured already.
+        metrics: Its figures.
+        notes: What a person should know.
+    """
+
+    model: KeptModel
+    part: Part
+    metrics: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+def study_model(study: str, places: Places) -> Exportable:
+    """Returns the model that stands for a study: the finalized one, or else the best trial's.
+
+    Raises:
+        StudyError: There is no such study, nothing in it is complete, or the weights are not in this workspace.
+    """
+    if (final := load_final(places, study)) is not None:
+        return _finalized(final, places)
+    loaded = open_study(places, study)
+    return trial_model(loaded, best_entries(loaded, 1)[0].number, places)
+
+
+def trial_model(study: optuna.Study, number: int, places: Places) -> Exportable:
+    """Returns the model of a trial that is among the study's best.
+
+    Raises:
+        StudyError: There is no such trial, or its weights were not kept.
+    """
+    trials = study.get_trials(deepcopy=False)
+    result = result_of(trials[number]) if 0 <= number < len(trials) else None
+    if result is None or result.outcome != "complete":
+        raise StudyError(f"study {study.study_name} has no complete trial {number}. See dnntune leaderboard")
+    file = KeptModels(places.models(study.study_name), 0).file(number if result.same_as is None else result.same_as)
+    if not file.exists():
+        raise StudyError(
+            f"the weights of trial {number} of study {study.study_name} are not in this workspace ({file}): those of "
+            "the best are kept, as many as study.keep_models says, where they were trained. dnntune train --export "
+            "trains a configuration again"
+        )
+    config = TrialConfig.model_validate(trials[number].user_attrs[CONFIG])
+    figures = {name: getattr(result, name) for name in TRIAL_FIGURES}
+    note = "its figures are one trial's, the best of many: dnntune finalize tells what they are worth"
+    return Exportable(
+        KeptModel(f"trial {number}", config, file),
+        "valid",
+        {"study": study.study_name, "trial": number, **{name: value for name, value in figures.items() if value}},
+        (note,),
+    )
+
+
+def _finalized(final: Final, places: Places) -> Exportable:
+    """Returns the model of a final result: the refitted one, if there is one."""
+    models = places.models(final.finals)
+    file = KeptModels(models, 0).file(final.number) if final.refit is None else models / REFIT
+    config = TrialConfig.model_validate(final.chosen.config).replaced({"seed": final.seed})
+    measured = final.plain if final.refit is None else final.refit
+    figures = {
+        "study": final.study,
+        "trial": final.chosen.trial,
+        "seed": final.seed,
+        "mean_" + final.metric: final.chosen.mean,
+        f"{final.part}_images": final.num_images,
+        **{f"{final.part}_{name}": value for name, value in dataclasses.asdict(measured).items()},
+    }
+    times = "once" if final.times_measured == 1 else f"{final.times_measured} times"
+    notes = [f"its {final.part} images were measured {times} for this study"]
+    if final.refit is not None:
+        notes.append(
+            f"it was trained on training and validation images together, for {final.refit_epochs} (dnntune "
+            "finalize --refit); config.yaml trains on the training images alone"
+        )
+    return Exportable(KeptModel("final", config, present(file, final.finals)), final.part, figures, tuple(notes))
+
+
+def export_all(
+    models: Mapping[Path, Exportable],
+    *,
+    bench: ModelBench,
+    num_checked: int | None = None,
+    fold_batch_norm: bool = False,
+    overwrite: bool = False,
+) -> list[Exported]:
+    """Exports models, each to a folder of its own; what is in the way of one is found before any is written.
+
+    Args:
+        models: From folders, new or empty, to models.
+        bench: Has their images.
+        num_checked: How many images each file is compared with its model on; None for all of the part.
+        fold_batch_norm: See `export_model`.
+        overwrite: Whether a folder may be an export, which is replaced.
+
+    Raises:
+        ExportError: See `export_model`.
+        DataError: The data cannot be read.
+    """
+    check_packages()
+    for folder in models:
+        check_place(folder, overwrite=overwrite)
+
+    def export(model: Exportable, folder: Path) -> Exported:
+        config = model.model.config
+        data, images = bench.data(config), bench.images(config, model.part)
+        assert images is not None
+        return export_model(
+            bench.network(model.model),
+            config=config,
+            images=images.first(num_checked),
+            class_names=data.class_names,
+            image_shape=data.image_shape,
+            metrics=model.metrics,
+            folder=folder,
+            notes=model.notes,
+            fold_batch_norm=fold_batch_norm,
+            overwrite=overwrite,
+        )
+
+    return [export(model, folder) for folder, model in models.items()]

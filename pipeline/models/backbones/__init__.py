@@ -1,0 +1,1 @@
+"""timm's networks: their weights, their stages, and the cut between layers."""

@@ -1,0 +1,1 @@
+"""What a step does with gradients: optimizers, schedules, clipping, averaging, early stopping."""

@@ -1,0 +1,45 @@
+"""Optimizers: a row each, fused where PyTorch has it."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from pipeline.config import training as configs
+from pipeline.optim.parameters import FlatParameters
+
+
+def parameter_groups(parameters: FlatParameters, *, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+    """Returns an optimizer's parameter groups, each with its learning rate and weight decay, largest rate first."""
+    return [
+        {"params": [part.values], "lr": lr * part.lr_factor, "weight_decay": weight_decay if part.decays else 0.0}
+        for part in parameters.parts
+    ]
+
+
+def _betas(config: configs.AdamBlock) -> tuple[float, float]:
+    return config.beta1, config.beta2
+
+
+OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], Any], torch.optim.Optimizer]] = {
+    "sgd": lambda groups, c: torch.optim.SGD(groups, lr=c.lr, momentum=c.momentum, nesterov=c.nesterov, fused=True),
+    "rmsprop": lambda groups, c: torch.optim.RMSprop(groups, lr=c.lr, alpha=c.alpha, momentum=c.momentum, foreach=True),
+    "adam": lambda groups, c: torch.optim.Adam(groups, lr=c.lr, betas=_betas(c), fused=True),
+    "adamw": lambda groups, c: torch.optim.AdamW(groups, lr=c.lr, betas=_betas(c), fused=True),
+    "nadam": lambda groups, c: torch.optim.NAdam(groups, lr=c.lr, betas=_betas(c), foreach=True),
+}
+
+
+def build_optimizer(config: configs.OptimizerConfig, parameters: FlatParameters) -> torch.optim.Optimizer:
+    """Builds the optimizer that a configuration describes."""
+    groups = parameter_groups(parameters, lr=config.lr, weight_decay=config.weight_decay)
+    return OPTIMIZERS[config.kind](groups, config)
+
+
+def load_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Puts in place what the ``state_dict()`` of such an optimizer was; that one is left as it is."""
+    optimizer.load_state_dict(copy.deepcopy(state))
+    for values in optimizer.state.values():
+        if "mu_product" in values:  # NAdam's; where PyTorch has moved it to a GPU, every step would wait for that
+            values["mu_product"] = values["mu_product"].cpu()

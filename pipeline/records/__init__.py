@@ -1,0 +1,1 @@
+"""What happened, in plain values that pass between rooms and processes."""

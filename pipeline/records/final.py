@@ -1,0 +1,231 @@
+"""What `dnntune finalize` has found, in plain values: kept in the workspace, read by export, register and report."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from pipeline.config.study import direction
+from pipeline.config.training import Monitor
+
+Part = Literal["valid", "test"]
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """One of a study's best configurations, trained again over seeds that the study has not used.
+
+    Attributes:
+        trial: Number of its trial.
+        study_value: The trial's metric in the study: the best of many, and so too good.
+        values: The metric by seed.
+        mean: Its mean; None if no training was complete.
+        interval: The mean's 95 % interval; None with fewer values than `pipeline.evaluation.intervals.FEWEST`.
+        config: The configuration as plain values.
+    """
+
+    trial: int
+    study_value: float
+    values: dict[int, float]
+    mean: float | None
+    interval: tuple[float, float] | None
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a model, or several of them together, is worth on the part that was measured.
+
+    Attributes:
+        accuracy: Share of the images that are classified correctly.
+        interval: Its 95 % interval (Wilson).
+        log_likelihood: Mean logarithm of the right class's probability, in nats.
+        calibration_error: Expected calibration error.
+        entropy: Mean entropy of the predicted distribution, in nats.
+    """
+
+    accuracy: float
+    interval: tuple[float, float]
+    log_likelihood: float
+    calibration_error: float
+    entropy: float
+
+
+@dataclass(frozen=True)
+class ClassResult:
+    """One class: its name, images, and of those predicted to be it (precision) and being it (recall) the right share.
+
+    Precision is None where the class was never predicted, recall where it has no images.
+    """
+
+    name: str
+    images: int
+    precision: float | None
+    recall: float | None
+
+
+@dataclass(frozen=True)
+class Confused:
+    """An image that is classified wrongly with much confidence.
+
+    Attributes:
+        row: Its place in the part.
+        label: Its class.
+        predicted: The class that it is given.
+        probability: With which probability.
+        png: The image, a PNG file in base64.
+    """
+
+    row: int
+    label: int
+    predicted: int
+    probability: float
+    png: str
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Models whose probabilities are averaged.
+
+    Attributes:
+        name: Which: seeds, top or greedy.
+        members: The models in words; one that was chosen twice appears twice.
+        num_parameters: Of all different members together.
+        valid_accuracy: Accuracy on the validation part, on which greedy members are chosen.
+        measured: What it is worth.
+    """
+
+    name: str
+    members: tuple[str, ...]
+    num_parameters: int
+    valid_accuracy: float
+    measured: Measured
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Median time of a forward pass, images ready on the device: in milliseconds for the batch, in images a second."""
+
+    batch_size: int
+    latency_ms: float
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class Final:
+    """A study's final result.
+
+    Attributes:
+        study: The study.
+        metric: What it optimizes.
+        ended: Unix time in seconds.
+        times_measured: How often the part has been measured for this study; more than once makes it less of a test.
+        finalists: The best configurations, the best mean first: the first one is chosen.
+        seed: Seed of the model that stands for the chosen configuration: the best by the metric.
+        finals: Name of the study of the finalists, whose trials' models are kept.
+        number: Number of the model's trial in it.
+        part: What was measured: test, or valid where the data have no test part.
+        num_images: Images of that part.
+        class_names: The classes.
+        plain: The model.
+        by_seed: Accuracy on the part of the chosen configuration's models, by seed.
+        seeds_mean: Its mean.
+        seeds_interval: The mean's 95 % interval; likewise.
+        monte_carlo: The model by Monte Carlo dropout; None without dropout.
+        monte_carlo_samples: Passes of it.
+        classes: Class by class.
+        confusion: Counts of images, a row for each true class, a column for each predicted one.
+        confused: Images classified wrongly with the most confidence.
+        left_out: Models that are in no ensemble: they were validated on other images than the chosen one.
+        ensembles: Several models together.
+        refit: The chosen configuration trained on training and validation images together; None if not asked for.
+        refit_epochs: Epochs of that training, phase by phase, in words.
+        speed: Of the model, for some batch sizes.
+        device: What it was measured on.
+        threads: Threads it computed with.
+        num_parameters: Of the model.
+        size_bytes: Size of its weights' file.
+    """
+
+    study: str
+    metric: Monitor
+    ended: float
+    times_measured: int
+    finalists: tuple[Finalist, ...]
+    seed: int
+    finals: str
+    number: int
+    part: Part
+    num_images: int
+    class_names: tuple[str, ...]
+    plain: Measured
+    by_seed: dict[int, float]
+    seeds_mean: float
+    seeds_interval: tuple[float, float] | None
+    monte_carlo: Measured | None
+    monte_carlo_samples: int
+    classes: tuple[ClassResult, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    confused: tuple[Confused, ...]
+    left_out: tuple[str, ...]
+    ensembles: tuple[Ensemble, ...]
+    refit: Measured | None
+    refit_epochs: str | None
+    speed: tuple[Speed, ...]
+    device: str
+    threads: int
+    num_parameters: int
+    size_bytes: int
+
+    @property
+    def chosen(self) -> Finalist:
+        """The configuration with the best mean."""
+        return self.finalists[0]
+
+    @property
+    def study_best(self) -> Finalist:
+        """The finalist that was the best one in the study; another one may be chosen."""
+        sign = -1.0 if direction(self.metric) == "maximize" else 1.0
+        return min(self.finalists, key=lambda finalist: (sign * finalist.study_value, finalist.trial))
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns plain values for a file or another program."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Self:
+        """Reads what `to_json` wrote, also after its way through JSON."""
+
+        def measured(values: dict[str, Any] | None) -> Measured | None:
+            return None if values is None else Measured(**{**values, "interval": tuple(values["interval"])})
+
+        def ensemble(values: dict[str, Any]) -> Ensemble:
+            found = measured(values["measured"])
+            assert found is not None
+            return Ensemble(**{**values, "members": tuple(values["members"]), "measured": found})
+
+        def finalist(values: dict[str, Any]) -> Finalist:
+            by_seed = {int(seed): value for seed, value in values["values"].items()}
+            return Finalist(**{**values, "values": by_seed, "interval": _pair(values["interval"])})
+
+        plain = measured(fields["plain"])
+        assert plain is not None
+        read = {
+            "finalists": tuple(map(finalist, fields["finalists"])),
+            "class_names": tuple(fields["class_names"]),
+            "plain": plain,
+            "by_seed": {int(seed): value for seed, value in fields["by_seed"].items()},
+            "seeds_interval": _pair(fields["seeds_interval"]),
+            "monte_carlo": measured(fields["monte_carlo"]),
+            "classes": tuple(ClassResult(**values) for values in fields["classes"]),
+            "confusion": tuple(map(tuple, fields["confusion"])),
+            "confused": tuple(Confused(**values) for values in fields["confused"]),
+            "left_out": tuple(fields["left_out"]),
+            "ensembles": tuple(map(ensemble, fields["ensembles"])),
+            "refit": measured(fields["refit"]),
+            "speed": tuple(Speed(**values) for values in fields["speed"]),
+        }
+        return cls(**{**fields, **read})
+
+
+def _pair(values: list[float] | None) -> tuple[float, float] | None:
+    return None if values is None else (values[0], values[1])

@@ -1,0 +1,1 @@
+"""MLflow's model registry: versions, the champion, and how both compare."""

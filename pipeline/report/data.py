@@ -1,0 +1,118 @@
+"""All that a report says of a study, gathered in plain values."""
+
+from dataclasses import dataclass
+
+import optuna
+
+from pipeline.analysis.importance import Importance, importances
+from pipeline.core.errors import StudyError
+from pipeline.figures.values import Axis, ShownTrial
+from pipeline.records.final import Final
+from pipeline.records.results import COUNTED, Outcome
+from pipeline.report.spending import Spending, spending
+from pipeline.report.trials import Failure, axes_of, failures, shown_trials
+from pipeline.study.leaderboard import Entry, differences, leaderboard
+from pipeline.study.pareto_front import pareto_front
+from pipeline.study.studies import IS_CASES, metrics_of
+from pipeline.study.trials import best_trials, count_outcomes
+
+LEADERS = 10
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a study.
+
+    Attributes:
+        study: Its name.
+        compares_cases: Whether it compares named cases instead of searching.
+        metrics: What it optimizes, the metric first by which trials are ranked.
+        maximizes: For each metric, whether larger is better.
+        trials: The trials that have ended, by number.
+        num_open: Trials that run or wait.
+        outcomes: Number of trials by outcome.
+        ranked: The complete trials, best first; without those that took over another one's result.
+        front: Numbers of the trials that no other one beats in all metrics.
+        axes: The settings that are searched.
+        importances: What mattered; empty if that cannot be told.
+        no_importances: Why it cannot.
+        leaders: The first of the leaderboard.
+        differences: What differs between them: for each one, words by block.
+        failures: Trials that came to nothing.
+        spent: Where the time went.
+        final: The final result, if there is one.
+    """
+
+    study: str
+    compares_cases: bool
+    metrics: tuple[str, ...]
+    maximizes: tuple[bool, ...]
+    trials: tuple[ShownTrial, ...]
+    num_open: int
+    outcomes: dict[Outcome, int]
+    ranked: tuple[ShownTrial, ...]
+    front: frozenset[int]
+    axes: tuple[Axis, ...]
+    importances: tuple[Importance, ...]
+    no_importances: str
+    leaders: tuple[Entry, ...]
+    differences: tuple[dict[str, str], ...]
+    failures: tuple[Failure, ...]
+    spent: Spending
+    final: Final | None
+
+    @property
+    def best(self) -> ShownTrial | None:
+        """The best trial; None if none is complete."""
+        return self.ranked[0] if self.ranked else None
+
+    @property
+    def worst(self) -> ShownTrial | None:
+        """The worst trial that has a value, one that diverged before all others; None if it is the best one, too."""
+        valued = [trial for trial in self.trials if trial.value is not None and trial.outcome in COUNTED]
+        sign = 1.0 if self.maximizes[0] else -1.0
+        worst = min(valued, key=lambda trial: (trial.outcome != "diverged", sign * (trial.value or 0.0)), default=None)
+        return None if worst == self.best else worst
+
+
+def facts_of(study: optuna.Study, final: Final | None) -> Facts:
+    """Returns what is known of a study.
+
+    Raises:
+        StudyError: It was not made by dnntune.
+    """
+    metrics = metrics_of(study)
+    if not metrics:
+        raise StudyError(f"study {study.study_name} was not made by dnntune: dnntune run makes a study")
+    trials = study.get_trials(deepcopy=False)
+    shown = {trial.number: trial for trial in shown_trials(study)}
+    mattered, why_not = _importances(study)
+    leaders = leaderboard(study, LEADERS)
+    return Facts(
+        study=study.study_name,
+        compares_cases=study.user_attrs[IS_CASES],
+        metrics=metrics,
+        maximizes=tuple(one == optuna.study.StudyDirection.MAXIMIZE for one in study.directions),
+        trials=tuple(shown.values()),
+        num_open=sum(not trial.state.is_finished() for trial in trials),
+        outcomes=count_outcomes(trials),
+        ranked=tuple(shown[trial.number] for trial in best_trials(study)),
+        front=frozenset(trial.number for trial in pareto_front(study)) if len(metrics) > 1 else frozenset(),
+        axes=tuple(axes_of(study)),
+        importances=tuple(mattered),
+        no_importances=why_not,
+        leaders=tuple(leaders),
+        differences=tuple(differences(leaders)),
+        failures=tuple(failures(study)),
+        spent=spending(trials),
+        final=final,
+    )
+
+
+def _importances(study: optuna.Study) -> tuple[list[Importance], str]:
+    """Returns the importances, or none and why there are none."""
+    try:
+        return importances(study), ""
+    except StudyError as error:
+        reason = str(error)
+        return [], f"{reason[0].upper()}{reason[1:]}."

@@ -1,1 +1,0 @@
-"""What comes out of studies and trainings, for a person to look at."""

@@ -1,0 +1,142 @@
+"""A schedule: what is tuned again and again, how much it may cost, and what becomes of the result.
+
+A file in `dags/schedules` is one mapping of these settings.
+"""
+
+import re
+from datetime import datetime, timedelta
+from typing import Annotated, Self
+
+from croniter import CroniterError, croniter
+from cronsim import CronSim, CronSimError
+from pydantic import (
+    AfterValidator,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from pipeline.config.training import Block, tuple_from_list
+from pipeline.core.names import Name, PlainName
+from pipeline.core.text import shortened
+from pipeline.core.urls import StoreUrl
+
+PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@yearly")
+MAX_CRON = 200
+# Where two readings of a text are compared: different days of the week, of the month and of the year.
+COMPARED_DAYS = [datetime(2000, 1, 1) + timedelta(days=37, hours=5) * count for count in range(60)]
+Texts = Annotated[tuple[str, ...], tuple_from_list]
+
+
+# Of each of cron's five fields: its name, and how many numbers it has.
+CRON_FIELDS = {"minute": 60, "hour": 24, "day": 31, "month": 12, "weekday": 7}
+FIVE_FIELDS = "five fields, minute hour day month weekday, such as '0 3 * * 1'"
+
+
+def _is_cron(text: str) -> str:
+    """Refuses what cron or Airflow cannot read, what they read differently, and times that never come."""
+    if text in PRESETS:
+        return text
+    fields = text.split(" ")
+    if len(fields) != len(CRON_FIELDS) or len(text) > MAX_CRON:
+        raise ValueError(f"must be {FIVE_FIELDS}, or one of {', '.join(PRESETS)}")
+    for field, (name, size) in zip(fields, CRON_FIELDS.items(), strict=True):
+        for step in re.findall(r"/(\d+)", field):
+            if int(step) >= size:  # counting begins anew in each hour, day, ...: the first number alone would be left
+                raise ValueError(f"a step of the {name} must be below {size}; got {field}. Lower it")
+    try:
+        differs = any(next(CronSim(text, day)) != next(croniter(text, day, ret_type=datetime)) for day in COMPARED_DAYS)
+    except (CronSimError, CroniterError, ValueError) as error:  # ValueError: thousands of digits
+        raise ValueError(f"must be a time that comes: {shortened(str(error), 100)}. Write {FIVE_FIELDS}") from None
+    if differs:
+        raise ValueError(
+            "cron and Airflow read it differently, as happens with a range of one value (9-9: write 9) and with a step "
+            "of days or weekdays where both are given (name the days)"
+        )
+    return text
+
+
+def _is_uri(text: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[!-~]+", text):
+        raise ValueError("must be a URI of ASCII characters without spaces, such as s3://bucket/images")
+    return text
+
+
+class Finals(Block):
+    """The last round of a study, see `dnntune finalize`."""
+
+    top: PositiveInt = 5
+    """Best configurations that are trained again."""
+    seeds: PositiveInt = 5
+    """Trainings of each."""
+    refit: bool = False
+    """Whether the chosen one is also trained on training and validation images together."""
+
+
+class WarmStart(Block):
+    """What a study begins with: the best configurations of the schedule's last studies, where its space has them."""
+
+    studies: NonNegativeInt = 3
+    """How many of the last studies are looked at; 0: none."""
+    configurations: PositiveInt = 5
+    """How many configurations at most, the best of each study in turn."""
+
+
+class Retention(Block):
+    """How long what old studies have left in the workspace is kept: checkpoints, models, cached features. Exports,
+    reports, studies and MLflow's runs are never removed.
+    """
+
+    studies: PositiveInt = 5
+    """The schedule's last so many studies keep everything."""
+    days: NonNegativeFloat = 30.0
+    """And so do all that ended fewer than so many days ago; also what was read from the feature cache since then."""
+
+
+class Schedule(Block):
+    """What is tuned, when, and what becomes of it."""
+
+    cron: Annotated[str, AfterValidator(_is_cron)] | None = None
+    """When: five fields of cron, in UTC, or @daily and the like; null: by hand, or by `asset`."""
+    asset: Annotated[str, AfterValidator(_is_uri)] | None = None
+    """An Airflow asset by its URI: a run begins when another DAG has updated it. Excludes `cron`."""
+    space: str
+    """The search space: a file, looked up beside this one first, or a name in search_spaces/."""
+    set: Texts = ()
+    """Settings in place of the space's, each as `path=value`, as the command line's --set."""
+    trials: PositiveInt | None = None
+    """Trials of a study; null: as the space says."""
+    timeout: PositiveFloat | None = None
+    """Seconds after which each worker takes no more trials; null: as the space says."""
+    workers: PositiveInt = 1
+    """Worker tasks at once."""
+    threads: PositiveInt | None = None
+    """Threads of each; null: the cores, shared."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    finals: Finals = Finals()
+    """The last round."""
+    champion: PlainName | None = None
+    """The registered model in MLflow that the result challenges; null: nothing is registered."""
+    warm_start: WarmStart = WarmStart()
+    """What a study begins with."""
+    retention: Retention = Retention()
+    """What is removed afterwards."""
+    workspace: str = "runs"
+    """Folder for everything that a run makes; shared by all machines that take part."""
+    storage: Annotated[str, AfterValidator(StoreUrl)] | None = None
+    """Optuna storage; null: $DNNTUNE_STORAGE, or SQLite in the workspace."""
+    tracking_uri: Annotated[str, AfterValidator(StoreUrl)] | None = None
+    """MLflow's tracking store; null: $DNNTUNE_TRACKING_URI, $MLFLOW_TRACKING_URI, or SQLite in the workspace."""
+    experiment: Name = "dnntune"
+    """MLflow's experiment."""
+    data_dir: str | None = None
+    """Folder in which data sets are looked for first."""
+
+    @model_validator(mode="after")
+    def _begins_in_one_way(self) -> Self:
+        if self.cron is not None and self.asset is not None:
+            raise ValueError("asset: a schedule begins by cron or by an asset; got both. Drop one")
+        return self

@@ -1,0 +1,86 @@
+"""Schedule files: read, with every mistake at its line, and turned into what a run needs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from pipeline.config.schema import shown
+from pipeline.core.errors import Problem, SpaceError
+from pipeline.core.names import broken_plain_rule
+from pipeline.core.workspace import STORAGE_VARIABLES, TRACKING_VARIABLES, Places, store_url
+from pipeline.scheduling.config import Schedule
+from pipeline.space.files import SpaceFile, load_space
+from pipeline.space.overrides import Override
+from pipeline.space.reader import SpaceReader
+from pipeline.space.tree import assemble
+from pipeline.space.yaml_text import parse, read_text
+
+
+@dataclass(frozen=True)
+class ScheduleFile:
+    """A schedule and its name, which is the file's.
+
+    Attributes:
+        name: The name.
+        folder: Where the file lies: paths in it count from there.
+        schedule: The settings.
+    """
+
+    name: str
+    folder: Path
+    schedule: Schedule
+
+    @property
+    def places(self) -> Places:
+        """Where its studies are kept."""
+        schedule = self.schedule
+        storage = store_url(schedule.storage, STORAGE_VARIABLES)
+        tracking = store_url(schedule.tracking_uri, TRACKING_VARIABLES)
+        return Places(Path(schedule.workspace), storage, tracking, schedule.experiment, schedule.data_dir)
+
+    def space(self) -> SpaceFile:
+        """Reads and proves the search space, with the schedule's settings in place.
+
+        Raises:
+            SpaceError: With every problem of it.
+        """
+        schedule = self.schedule
+        beside = self.folder / schedule.space
+        overrides = [Override.parse(setting) for setting in schedule.set]
+        for name in ("trials", "timeout"):
+            if (value := getattr(schedule, name)) is not None:
+                overrides.append(Override(f"study.{name}", str(value), f"{self.name}: {name}"))
+        return load_space(str(beside) if beside.is_file() else schedule.space, overrides)
+
+
+def load_schedule(path: Path, overrides: list[str] | None = None) -> ScheduleFile:
+    """Reads and proves a schedule file.
+
+    Args:
+        path: The file.
+        overrides: Settings in place of the file's, each as ``name=value``, the value in YAML.
+
+    Raises:
+        SpaceError: With every problem of the file.
+    """
+    tree = parse(read_text(str(path)), str(path))
+    if not isinstance(tree.value, dict):
+        raise SpaceError([Problem("", f"a schedule is a mapping of settings; got {shown(tree.plain())}", tree.origin)])
+    fields = dict(tree.value)
+    for option in overrides or []:
+        override = Override.parse(option)
+        fields[override.path] = parse(override.text, override.origin, lines=False)
+    reader = SpaceReader(Schedule, searchable=False)
+    node = reader.block(type(tree)(fields, tree.origin), Schedule)
+    name = path.stem
+    if (rule := broken_plain_rule(name)) is not None:
+        reader.problems.append(Problem("", f"a schedule's name, its file's, {rule}. Rename the file", str(path)))
+    if reader.problems:
+        raise SpaceError(reader.problems)
+    try:
+        schedule = Schedule.model_validate(assemble(node, lambda parameter: None))
+    except ValidationError as error:
+        reasons = [str(each["ctx"]["error"]) for each in error.errors()]
+        raise SpaceError([Problem("", reason, tree.origin) for reason in reasons]) from None
+    return ScheduleFile(name, path.parent, schedule)

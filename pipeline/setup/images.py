@@ -1,0 +1,64 @@
+"""Images as a network wants them: read at its size, standardized as its weights were trained."""
+
+from dataclasses import replace
+
+import torch
+
+from pipeline.config.model import BackboneConfig, MlpConfig
+from pipeline.config.trial import DataConfig, TrialConfig
+from pipeline.core.errors import DataError
+from pipeline.data.image_data import ImageData, LabeledImages
+
+
+def data_wanted(config: TrialConfig) -> DataConfig:
+    """Returns which data to load: a folder's images are read at the backbone's size, unless it says otherwise.
+
+    Raises:
+        ModelError: There is no such backbone.
+    """
+    data = config.data
+    if data.name != "image_folder" or data.image_size is not None or isinstance(config.model, MlpConfig):
+        return data
+    from pipeline.models.backbones.backbone import image_size
+
+    return data.model_copy(update={"image_size": image_size(config.model)})
+
+
+def prepared(model: MlpConfig | BackboneConfig, images: LabeledImages) -> LabeledImages:
+    """Returns images that give a network's input.
+
+    For a perceptron they stay as they are. For a backbone they are brought to its size. If it has pretrained weights,
+    bytes are standardized as in their training, and a gray image's one channel becomes three; other values, which have
+    no known unit, keep the data set's own standardization.
+
+    Args:
+        model: The network's description.
+        images: Standardized by the training images.
+
+    Raises:
+        DataError: Pretrained weights cannot take so many channels.
+    """
+    if isinstance(model, MlpConfig):
+        return images
+    from pipeline.models.backbones.backbone import image_size, standardization
+
+    sized = replace(images, image_size=image_size(model))
+    if (trained := standardization(model)) is None:
+        return sized
+    channels = images.images.shape[1]
+    if channels not in (1, 3):
+        raise DataError(
+            f"pretrained weights need images of 1 or 3 channels; these have {channels}. Set model.pretrained: false, "
+            "or give images without their fourth channel"
+        )
+    if images.images.dtype == torch.uint8:
+        mean, scale = (images.mean.new_tensor(values).view(1, -1, 1, 1) for values in (trained.mean, trained.std))
+        return replace(sized, mean=255.0 * mean, scale=1.0 / (255.0 * scale))
+    return replace(sized, mean=images.mean.expand(1, 3, 1, 1), scale=images.scale.expand(1, 3, 1, 1))
+
+
+def prepared_data(model: MlpConfig | BackboneConfig, data: ImageData) -> ImageData:
+    """Returns a study's images as `prepared` does; raises what it raises."""
+    if isinstance(model, MlpConfig):
+        return data
+    return replace(data, train=prepared(model, data.train), valid=prepared(model, data.valid))

@@ -1,0 +1,187 @@
+"""What a study would stumble over on this machine, found before anything is imported that takes seconds: no torch here.
+
+`check`, `run` and `train` ask the same; what only torch can tell, workers find before their first trial.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice, pairwise
+
+from pipeline.config.model import BackboneConfig, top_layers
+from pipeline.config.schema import did_you_mean, shown
+from pipeline.config.training import RmsProp, Sgd
+from pipeline.config.trial import DataConfig, TrialConfig
+from pipeline.core.errors import DeviceError, ModelError
+from pipeline.core.processes.machine import DEVICE, gpu_memory_bytes, has_bfloat16, has_no_gpu, memory_bytes
+from pipeline.data.sources.own_data import archive_file, archive_shape, class_folders, image_root, prove_there
+from pipeline.models.backbones.timm_names import timm_architectures, timm_tags
+
+# From a data set to the values in an image, and its classes, or fewer where that is not known.
+Shape = Callable[[DataConfig], tuple[int, int]]
+# From paths in the configuration to configurations that have all extremes of these settings.
+Draws = Callable[[Sequence[str]], Iterable[TrialConfig]]
+
+# Values in an image, and classes, of the data sets that are known before they are read.
+KNOWN_SHAPES = {"fashion_mnist": (784, 10), "mnist": (784, 10), "cifar10": (3072, 10), "digits": (64, 10)}
+BYTES_PER_VALUE = 4
+# Of each matter, configurations that are looked at: those at the ends of ranges and choices come first.
+MOST_LOOKED_AT = 2_000
+SIZE_PATHS = (
+    *("model.kind", "model.width", "model.hidden_layers", "model.head.width", "model.head.hidden_layers"),
+    *("optimizer.kind", "optimizer.momentum", "ema_decay", "data.name"),
+)
+BFLOAT16_REMEDY = "this machine has no instructions for it, and takes ten times as long as with float32"
+
+
+def prove_ready(draws: Draws, device: str) -> None:
+    """Proves, as far as can be known at once, that this machine can train what a study may draw.
+
+    Args:
+        draws: Returns what it may draw.
+        device: auto, cpu, cuda or cuda:N.
+
+    Raises:
+        DeviceError: There is no such device or precision, or the memory does not suffice.
+        DataError: Your own data are not where the space says.
+        ModelError: timm knows no such architecture, or no such weights of it.
+    """
+    prove_device(device)
+    for config in _looked_at(draws, ("precision",)):
+        prove_precision(config.precision, device)
+    for data in dict.fromkeys(config.data for config in _looked_at(draws, ("data.name", "data.path"))):
+        prove_there(data)
+    for config in _looked_at(draws, ("model.kind", "model.name")):
+        if isinstance(config.model, BackboneConfig):
+            prove_architecture(config.model.name)
+    on_processor = device == "cpu" or has_no_gpu()
+    there = memory_bytes() if on_processor else gpu_memory_bytes()
+    if there is not None:
+        prove_memory(
+            _looked_at(draws, SIZE_PATHS), there, "this machine" if on_processor else "this machine's largest GPU"
+        )
+
+
+def prove_device_name(name: str) -> None:
+    """Proves that a device is well named.
+
+    Raises:
+        DeviceError: It is not.
+    """
+    if DEVICE.fullmatch(name) is None:
+        hint = ". Did you mean cuda?" if name.lower().startswith(("gpu", "nvidia")) else did_you_mean(name, ["cuda"])
+        raise DeviceError(f"device must be auto, cpu, cuda or cuda:N; got {shown(name)}{hint}")
+
+
+def prove_device(name: str) -> None:
+    """Proves that a device is well named, and that it may be there.
+
+    Raises:
+        DeviceError: It is not.
+    """
+    prove_device_name(name)
+    if name.startswith("cuda") and has_no_gpu():
+        raise DeviceError(f"device {name} is not there: this machine has 0 CUDA devices. Use --device auto")
+
+
+def prove_precision(precision: str, device: str) -> None:
+    """Proves that a precision makes sense on a device.
+
+    Raises:
+        DeviceError: It does not.
+    """
+    on_processor = device == "cpu" or has_no_gpu()
+    if precision == "tf32" and on_processor:
+        raise DeviceError("precision tf32 needs a CUDA device; this run is on cpu. Use precision: float32 or auto")
+    if precision == "bfloat16" and on_processor and has_bfloat16() is False:
+        raise DeviceError(f"precision bfloat16: {BFLOAT16_REMEDY}. Use precision: float32 or auto")
+
+
+def prove_architecture(name: str) -> None:
+    """Proves that timm knows an architecture.
+
+    Raises:
+        ModelError: It does not; names the nearest one.
+    """
+    known, (architecture, dot, tag) = timm_architectures(), name.partition(".")
+    if architecture not in known:
+        raise ModelError(
+            f"a backbone must be one of timm.list_models(); got {shown(name)}{did_you_mean(architecture, known)}"
+        )
+    if dot and tag not in (tags := timm_tags().get(architecture, {tag})):
+        raise ModelError(
+            f"a backbone's tag must be one of its weights' in timm; got {shown(name)}{did_you_mean(tag, tags)}. "
+            f"{architecture} has {', '.join(sorted(tags))}; without a tag it is the first that timm names"
+        )
+
+
+def prove_memory(configs: Iterable[TrialConfig], there: int, whose: str) -> None:
+    """Proves that the largest of some trainings may fit into a memory.
+
+    Args:
+        configs: The trainings.
+        there: The memory in bytes.
+        whose: It is, for the message.
+
+    Raises:
+        DeviceError: It cannot.
+        DataError: Your own data cannot be looked into.
+    """
+    shape = functools.cache(_shape)  # images are looked at once
+    needed, weights, config = max(
+        ((training_bytes(config, shape), num_weights(config, shape), config) for config in configs),
+        key=lambda size: size[:2],
+    )
+    if needed <= there:
+        return
+    widths = top_layers(config.model).widths
+    many = f"{len(widths)} x {widths[0]:,}" if len(set(widths)) == 1 else f"layers of up to {max(widths, default=0):,}"
+    raise DeviceError(
+        f"model.width: the largest network, {many} units, has {weights:,} weights, and its training takes at least "
+        f"{needed / 2**30:,.1f} GiB (weights, gradients, the optimizer's averages, the best epoch's weights); "
+        f"{whose} has {there / 2**30:,.1f}. Make model.width or model.hidden_layers smaller"
+    )
+
+
+def num_weights(config: TrialConfig, shape: Shape | None = None) -> int:
+    """Returns the weights of a network's fully connected layers, or fewer where a count is not known before training.
+
+    Unknown are a backbone's own weights and features, and how many classes an archive has.
+
+    Args:
+        config: The training.
+        shape: Returns the values in an image, and the classes, of a data set; None looks at it.
+    """
+    inputs, classes = (1, 1) if isinstance(config.model, BackboneConfig) else (shape or _shape)(config.data)
+    sizes = [inputs, *top_layers(config.model).widths, classes]
+    return sum(above * below + above for below, above in pairwise(sizes))
+
+
+def training_bytes(config: TrialConfig, shape: Shape | None = None) -> int:
+    """Returns the memory that a training's weights and their companions take at least; activations come on top.
+
+    Args:
+        config: The training.
+        shape: See `num_weights`.
+    """
+    match config.optimizer:
+        case Sgd(momentum=momentum):
+            averages = int(momentum > 0)
+        case RmsProp(momentum=momentum):
+            averages = 1 + int(momentum > 0)
+        case _:
+            averages = 2
+    copies = 3 + averages + int(config.ema_decay is not None)  # the weights, their gradients, the best epoch's weights
+    return num_weights(config, shape) * copies * BYTES_PER_VALUE
+
+
+def _shape(data: DataConfig) -> tuple[int, int]:
+    if data.name == "image_folder":
+        return 3 * (data.image_size or 64) ** 2, len(class_folders(image_root(data) / "train"))
+    if data.name == "arrays":
+        return math.prod(archive_shape(archive_file(data))), 2
+    return KNOWN_SHAPES[data.name]
+
+
+def _looked_at(draws: Draws, paths: Sequence[str]) -> Iterable[TrialConfig]:
+    return islice(draws(paths), MOST_LOOKED_AT)

@@ -1,0 +1,124 @@
+"""Proof of a whole search space: its baselines lie in it, and no draw breaks a rule."""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from pipeline.config.model import BackboneConfig
+from pipeline.config.rules.table import RELEVANCES, RULES
+from pipeline.config.schema import did_you_mean, shown
+from pipeline.config.transfer import Frozen
+from pipeline.config.trial import DataConfig, TrialConfig
+from pipeline.core.errors import Problem, SpaceError
+from pipeline.space.tree import Parameter, SearchSpace, without_kinds
+from pipeline.space.yaml_text import Located
+
+# Ten times those of any space that comes with dnntune: a proof takes seconds at most.
+MAX_CORNERS = 2_000
+# Between them they have every setting that a rule of relevance is about.
+_DEFAULTS = (
+    TrialConfig(data=DataConfig(name="digits")),
+    TrialConfig(data=DataConfig(name="digits"), model=BackboneConfig(name="resnet18"), transfer=Frozen()),
+)
+
+
+def check_baselines(
+    study: Located, space: SearchSpace, touched: set[str], problems: list[Problem]
+) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+    """Checks the baselines against the space; those that an override has ruled out are left out with a notice."""
+    parameters = {parameter.name: parameter for parameter in space.parameters()}
+    kept, notices = [], []
+    for number, node in enumerate(study.value["baselines"].value if "baselines" in study.value else [], 1):
+        baseline: dict[str, Any] = {}
+        misfits: list[Problem] = []
+        overridden = True
+        for written, item in node.value.items():
+            value = item.plain()
+            # Where a kind has been fixed, what hangs on it is named without it.
+            name = without_kinds(written, lambda path: _fixed_value(space, path))
+            if name not in parameters and _fixed_value(space, name) == value:
+                continue
+            if (reason := misfit(name, value, parameters, node.plain())) is not None:
+                misfits.append(Problem(f"study.baselines.{name}", reason, item.origin))
+                overridden &= any(name == path or name.startswith(f"{path}.") for path in touched)
+            baseline[name] = value
+        if not misfits:
+            kept.append(baseline)
+        elif overridden:
+            notices.append(f"baseline {number} is left out: --set has ruled out {', '.join(p.path for p in misfits)}")
+        else:
+            problems += misfits
+    return kept, tuple(notices)
+
+
+def _fixed_value(space: SearchSpace, name: str) -> Any:
+    value: Any = space.source
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def misfit(name: str, value: Any, parameters: dict[str, Parameter], baseline: dict[str, Any]) -> str | None:
+    """Returns why a baseline's value is not in a space, or None if it is.
+
+    Args:
+        name: A parameter's name.
+        value: Its value.
+        parameters: The space's parameters by name.
+        baseline: All that the baseline says.
+    """
+    if name not in parameters:
+        return f"a baseline names parameters of the space; this is none{did_you_mean(name, parameters)}"
+    parameter = parameters[name]
+    if not parameter.distribution.contains(tuple(value) if isinstance(value, list) else value):
+        return f"a baseline lies in the space ({parameter.distribution}); got {shown(value)}"
+    if parameter.condition is not None and baseline.get(parameter.condition[0]) != parameter.condition[1]:
+        return f"exists only with {' = '.join(parameter.condition)}: the baseline must say so"
+    return None
+
+
+def _corners(space: SearchSpace, paths: tuple[str, ...], origin: str) -> list[TrialConfig]:
+    """Returns the corners that a rule is proven at.
+
+    Raises:
+        SpaceError: They are too many: choices of many lists or words, multiplied.
+    """
+    corners = list(islice(space.corners(paths), MAX_CORNERS + 1))
+    if len(corners) <= MAX_CORNERS:
+        return corners
+    searched = [parameter for parameter in space.parameters() if parameter.path in paths]
+    counts = ", ".join(f"{each.name} has {len(each.distribution.extremes()):,}" for each in searched)
+    message = f"at most {MAX_CORNERS:,} combinations are tried to prove a rule; {counts}. Shorten these choices"
+    raise SpaceError([Problem(searched[0].path, message, origin)])
+
+
+def broken_rules_of(space: SearchSpace, origins: dict[str, str], fallback: str) -> Iterator[Problem]:
+    """Tries the extremes of the settings that each rule looks at.
+
+    Raises:
+        SpaceError: There are too many combinations of them.
+    """
+    for rule in RULES:
+        for config in _corners(space, rule.paths, fallback):
+            if (message := rule.broken(config)) is not None:
+                path = next((path for path in rule.paths if path in origins), rule.paths[0])
+                many = "" if not space.parameters() else "the space can draw a configuration that breaks a rule: "
+                yield Problem(rule.paths[0], many + message, origins.get(path, fallback))
+                break
+    # What states every setting is a record of a trial: it keeps what only other trials of its space have used.
+    is_record = not space.parameters() and TrialConfig.model_fields.keys() <= space.source.keys()
+    for relevance in () if is_record else RELEVANCES:
+        if relevance.path not in origins:
+            continue
+        default = next((value for each in _DEFAULTS if (value := _at(each, relevance.path)) is not None), None)
+        configs = _corners(space, (relevance.path, *relevance.depends_on), fallback)
+        if any(_at(config, relevance.path) != default for config in configs) and not any(map(relevance.used, configs)):
+            message = f"has no effect here: {relevance.remedy}, or leave it out"
+            yield Problem(relevance.path, message, origins[relevance.path])
+
+
+def _at(config: TrialConfig, path: str) -> Any:
+    value: Any = config
+    for name in path.split("."):
+        value = getattr(value, name, None)
+    return value

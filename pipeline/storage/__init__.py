@@ -1,0 +1,1 @@
+"""Optuna's storages: opened, tried again, with heartbeats and locks."""

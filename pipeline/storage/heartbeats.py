@@ -1,0 +1,50 @@
+"""Heartbeats of a study's trials: how often, and after how long without one a trial counts as dead."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from pipeline.core.errors import StudyError
+
+HEARTBEAT_SECONDS = 10
+# A silent trial is given up after so long; a database that restarts, or a busy disk, must not look like death.
+GRACE_SECONDS = 60
+
+OnStale = Callable[[optuna.Study, FrozenTrial], None]
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """How often a trial's heart beats, and after how long without a beat it counts as dead, in seconds."""
+
+    interval: int
+    grace: int
+
+
+def rhythm() -> Rhythm:
+    """Returns the rhythm: `HEARTBEAT_SECONDS` and `GRACE_SECONDS`, or what the environment says.
+
+    A cluster whose network or database pauses for longer sets ``DNNTUNE_HEARTBEAT_SECONDS`` and
+    ``DNNTUNE_GRACE_SECONDS`` for all processes of a study.
+
+    Raises:
+        StudyError: One is no whole number of seconds, or the grace leaves no room for a lost beat.
+    """
+    interval = _seconds("DNNTUNE_HEARTBEAT_SECONDS", HEARTBEAT_SECONDS)
+    grace = _seconds("DNNTUNE_GRACE_SECONDS", GRACE_SECONDS)
+    if grace < 2 * interval:
+        raise StudyError(
+            f"a trial may miss a heartbeat: DNNTUNE_GRACE_SECONDS ({grace}) must be at least twice "
+            f"DNNTUNE_HEARTBEAT_SECONDS ({interval})"
+        )
+    return Rhythm(interval, grace)
+
+
+def _seconds(variable: str, default: int) -> int:
+    value = os.environ.get(variable, str(default))
+    if not value.isascii() or not value.isdigit() or int(value) == 0:
+        raise StudyError(f"the environment variable {variable} is a whole number of seconds, at least 1, not {value!r}")
+    return int(value)

@@ -1,0 +1,108 @@
+"""The best trials of a study, and what differs between them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline.records.results import TrialResult
+from pipeline.space.distributions import word
+from pipeline.space.tree import flatten, without_kinds
+from pipeline.study.pareto_front import pareto_front
+from pipeline.study.trials import CONFIG, best_trials, result_of
+
+if TYPE_CHECKING:
+    import optuna
+    from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A trial on the leaderboard.
+
+    Attributes:
+        number: Its number.
+        value: The study's first metric.
+        result: How it ended.
+        params: Its drawn parameters.
+        config: All settings as plain values.
+        on_front: Whether no other trial dominates it; see `pipeline.study.pareto_front.pareto_front`.
+    """
+
+    number: int
+    value: float
+    result: TrialResult
+    params: dict[str, Any]
+    config: dict[str, Any]
+    on_front: bool = False
+
+
+def leaderboard(study: "optuna.Study", top: int) -> list[Entry]:
+    """Returns the best complete trials, see `pipeline.study.trials.best_trials`."""
+    front = {trial.number for trial in pareto_front(study)}
+    entries = []
+    for trial in best_trials(study)[:top]:
+        result, config = result_of(trial), trial.user_attrs[CONFIG]
+        assert result is not None
+        entries.append(Entry(trial.number, trial.values[0], result, trial.params, config, trial.number in front))
+    return entries
+
+
+def figure_text(metric: str, value: float | None) -> str:
+    """Writes a figure with as many digits as tell trials apart; nothing if it was not measured."""
+    if value is None:
+        return ""
+    if metric == "num_parameters":
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if metric == "latency_ms" else f"{value:.4f}"
+
+
+def differences(entries: Sequence[Entry]) -> list[dict[str, str]]:
+    """Returns, for each entry, its searched settings that are not the same in all: words by block (``model``, ...)."""
+    searched = {without_kinds(name, entry.params.get) for entry in entries for name in entry.params}
+    flats = [{path: value for path, value in flatten(entry.config).items() if path in searched} for entry in entries]
+    paths = list(dict.fromkeys(path for flat in flats for path in flat))
+    differing = [path for path in paths if len({json.dumps(flat.get(path, "")) for flat in flats}) > 1]
+    blocks = list(dict.fromkeys(path.split(".")[0] for path in differing))
+    return [
+        {block: ", ".join(_words(flat, [p for p in differing if p.split(".")[0] == block])) for block in blocks}
+        for flat in flats
+    ]
+
+
+def _words(flat: dict[str, Any], paths: Sequence[str]) -> list[str]:
+    words = []
+    for path in paths:
+        names, value = path.split(".")[1:], flat.get(path)
+        if value is None or (names[-1:] == ["kind"] and value in names):
+            continue  # does not apply, or the block's name says it already
+        label = [] if names == ["activation"] else [name for name in names if name != "kind"]
+        words.append(" ".join([*label, word(value)]))
+    return words
+
+
+def table(study: str, metrics: Sequence[str], entries: Sequence[Entry]) -> "Table":
+    """Returns the leaderboard as a table for the terminal.
+
+    Args:
+        study: The study's name.
+        metrics: Its metrics; with several, those trials are marked that no other one dominates.
+        entries: The trials.
+    """
+    from rich.table import Table
+
+    cells = differences(entries)
+    blocks = list(cells[0]) if cells else []
+    board = Table(title=f"{study}: the best {len(entries)} trials, and what differs", title_justify="left")
+    figures = list(dict.fromkeys([*metrics, "num_parameters"]))
+    for name in ("trial", *(["front"] if len(metrics) > 1 else []), *figures, "epoch", "seconds"):
+        board.add_column(name.removeprefix("num_"), justify="right", no_wrap=True)
+    for block in blocks:
+        board.add_column(block)
+    for entry, cell in zip(entries, cells, strict=True):
+        result = entry.result
+        row = [str(entry.number), *(["*" if entry.on_front else ""] if len(metrics) > 1 else [])]
+        row += [figure_text(name, result.figure(name)) for name in figures]
+        row += [f"{result.best_epoch} of {result.epochs}", f"{result.seconds:.1f}"]
+        board.add_row(*row, *(cell[block] for block in blocks))
+    return board

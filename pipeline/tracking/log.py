@@ -1,0 +1,241 @@
+"""A study's log in MLflow, written by a process of its own: neither trials nor their supervisor wait for it.
+
+The process reads from the storage what has ended. Through a pipe come only trials that run for so long that one may
+want to watch them; whatever is lost there, or with the process, the storage has.
+"""
+
+import contextlib
+import multiprocessing
+import select
+import signal
+import time
+import uuid
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any, NamedTuple
+
+from pipeline.core.errors import DnntuneError, TrackingError
+from pipeline.core.urls import hide
+from pipeline.core.workspace import Places
+from pipeline.records.events import EpochEnded, Event, TrialEnded, TrialStarted
+from pipeline.storage.open import quiet_optuna
+from pipeline.tracking.retry import is_passing
+from pipeline.tracking.scribe import FLUSH_SECONDS, Scribe
+from pipeline.tracking.store import open_experiment
+
+# A study ends so long after its last trial, whatever MLflow does.
+END_SECONDS = 9.0
+# A store that is not there after so long is no store to begin a study with.
+OPEN_SECONDS = 90.0
+# How often what has ended is written; after an error, how long until the next try.
+ROUND_SECONDS, PAUSE_SECONDS = 2.0, 5.0
+# A log process that dies is started again, but not more often than this.
+RESTART_SECONDS = 5.0
+# Neither shares the other's fate: a worker's fork server may be killed.
+CONTEXT = multiprocessing.get_context("spawn")
+
+BEGIN, END = "begin", "end"
+
+
+class Writer(NamedTuple):
+    """By which name the lease is held, and whether it is taken from whoever has it; see `pipeline.storage.lease`."""
+
+    holder: str
+    seize: bool
+
+
+class State(NamedTuple):
+    """How many trials are not written, what MLflow said last if it refused something, and whether that is final."""
+
+    num_left: int
+    error: str | None
+    is_final: bool
+
+
+class StudyLog:
+    """The supervisor's side.
+
+    Args:
+        places: Which store and experiment.
+        study: The study's name.
+        is_alone: Whether no other process runs the study: one that wrote has died.
+    """
+
+    def __init__(self, places: Places, study: str, *, is_alone: bool) -> None:
+        self.places, self.study = places, study
+        self._writer = Writer(uuid.uuid4().hex, seize=is_alone)
+        self._has_begun = False
+        self._started: dict[int, tuple[float, list[Event]]] = {}  # short so far: since when, and what they told
+        self._watched: set[int] = set()
+        self._start()
+
+    def begin(self) -> None:
+        """Begins, when the study is in its storage.
+
+        Raises:
+            TrackingError: The store cannot be used.
+        """
+        if not self._connection.poll(OPEN_SECONDS):
+            raise TrackingError(f"MLflow has not answered for {OPEN_SECONDS:.0f} seconds. Check --tracking-uri")
+        try:
+            error = self._connection.recv()
+        except EOFError:
+            raise TrackingError("the process that logs to MLflow has died before it began. Start again") from None
+        if error is not None:
+            raise TrackingError(error)
+        self._has_begun = True
+        self._send(BEGIN)
+
+    def event(self, event: Event) -> None:
+        """Passes on what a trial tells that runs for long; costs nothing for others."""
+        if isinstance(event, TrialStarted):
+            self._started[event.number] = (time.monotonic(), [event])
+        elif isinstance(event, EpochEnded) and event.number in self._started:
+            since, told = self._started[event.number]
+            told.append(event)
+            if time.monotonic() - since >= FLUSH_SECONDS:
+                del self._started[event.number]
+                self._watched.add(event.number)
+                for each in told:
+                    self._send(each)
+        elif isinstance(event, TrialEnded):
+            self._started.pop(event.number, None)
+            if event.number in self._watched:
+                self._watched.remove(event.number)
+                self._send(event)
+        elif isinstance(event, EpochEnded) and event.number in self._watched:
+            self._send(event)
+        if self._has_begun and not self._process.is_alive() and time.monotonic() - self._born > RESTART_SECONDS:
+            self._restart()
+
+    def close(self) -> str | None:
+        """Waits until all is written, for `END_SECONDS` at most; returns what is missing, in a line."""
+        if not self._has_begun:
+            self.kill()
+            return None
+        ends = time.monotonic() + END_SECONDS
+        if not self._process.is_alive():
+            self._restart()
+        state = State(0, "MLflow has not answered", is_final=False)
+        self._send((END, END_SECONDS))
+        with contextlib.suppress(EOFError, ConnectionResetError):
+            while not state.is_final and self._connection.poll(max(ends - time.monotonic(), 0.0)):
+                match self._connection.recv():
+                    case State() as state:
+                        pass
+                    case str() as error:  # one that was started again cannot open the store
+                        state = State(0, error, is_final=True)
+        self._process.join(max(ends - time.monotonic(), 0.0))  # it draws the best trial's figure
+        self.kill()
+        if state.is_final and state.num_left == 0 and state.error is None:
+            return None
+        which = "MLflow lacks a part of the study"
+        if state.num_left:
+            which = f"{state.num_left} trial{'s are' if state.num_left > 1 else ' is'} not in MLflow yet"
+        return which if state.error is None else f"{which}: {state.error}"
+
+    def kill(self) -> None:
+        """Ends the process at once."""
+        self._process.kill()
+        self._process.join()
+        self._connection.close()
+
+    def _start(self) -> None:
+        self._connection, theirs = CONTEXT.Pipe()
+        self._process: BaseProcess = CONTEXT.Process(
+            target=run_log, args=(self.places, self.study, self._writer, theirs), name="dnntune-log", daemon=True
+        )
+        self._process.start()
+        theirs.close()
+        self._born = time.monotonic()
+
+    def _restart(self) -> None:
+        self.kill()
+        self._start()
+        self._watched.clear()
+        self._send(BEGIN)
+
+    def _send(self, what: Any) -> None:
+        """Sends, unless the process is so far behind, or so still, that a supervisor would wait for it."""
+        if not isinstance(what, Event) or select.select([], [self._connection], [], 0.0)[1]:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                self._connection.send(what)
+
+
+def run_log(places: Places, study: str, writer: Writer, connection: "Connection[Any, Any]") -> None:
+    """Is the process that logs. It ends when it has written all, or is told nothing any more."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # the supervisor answers these, and what has ended is still written
+        signal.signal(number, signal.SIG_IGN)
+    quiet_optuna()
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        try:
+            open_experiment(places)
+        except DnntuneError as error:
+            connection.send(str(error))
+            return
+        connection.send(None)
+        try:
+            if connection.recv() == BEGIN:
+                _log(places, study, writer, connection)
+        except EOFError:
+            return
+
+
+def _log(places: Places, study: str, writer: Writer, connection: "Connection[Any, Any]") -> None:
+    scribe: Scribe | None = None
+    reason: str | None = None
+    next_round, ends, has_begun, is_ending = 0.0, float("inf"), False, False
+    while time.monotonic() < ends:
+        try:
+            if scribe is None:
+                scribe = Scribe(places, study, alive=True, holder=writer.holder, seize=writer.seize)
+            while connection.poll(0.0 if is_ending else max(0.0, min(next_round - time.monotonic(), ROUND_SECONDS))):
+                match _receive(connection):
+                    case (_, seconds):
+                        is_ending, ends = True, time.monotonic() + seconds
+                        scribe.stop_hearing()
+                        break
+                    case event:
+                        scribe.hear(event)
+            if is_ending:
+                if scribe.lease.ask_now():
+                    scribe.write(until=ends)
+                else:
+                    scribe.count_left()  # the process that writes goes on, or has died
+                reason = None if scribe.error is None else _line(scribe.error)
+                if scribe.num_left == 0:
+                    scribe.write_study()
+                    scribe.lease.release()
+                    connection.send(State(0, reason, is_final=True))
+                    scribe.draw_best()
+                    return
+                connection.send(State(scribe.num_left, reason, is_final=False))
+                time.sleep(0.0 if scribe.lease.is_held else 0.5)
+            elif time.monotonic() >= next_round:
+                next_round = time.monotonic() + ROUND_SECONDS
+                scribe.write(until=next_round)
+                if not has_begun:
+                    scribe.begin_study()
+                    has_begun = True
+        except Exception as error:  # told at the end: a study is worth more than its log
+            reason = _line(error)
+            if is_ending:
+                is_final = not is_passing(error)
+                connection.send(State(0 if scribe is None else scribe.num_left, reason, is_final))
+                if is_final:
+                    return
+                time.sleep(0.5)
+            next_round = time.monotonic() + PAUSE_SECONDS
+
+
+def _receive(connection: "Connection[Any, Any]") -> Any:
+    """Returns what the supervisor says; that it is dead means that the study has ended here."""
+    try:
+        return connection.recv()
+    except (EOFError, ConnectionResetError):
+        return END, END_SECONDS
+
+
+def _line(error: Exception) -> str:
+    text = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
+    return hide(text.splitlines()[0])

@@ -1,0 +1,1 @@
+"""MLflow's page: charts, prepared views, comparisons."""

@@ -1,0 +1,139 @@
+"""Training. `start` unpacks a configuration into the plain arguments of the loop."""
+
+import math
+from collections.abc import Generator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from pipeline.config.study import direction
+from pipeline.config.trial import TrialConfig
+from pipeline.core.improvement import Improvement
+from pipeline.data.feature_cache import FeatureCache
+from pipeline.data.image_data import ImageData, LabeledImages
+from pipeline.optim.schedules import Schedule
+from pipeline.records.results import EpochResult
+from pipeline.setup.device import use_precision
+from pipeline.setup.images import prepared, prepared_data
+from pipeline.training.checkpoint import Checkpoint
+from pipeline.training.evaluation import evaluate
+from pipeline.training.loop import train
+from pipeline.training.phases import Phase, PhaseBuilder
+from pipeline.training.repetition import Repetition, repeated
+from pipeline.training.state import Position
+from pipeline.training.step import TrainingStep
+from pipeline.training.transfer import plan
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training that is about to run.
+
+    Attributes:
+        config: What is trained.
+        position: Where it is; before any epoch, in the first phase or in that of the checkpoint.
+        epochs: Trains while it is iterated, until it is closed; see `pipeline.training.loop.train`.
+    """
+
+    config: TrialConfig
+    position: Position
+    epochs: Generator[EpochResult]
+
+    @property
+    def phase(self) -> Phase:
+        """The present phase, of several where layers learn one after the other."""
+        return self.position.phase
+
+    @property
+    def step(self) -> TrainingStep:
+        """Takes its steps."""
+        return self.phase.step
+
+    @property
+    def schedule(self) -> Schedule:
+        """Sets the rates before each of them."""
+        return self.phase.schedule
+
+    @property
+    def model(self) -> nn.Module:
+        """The network; it has the best epoch's weights once ``epochs`` has ended or is closed."""
+        return self.position.best.network_of_best or self.phase.network
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no epoch follows the one that was yielded last; known before the next one is asked for."""
+        return self.position.is_over
+
+    @property
+    def precision(self) -> AbstractContextManager[object]:
+        """Context for forward passes."""
+        return self.step.precision
+
+    def state(self) -> dict[str, Any]:
+        """Returns what a checkpoint needs to go on from here; see `pipeline.training.state.Position.state`.
+
+        It holds right after an epoch was yielded, until the next one begins.
+        """
+        return self.position.state()
+
+    def prepared(self, images: LabeledImages) -> LabeledImages:
+        """Returns images as the network takes them; see `pipeline.setup.images.prepared`."""
+        return prepared(self.config.model, images)
+
+    def evaluate(self, images: LabeledImages) -> tuple[float, float]:
+        """Returns loss and accuracy on some images; see `pipeline.training.evaluation.evaluate`."""
+        return evaluate(self.model, self.prepared(images), self.precision)
+
+
+def start(
+    config: TrialConfig,
+    data: ImageData,
+    *,
+    measure_every: int | None = None,
+    cache: FeatureCache | None = None,
+    resume: Checkpoint | None = None,
+    repetition: Repetition | None = None,
+) -> Training:
+    """Builds the model, optimizer and schedule of a configuration.
+
+    A resumed training goes on with the numbers that it would have had, to the bit on the same machine with one thread.
+
+    PyTorch's global generator is seeded: two trainings in one process must run one after the other.
+
+    Args:
+        config: What to train.
+        data: Training and validation images, as `load_data` returns them.
+        measure_every: Optimizer steps from one measurement of gradient flow to the next; None for none.
+        cache: Where the output of frozen layers is kept; None to compute it in every epoch.
+        resume: A checkpoint of this configuration, on the same data; its epochs are not yielded again.
+        repetition: A training of this configuration whose phases are repeated; then the last epoch's weights come back,
+            and not the best one's, and nothing stops early: for a training whose validation images say nothing, since
+            it learns from them.
+
+    Raises:
+        DeviceError: The precision does not exist on the data's device.
+        ModelError: The network cannot be built.
+        DataError: The images do not suit it, or the cache cannot be read or written.
+    """
+    precision = use_precision(config.precision, data.train.labels.device)
+    torch.manual_seed(config.seed)
+    builder = PhaseBuilder(
+        config, prepared_data(config.model, data), precision, measure_every, cache, lambda: data.fingerprint
+    )
+    stopping = config.early_stopping
+    # Where each epoch is better than all before it, the last one is the best.
+    min_delta = stopping.min_delta if repetition is None else -math.inf
+    improvement = Improvement(
+        maximize=direction(stopping.monitor) == "maximize",
+        min_delta=min_delta,
+        patience=stopping.patience if repetition is None else None,
+    )
+    phases = plan(builder) if repetition is None else repeated(builder, repetition)
+    position = Position(phases, improvement)
+    if resume is not None:
+        position.load(resume.state)
+    epochs = train(position, batch_size=config.batch_size, monitor=stopping.monitor, seed=config.seed)
+    return Training(config, position, epochs)

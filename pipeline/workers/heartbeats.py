@@ -1,0 +1,59 @@
+"""Heartbeats: a supervisor tells the storage that its trials live, and ends those that nobody tells of any more."""
+
+import time
+from collections.abc import Collection
+
+import optuna
+from optuna.storages._heartbeat import BaseHeartbeat
+from optuna.trial import FrozenTrial, TrialState
+
+from pipeline.records.events import TrialReaped
+from pipeline.study.trials import SILENT, make_up_for
+
+
+class Heart:
+    """Beats for a supervisor's trials.
+
+    It goes by Optuna's own means: `record_heartbeat`, and `fail_stale_trials` for trials whose last beat is too old.
+    Optuna does not see a trial that never had one, because its process died at once; so a heart beats once for every
+    trial of others that it has not seen before.
+
+    Args:
+        retries: How often a trial is tried again whose process died.
+    """
+
+    def __init__(self, retries: int) -> None:
+        self.retries = retries
+        self.seen: set[int] = set()
+        self.reaped: list[TrialReaped] = []
+        self.last_beat = time.monotonic()
+
+    def on_stale(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """Is told by Optuna of a trial that it has ended; see `pipeline.storage.open.open_storage`."""
+        make_up_for(study, trial, self.retries)
+        self.reaped.append(TrialReaped(trial.number, SILENT))
+
+    def beat(self, study: optuna.Study, own: Collection[int]) -> list[TrialReaped]:
+        """Beats, if it is time to; returns the trials that were ended.
+
+        Args:
+            study: The study, in a storage that tells `on_stale`.
+            own: Numbers of the trials that the supervisor's workers run.
+        """
+        storage = study._storage
+        assert isinstance(storage, BaseHeartbeat)
+        interval = storage.get_heartbeat_interval()
+        assert interval is not None
+        waited = time.monotonic() - self.last_beat
+        if waited < interval:
+            return []
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if trial.number in own or trial.number not in self.seen:
+                storage.record_heartbeat(trial._trial_id)
+                self.seen.add(trial.number)
+        self.last_beat = time.monotonic()
+        # What kept this one (a database that was away) may have kept the others, who are alive.
+        if waited < 2 * interval:
+            optuna.storages.fail_stale_trials(study)
+        reaped, self.reaped = self.reaped, []
+        return reaped

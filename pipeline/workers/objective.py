@@ -1,0 +1,175 @@
+"""One trial: draw a configuration, train it, report every epoch, prune it if it is bad."""
+
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import optuna
+
+from pipeline.config.study import StudyConfig
+from pipeline.config.trial import TrialConfig
+from pipeline.core.disk import disk_full
+from pipeline.core.errors import DiskFullError
+from pipeline.core.urls import hide
+from pipeline.data.feature_cache import FeatureCache
+from pipeline.data.image_data import ImageData
+from pipeline.records.events import EpochEnded, Event, TrialEnded, TrialStarted
+from pipeline.records.results import EpochResult, Outcome, TrialResult, curves_of
+from pipeline.records.verdict import HOPELESS, judge
+from pipeline.study.saved_models import KeptModels
+from pipeline.study.trials import attempt_of, finish, frozen_trial, twin_of
+from pipeline.training.checkpoint import CheckpointWriter, load_checkpoint
+from pipeline.training.loop import DivergedError
+from pipeline.training.start import Training, start
+from pipeline.workers.task import SupervisorGoneError
+from pipeline.workers.trial_results import last_flow, latency_ms, result_of_epochs, taken_over
+
+Sample = Callable[[optuna.Trial], TrialConfig]
+
+TAKEN_FOR_DEAD = "another process has ended it: it was taken for dead, its heart did not beat"
+
+
+class StoppedError(Exception):
+    """The study is being stopped."""
+
+
+class _PrunedError(Exception):
+    """The trial is not worth its time; says why."""
+
+
+def run_trial(
+    study: optuna.Study,
+    trial: optuna.Trial,
+    *,
+    sample: Sample,
+    settings: StudyConfig,
+    load: Callable[[TrialConfig], ImageData],
+    emit: Callable[[Event], None],
+    stopping: Callable[[], bool],
+    cache: FeatureCache | None = None,
+    checkpoints: Path | None = None,
+    models: KeptModels | None = None,
+) -> None:
+    """Runs a trial, from its last checkpoint if it has one, and records how it ended, whatever happens in it.
+
+    Args:
+        study: The study, with its sampler and pruner.
+        trial: The trial, claimed.
+        sample: Draws a configuration.
+        settings: The study's settings.
+        load: Returns a configuration's data.
+        emit: Is told what happens.
+        stopping: Whether the trial should give up; asked after every epoch.
+        cache: Where the output of frozen layers is kept; None for nowhere.
+        checkpoints: Folder for the study's checkpoints; None for none.
+        models: Where the weights of the study's best trials are kept; None for nowhere.
+
+    Raises:
+        DiskFullError: No space is left; the trial can be resumed.
+    """
+    started = time.time()
+    plain: dict[str, object] | None = None
+    attempt = attempt_of(trial)
+    file = None if checkpoints is None else checkpoint_file(checkpoints, attempt.origin)
+    epochs: list[EpochResult] = []
+    training: Training | None = None
+    writer: CheckpointWriter | None = None
+
+    def ended(outcome: Outcome, reason: str | None = None) -> TrialResult:
+        return result_of_epochs(
+            outcome, reason, epochs, metric=settings.metric, training=training, seconds=time.time() - started
+        )
+
+    def passed(epoch: EpochResult) -> None:
+        """Takes note of an epoch, this attempt's or one that a checkpoint brought."""
+        epochs.append(epoch)
+        emit(EpochEnded(trial.number, epoch))
+        if epoch.epoch not in reported:
+            trial.report(getattr(epoch, settings.metric), epoch.epoch)
+
+    try:
+        reported = frozen_trial(study, trial.number).intermediate_values
+        config = sample(trial)
+        plain = config.plain()
+        saved = None if file is None else load_checkpoint(file, plain)
+        writer = None if file is None else CheckpointWriter(file, plain)
+        before = () if saved is None else saved.epochs
+        emit(
+            TrialStarted(
+                trial.number, trial.params, plain, started, attempt.retry, attempt.retry_of, resumed_after=len(before)
+            )
+        )
+        if (twin := twin_of(study, plain)) is not None:
+            result = taken_over(twin)
+        else:
+            steps = settings.gradient_flow_steps
+            data = load(config)
+            training = start(config, data, measure_every=steps, cache=cache, resume=saved)
+            for epoch in before:
+                passed(epoch)
+            for epoch in training.epochs:
+                passed(replace(epoch, ended=time.time()))
+                if writer is not None:
+                    writer.after_epoch(training, epochs)
+                # The pruner is asked after the last epoch, too: others are compared with what it keeps of this trial.
+                reason = _reason_to_prune(trial, settings, epochs, time.time() - started)
+                if training.is_over:
+                    continue
+                if stopping():
+                    if writer is not None:
+                        writer.save(training, epochs)
+                    raise StoppedError
+                if reason is not None:
+                    raise _PrunedError(reason)
+            latency = latency_ms(training, data) if "latency_ms" in settings.metrics else None
+            result = replace(ended("complete"), latency_ms=latency, valid_images=data.valid_fingerprint)
+            if models is not None and result.value is not None:
+                models.keep(study, trial.number, result.value, training.model)
+    except _PrunedError as error:
+        result = ended("pruned", f"after epoch {len(epochs)}{error}")
+    except DivergedError as error:
+        verdict = judge(error.gradient_flow or last_flow(epochs), str(error))
+        result = replace(ended("diverged", str(error)), verdict=verdict)
+    except (StoppedError, KeyboardInterrupt):
+        result = ended("interrupted", f"after epoch {len(epochs)}")
+    except SupervisorGoneError:
+        result = ended("interrupted", "its supervisor is gone")
+    except optuna.exceptions.UpdateFinishedTrialError:
+        result = ended("failed", TAKEN_FOR_DEAD)
+    except Exception as error:  # recorded as the trial's outcome; the supervisor decides whether the study goes on
+        if (full := disk_full(error, *() if checkpoints is None else (checkpoints,))) is not None:
+            with suppress(DiskFullError):
+                finish(study, trial, plain, ended("interrupted", str(full)))
+            raise full from error
+        reason, where = hide(f"{type(error).__name__}: {error}"), hide(traceback.format_exc())
+        result = replace(ended("failed", reason), traceback=where)
+    curves = curves_of(epochs) if epochs else None
+    if not finish(study, trial, plain, result, further_metrics=settings.metrics[1:], curves=curves):
+        result = replace(result, outcome="failed", reason=TAKEN_FOR_DEAD)
+    elif writer is not None and result.outcome != "interrupted":
+        writer.remove()
+    if models is not None and result.outcome == "complete":
+        models.tidy(study)
+    emit(TrialEnded(trial.number, result))
+
+
+def checkpoint_file(folder: Path, origin: int) -> Path:
+    """Returns where a configuration's checkpoint is at any attempt; ``origin`` is the number of the first."""
+    return folder / f"trial-{origin:04d}.pt"
+
+
+def _reason_to_prune(
+    trial: optuna.Trial, settings: StudyConfig, epochs: Sequence[EpochResult], seconds: float
+) -> str | None:
+    """Returns why a trial should end after an epoch: its verdict, its time, or nothing more if the pruner wants it."""
+    pruner_wants_it = trial.should_prune()
+    if len(epochs) == 1 and settings.pruner.by_verdict:
+        verdict = judge(last_flow(epochs))
+        if verdict is not None and verdict.word in HOPELESS:
+            return f" by its verdict: {verdict.word}, {verdict.text}"
+    if settings.trial_timeout is not None and seconds >= settings.trial_timeout:
+        return f": its time limit of {settings.trial_timeout:g} s has passed"
+    return "" if pruner_wants_it else None

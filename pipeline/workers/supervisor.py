@@ -1,0 +1,212 @@
+"""The supervisor: lets workers claim a study's trials, passes on what they tell, and deals with their deaths.
+
+It runs in the process that the user started. Workers claim and run trials; of several supervisors of one study, on
+this machine or another, each looks after its own workers, and after trials that nobody looks after any more.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import wait
+
+import optuna
+
+from pipeline.core.errors import StudyError
+from pipeline.records.events import (
+    Event,
+    NothingToClaim,
+    TrialClaimed,
+    TrialEnded,
+    TrialWanted,
+    WorkerDoomed,
+    WorkerFailed,
+    WorkerReady,
+)
+from pipeline.records.results import DataSummary, TrialResult
+from pipeline.study.trials import finish, frozen_trial, has_retry, result_of, running_trial
+from pipeline.workers.budget import MAX_SAME_FAILURES, Budget
+from pipeline.workers.heartbeats import Heart
+from pipeline.workers.launchers.launcher import Launcher
+from pipeline.workers.launchers.local import Worker, start_worker
+from pipeline.workers.task import Task
+
+POLL_SECONDS = 0.2
+# As many workers that die before they have loaded their data, one after the other, end a study.
+MAX_FAILED_STARTS = 3
+# After which a worker that found nothing to claim looks again: a trial elsewhere may have failed.
+PARKED_SECONDS = 1.0
+
+
+class Supervisor:
+    """Runs a study on workers.
+
+    Args:
+        tasks: One for each worker.
+        launcher: Starts them.
+        begin: Called once, when the first worker has loaded its data: returns the study and what ends it.
+        heart: Beats for the trials that run.
+        listen: Is told everything that happens.
+        tick: Called a few times a second.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        launcher: Launcher,
+        begin: Callable[[DataSummary], tuple[optuna.Study, Budget]],
+        heart: Heart,
+        listen: Callable[[Event], None],
+        tick: Callable[[], None],
+    ) -> None:
+        self.launcher, self.begin, self.heart, self.listen, self.tick = launcher, begin, heart, listen, tick
+        self.study: optuna.Study | None = None
+        self.budget: Budget | None = None
+        self.parked: list[Worker] = []  # free, while the last trials run elsewhere and may yet fail
+        self.parked_until = 0.0
+        self.failed_starts = 0
+        self.stopping = False
+        self.interrupted = False  # the user wants it to stop
+        self.tasks = tasks
+        self.workers: list[Worker] = []
+
+    def run(self) -> None:
+        """Starts the workers, and runs until the study is complete or somebody stops it.
+
+        Raises:
+            StudyError: Workers cannot start, or trials keep failing with the same error.
+        """
+        for task in self.tasks:
+            if not self.interrupted:
+                self.workers.append(start_worker(task, self.launcher))
+        while self.workers:
+            self._listen_once()
+        if self.budget is not None and self.budget.hopeless:
+            raise StudyError(
+                f"{MAX_SAME_FAILURES} trials in a row failed with the same error: {self.budget.last_failure}"
+            )
+
+    def interrupt(self) -> None:
+        """Ends the study soon, because the user wants it: a signal's handler may call this."""
+        self.interrupted = True
+
+    def _stop(self) -> None:
+        """Ends the study: trials that run give up at the end of their epoch."""
+        self.stopping = True
+        for worker in self.workers:
+            worker.tell(False)
+            if not worker.ready:  # it has nothing to lose, and may yet load data for minutes
+                worker.process.kill()
+
+    def kill(self) -> None:
+        """Ends all workers at once; after `run` has returned there is nothing left to do."""
+        self.stopping = True
+        workers, self.workers = self.workers, []
+        for worker in workers:
+            worker.process.kill()
+        for worker in workers:
+            self._bury(worker)
+
+    def _listen_once(self) -> None:
+        if self.interrupted and not self.stopping:
+            self._stop()
+        channels = {worker.connection: worker for worker in self.workers}
+        for connection in wait(list(channels), timeout=POLL_SECONDS):
+            worker = channels[connection]  # type: ignore[index]
+            try:
+                self._handle(worker, worker.connection.recv())
+            except (EOFError, OSError):  # the latter if it was killed in the middle of a message
+                self.workers.remove(worker)
+                self._bury(worker)
+        if self.study is not None:
+            for reaped in self.heart.beat(self.study, {w.trial for w in self.workers if w.trial is not None}):
+                self.listen(reaped)
+        if self.budget is not None and not self.stopping and (self.budget.overdue or self.budget.hopeless):
+            self._stop()
+        if self.parked and time.monotonic() >= self.parked_until:
+            self._unpark()
+        self.tick()
+
+    def _handle(self, worker: Worker, event: Event) -> None:
+        match event:
+            case WorkerFailed():
+                raise StudyError(event.message)
+            case WorkerReady():
+                worker.ready, self.failed_starts = True, 0
+                if self.study is None and not self.stopping:
+                    self.study, self.budget = self.begin(event.data)
+                self.listen(event)
+            case TrialWanted():
+                if worker not in self.parked:
+                    self._answer(worker)
+            case NothingToClaim():
+                self._nothing_left(worker, event.complete)
+            case TrialClaimed():
+                worker.trial = event.number
+                self.listen(event)
+            case WorkerDoomed():
+                worker.doom = event
+            case TrialEnded():
+                self.listen(event)
+                self._ended(worker, event.result)
+            case _:
+                self.listen(event)
+
+    def _answer(self, worker: Worker) -> None:
+        worker.tell(not (self.stopping or self.budget is None or self.budget.used_up))
+
+    def _nothing_left(self, worker: Worker, is_complete: bool) -> None:
+        """Lets a worker wait that found nothing to claim: its next wish is answered later."""
+        assert self.budget is not None
+        self.budget.is_complete |= is_complete
+        self.parked.append(worker)
+        self.parked_until = time.monotonic() + PARKED_SECONDS
+        if is_complete:
+            self._unpark()
+            for waiting in self.workers:
+                if not waiting.ready:  # on a cluster, it may have waited for a free place
+                    waiting.tell(False)
+
+    def _unpark(self) -> None:
+        parked, self.parked = self.parked, []
+        for worker in parked:
+            self._answer(worker)
+
+    def _ended(self, worker: Worker, result: TrialResult) -> None:
+        assert self.budget is not None
+        worker.trial = None
+        self.budget.ended(result)
+        self._unpark()
+
+    def _bury(self, worker: Worker) -> None:
+        """Deals with a worker's end: if it came in the middle of a trial, that has failed, and is tried again."""
+        cause = worker.process.join()
+        if worker in self.parked:
+            self.parked.remove(worker)
+        if worker.trial is not None:
+            self._end_trial(worker, worker.trial, cause)
+        if cause is None or self.stopping:
+            return
+        if not worker.ready:
+            self.failed_starts += 1
+            if self.failed_starts >= MAX_FAILED_STARTS:
+                raise StudyError(f"workers cannot start: {MAX_FAILED_STARTS} in a row, and the last one {cause}")
+        if self.budget is None or not self.budget.used_up:
+            self.workers.append(start_worker(worker.task, self.launcher))
+
+    def _end_trial(self, worker: Worker, number: int, cause: str | None) -> None:
+        assert self.study is not None
+        retries, is_retried = 0, False
+        if worker.doom is not None:
+            result = TrialResult(worker.doom.outcome, reason=worker.doom.reason)
+        elif self.stopping:
+            result = TrialResult("interrupted", reason="stopped in the middle of an epoch")
+        else:
+            retries = worker.task.study.retries
+            is_retried = has_retry(frozen_trial(self.study, number), retries)
+            result = TrialResult("failed", reason=f"its worker {cause}{'; it is tried again' if is_retried else ''}")
+        if not finish(self.study, running_trial(self.study, number), None, result, retries=retries):
+            # It had ended, and its worker died before it could say so.
+            result, is_retried = result_of(frozen_trial(self.study, number)) or result, False
+        self.listen(TrialEnded(number, result))
+        # A trial that is tried again says nothing yet about the next ones.
+        self._ended(worker, dataclasses.replace(result, outcome="interrupted") if is_retried else result)

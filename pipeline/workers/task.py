@@ -1,0 +1,146 @@
+"""What passes between the supervisor and its workers. No torch here: the supervisor does not need it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import optuna
+
+from pipeline.config.model import BackboneConfig, HeadConfig
+from pipeline.config.study import StudyConfig
+from pipeline.config.trial import TrialConfig
+from pipeline.core.urls import StoreUrl
+from pipeline.core.workspace import Places
+from pipeline.records.events import Event
+from pipeline.space.tree import SearchSpace
+from pipeline.study.studies import Searched
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker needs to know.
+
+    Attributes:
+        storage: URL of the study's storage.
+        study_name: The study's name there.
+        study: Its settings.
+        sample: From an Optuna trial to a configuration.
+        example: Any configuration that it can return.
+        backbones: The backbones that it can name, to be had before the first trial.
+        most_unfrozen: The most top stages that it can train.
+        cache_dir: Where the output of frozen layers is kept.
+        checkpoints: Folder for the study's checkpoints.
+        models: Folder for the weights of the study's best trials.
+        lock: The study's lock file on this machine, see `pipeline.storage.study_lock`.
+        data_dir: Where data sets are looked for first.
+        device: auto, cpu, cuda or cuda:N.
+        threads: Threads that the worker computes with.
+        worker: Its number, from 0.
+    """
+
+    storage: StoreUrl
+    study_name: str
+    study: StudyConfig
+    sample: Callable[..., TrialConfig]
+    example: TrialConfig
+    backbones: tuple[BackboneConfig, ...]
+    most_unfrozen: int
+    cache_dir: Path
+    checkpoints: Path
+    models: Path
+    lock: Path
+    data_dir: str | None
+    device: str
+    threads: int
+    worker: int
+
+
+def tasks_of(
+    searched: Searched,
+    settings: StudyConfig,
+    name: str,
+    places: Places,
+    *,
+    num_workers: int,
+    device: str,
+    threads: int,
+) -> list[Task]:
+    """Returns the tasks of a study's workers.
+
+    Args:
+        searched: What the study searches.
+        settings: How.
+        name: Its name.
+        places: Where it is kept.
+        num_workers: How many tasks.
+        device: auto, cpu, cuda or cuda:N.
+        threads: Threads of each.
+    """
+    space = searched if isinstance(searched, SearchSpace) else None
+    sample = searched.sample if isinstance(searched, SearchSpace) else searched
+    example = _example(space, sample)
+    return [
+        Task(
+            storage=places.storage_url,
+            study_name=name,
+            study=settings,
+            sample=sample,
+            example=example,
+            backbones=_backbones(space, example),
+            most_unfrozen=_most_unfrozen(space, example),
+            cache_dir=places.feature_cache,
+            checkpoints=places.checkpoints(name),
+            models=places.models(name),
+            lock=places.lock(name),
+            data_dir=places.data_dir,
+            device=device,
+            threads=threads,
+            worker=worker,
+        )
+        for worker in range(num_workers)
+    ]
+
+
+class SupervisorGoneError(Exception):
+    """Nobody listens to the worker any more."""
+
+
+class Channel(Protocol):
+    """The worker's side of its connection to the supervisor; each call may raise `SupervisorGoneError`."""
+
+    def emit(self, event: Event) -> None:
+        """Tells what happened."""
+
+    def wait_for_trial(self) -> bool:
+        """Asks for a trial; returns False when the worker is to end."""
+
+    def stopping(self) -> bool:
+        """Returns whether the trial that runs should give up."""
+
+
+def _example(space: SearchSpace | None, sample: Callable[[optuna.Trial], TrialConfig]) -> TrialConfig:
+    """Returns a configuration that the study may draw, of those with the most epochs."""
+    if space is not None:
+        return max(space.corners(["epochs"]), key=lambda config: config.epochs)
+    return sample(optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask())
+
+
+def _corners(space: SearchSpace | None, example: TrialConfig, paths: Sequence[str]) -> Iterator[TrialConfig]:
+    """Returns configurations with all that a space admits at some places; of a function, what it has drawn."""
+    return iter([example]) if space is None else space.corners(paths)
+
+
+def _backbones(space: SearchSpace | None, example: TrialConfig) -> tuple[BackboneConfig, ...]:
+    """Returns the different backbones that a study may draw, their heads set aside."""
+    places = ("kind", "name", "pretrained", "drop_top_stages", "drop_path", "image_size")
+    models = (config.model for config in _corners(space, example, [f"model.{place}" for place in places]))
+    bare = (model.model_copy(update={"head": HeadConfig()}) for model in models if isinstance(model, BackboneConfig))
+    return tuple(dict.fromkeys(bare))
+
+
+def _most_unfrozen(space: SearchSpace | None, example: TrialConfig) -> int:
+    """Returns the most top stages that a study may train, where it says a number."""
+    configs = _corners(space, example, ("transfer.kind", "transfer.unfreeze_top_stages"))
+    numbers = [getattr(config.transfer, "unfreeze_top_stages", 0) for config in configs]
+    return max((number for number in numbers if number != "all"), default=0)

@@ -1,0 +1,139 @@
+"""A worker: loads the data once, then runs trials for as long as it is given any."""
+
+import gc
+
+import optuna
+import torch
+import torch._dynamo  # every optimizer imports it at its first step; better now, while the supervisor prepares
+
+from pipeline.config.trial import DataConfig, TrialConfig
+from pipeline.core.disk import disk_full
+from pipeline.core.errors import DnntuneError
+from pipeline.data.feature_cache import FeatureCache
+from pipeline.data.image_data import ImageData
+from pipeline.data.loading import load_data
+from pipeline.records.events import NothingToClaim, Notice, TrialClaimed, WorkerFailed, WorkerReady
+from pipeline.records.results import DataSummary
+from pipeline.search.multi_objective import PrunableStudy, PrunableTrial
+from pipeline.search.pruners import build_pruner
+from pipeline.search.samplers import build_sampler
+from pipeline.setup.device import choose_device, use_precision
+from pipeline.setup.images import data_wanted, prepared
+from pipeline.storage.open import RecentTrials, open_storage, quiet_optuna
+from pipeline.storage.study_lock import present
+from pipeline.study.claims import NoClaim, claim_trial
+from pipeline.study.saved_models import KeptModels
+from pipeline.study.trials import put_back
+from pipeline.workers.limits import Watchdog
+from pipeline.workers.objective import StoppedError, run_trial
+from pipeline.workers.task import Channel, SupervisorGoneError, Task
+
+
+def work(task: Task, channel: Channel) -> None:
+    """Runs trials until there are no more.
+
+    An error that only the user can mend is reported: no such device or broken data before the first trial, a full disk
+    at any time.
+    """
+    try:
+        _work(task, channel)
+    except Exception as error:
+        if (full := disk_full(error, task.checkpoints)) is None:
+            raise
+        channel.emit(WorkerFailed(str(full)))
+
+
+def _work(task: Task, channel: Channel) -> None:
+    quiet_optuna()
+    torch.set_num_threads(task.threads)
+    loaded: dict[DataConfig, ImageData] = {}
+
+    def load(config: TrialConfig) -> ImageData:
+        wanted = data_wanted(config)
+        if wanted not in loaded:
+            loaded.clear()  # one data set at a time: they can be large
+            loaded[wanted] = load_data(wanted, data_dir=task.data_dir, device=device)
+        return loaded[wanted]
+
+    def give_up_if_stopping() -> None:
+        if channel.stopping():
+            raise StoppedError
+
+    cache = FeatureCache(task.cache_dir, say=lambda text: channel.emit(Notice(text)), tick=give_up_if_stopping)
+
+    try:
+        device = choose_device(task.device, task.worker)
+        use_precision(task.example.precision, device)
+        if task.backbones:
+            from pipeline.models.backbones.backbone import check_backbones  # loads timm, which perceptrons do without
+
+            check_backbones(task.backbones, task.most_unfrozen)
+        data = load(task.example)
+        for model in task.backbones:
+            prepared(model, data.train)
+    except DnntuneError as error:
+        channel.emit(WorkerFailed(str(error)))
+        return
+    channel.emit(
+        WorkerReady(
+            DataSummary(
+                name=task.example.data.name,
+                num_train=len(data.train),
+                num_valid=len(data.valid),
+                num_classes=data.num_classes,
+                image_shape=data.image_shape,
+                device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+            )
+        )
+    )
+    if task.worker == 0 and data.warning is not None:
+        channel.emit(Notice(data.warning))
+    # What is loaded by now stays for good: the garbage collector need not walk through it again and again.
+    gc.freeze()
+    watchdog = Watchdog(channel.emit, task.study.trial_timeout, task.study.trial_memory)
+    models = KeptModels(task.models, task.study.keep_models)
+    storage: optuna.storages.BaseStorage | None = None
+    with present(task.lock) as presence:
+        presence.share()
+        while channel.wait_for_trial():  # the study exists once the first trial is given
+            storage = storage or RecentTrials(open_storage(task.storage))
+            claimed = _claim(storage, task, channel)
+            if claimed is None:
+                continue
+            study, trial = claimed
+            watchdog.trial_begins()
+            run_trial(
+                study,
+                trial,
+                sample=task.sample,
+                settings=task.study,
+                load=load,
+                emit=channel.emit,
+                stopping=channel.stopping,
+                cache=cache,
+                checkpoints=task.checkpoints,
+                models=models,
+            )
+            watchdog.trial_ends()
+
+
+def _claim(
+    storage: optuna.storages.BaseStorage, task: Task, channel: Channel
+) -> tuple[optuna.Study, optuna.Trial] | None:
+    """Claims a trial and tells the supervisor; returns the study with the trial's sampler, and the trial."""
+    claim = claim_trial(optuna.load_study(study_name=task.study_name, storage=storage))
+    if isinstance(claim, NoClaim):
+        channel.emit(NothingToClaim(claim.complete))
+        return None
+    study = PrunableStudy(
+        study_name=task.study_name,
+        storage=storage,
+        sampler=build_sampler(task.study.sampler, seed=task.study.seed, ordinal=claim.ordinal),
+        pruner=build_pruner(task.study.pruner, max_epochs=task.example.epochs),
+    )
+    try:
+        channel.emit(TrialClaimed(claim.number, claim.counted))
+    except SupervisorGoneError:
+        put_back(study, claim.trial_id)
+        raise
+    return study, PrunableTrial(study, claim.trial_id)

@@ -1,0 +1,106 @@
+"""What a person sees while a study runs."""
+
+import io
+
+from pipeline.cli.display.progress import StudyProgress
+from pipeline.cli.display.rich_console import PlainConsole
+from pipeline.config.model import BackboneConfig
+from pipeline.config.trial import DataConfig, TrialConfig
+from pipeline.records.events import EpochEnded, Event, Notice, TrialEnded, TrialStarted
+from pipeline.records.results import DataSummary, EpochResult, TrialResult
+
+CONFIG = TrialConfig(data=DataConfig(name="digits"), epochs=4).plain()
+DATA = DataSummary("digits", 1000, 200, 10, (1, 8, 8), "cpu")
+
+
+def epoch(number: int, accuracy: float) -> EpochResult:
+    return EpochResult(number, 0.5, 0.8, 0.4, accuracy, 0.01, 1.5, 0.25, 1000.0, 0.1, True)
+
+
+def watch(*events: Event, terminal: bool, counted: int = 0, maximize: bool = True) -> str:
+    console = PlainConsole(file=io.StringIO(), force_terminal=terminal, width=120, _environ={"TERM": "xterm"})
+    progress = StudyProgress("valid_accuracy" if maximize else "valid_loss", console)
+    progress.begin("s", total=5, counted=counted, direction="maximize" if maximize else "minimize", data=DATA)
+    for event in events:
+        progress.event(event)
+        progress.tick()
+    progress.close()
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def started(number: int) -> TrialStarted:
+    return TrialStarted(number, {}, CONFIG, 0.0)
+
+
+def test_plain_lines_where_there_is_no_terminal() -> None:
+    text = watch(
+        started(0),
+        EpochEnded(0, epoch(1, 0.7)),
+        TrialEnded(0, TrialResult("complete", 0.7, seconds=2.0)),
+        started(1),
+        TrialEnded(1, TrialResult("pruned", 0.6, reason="after epoch 1", seconds=1.0)),
+        started(2),
+        TrialEnded(2, TrialResult("failed", reason="ValueError: x", seconds=0.5)),
+        started(3),
+        TrialEnded(3, TrialResult("complete", 0.65, seconds=2.0)),
+        terminal=False,
+    )
+    assert text.splitlines() == [
+        "starting the workers and MLflow ...",
+        "s: digits, 1,000 images to train on, 200 to validate on, 1 x 8 x 8, 10 classes, on cpu",
+        "[1/5] t000 relu 3x100 adamw: complete 0.7000 (best so far) (2.0 s)",
+        "[2/5] t001 relu 3x100 adamw: pruned 0.6000: after epoch 1 (1.0 s)",
+        "[2/5] t002 relu 3x100 adamw: failed: ValueError: x (0.5 s)",
+        "[3/5] t003 relu 3x100 adamw: complete 0.6500 (2.0 s)",
+    ]
+
+
+def test_a_smaller_loss_is_better() -> None:
+    events = [event for number, loss in ((0, 0.5), (1, 0.4), (2, 0.6)) for event in (
+        started(number), TrialEnded(number, TrialResult("complete", loss)))]  # fmt: skip
+    lines = watch(*events, terminal=False, maximize=False).splitlines()[2:]
+    assert ["(best so far)" in line for line in lines] == [True, True, False]
+
+
+def test_going_on_says_so() -> None:
+    assert "going on: 3 of 5 trials are done" in watch(terminal=False, counted=3)
+
+
+def test_a_terminal_shows_what_runs() -> None:
+    text = watch(
+        started(0),
+        TrialEnded(0, TrialResult("complete", 0.7)),
+        started(1),
+        EpochEnded(1, epoch(3, 0.65)),
+        terminal=True,
+    )
+    assert "1 of 5 trials, 1 complete, best valid_accuracy 0.7000 (trial 0)" in text
+    (line,) = {part.strip() for part in text.splitlines() if "epoch 3 of 4" in part}
+    assert "t001 relu 3x100 adamw" in line
+    assert "valid_accuracy 0.6500" in line
+    assert "left" in text
+
+
+NOTICE = "computing features once for all trials: 1,200 images x 1280 in float32, 5.9 MiB in runs/cache/features"
+
+
+def test_a_backbone_is_named_and_what_a_worker_has_to_say_is_a_line() -> None:
+    config = TrialConfig(data=DataConfig(name="digits"), model=BackboneConfig(name="tf_efficientnet_lite0")).plain()
+    events = [
+        TrialStarted(0, {}, config, 0.0),
+        Notice(NOTICE),
+        TrialEnded(0, TrialResult("complete", 0.7, seconds=2.0, backbone_images=1200, cached_images=4800)),
+    ]
+    lines = watch(*events, terminal=False).splitlines()[2:]
+    assert lines == [NOTICE, "[1/5] t000 frozen efficientnet_lite0 adamw: complete 0.7000 (best so far) (2.0 s)"]
+    assert watch(*events, terminal=True).replace("\n", " ").replace("  ", " ").count("computing features once") == 1
+
+
+def test_a_notice_may_come_before_the_study_begins() -> None:
+    console = PlainConsole(file=io.StringIO(), force_terminal=False, width=40)
+    progress = StudyProgress("valid_accuracy", console)
+    progress.event(Notice(NOTICE))
+    progress.close()
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().splitlines()[1:] == [NOTICE]  # whole, however narrow the terminal

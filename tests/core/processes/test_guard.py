@@ -1,0 +1,50 @@
+"""Servers of two generations, whose command is ended in each way that there is."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.core.processes.process_tree import descendants
+from tests.processes import parents
+
+# Like `mlflow ui`: a process that starts the one that serves.
+SERVER = "import subprocess, sys; print('up', flush=True); subprocess.run(['sleep', '300'])"
+COMMAND = f"""
+import os, sys
+from pipeline.core.processes.guard import run_guarded
+from pipeline.core.processes.interrupts import answered
+with answered(ends=True):
+    sys.exit(run_guarded([sys.executable, "-c", {SERVER!r}], os.environ))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("victim", ["command", "guard"])
+def test_nothing_outlives_a_command(number: int, victim: str, tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", COMMAND], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    deadline = time.monotonic() + 20
+    while len(family := descendants(process.pid)) < 3 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    guard, server, sleep = family
+    os.kill(process.pid if victim == "command" else guard, number)
+    code = process.wait(20)
+    if victim == "command":
+        assert code == (-number if number == signal.SIGKILL else 0)
+    else:
+        assert code != 0
+    deadline = time.monotonic() + 10
+    while {guard, server, sleep} & set(parents()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_the_code_of_a_server_that_ends_by_itself() -> None:
+    program = COMMAND.replace(repr(SERVER), repr("raise SystemExit(7)"))
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 7

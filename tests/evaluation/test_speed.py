@@ -1,0 +1,49 @@
+import time
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.data.image_data import LabeledImages
+from pipeline.evaluation.speed import WARM_UP, batch_seconds
+
+IMAGES = LabeledImages(
+    torch.zeros((3, 1, 4, 4), dtype=torch.uint8),
+    torch.zeros(3, dtype=torch.int64),
+    torch.zeros((1, 1, 1, 1)),
+    torch.ones((1, 1, 1, 1)),
+)
+
+
+class Sleeper(nn.Module):
+    """Takes some time for a pass, and long for the first ones."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds, self.shapes, self.modes = seconds, [], []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.shapes.append(tuple(images.shape))
+        self.modes.append(self.training)
+        time.sleep(self.seconds * (10 if len(self.shapes) <= WARM_UP else 1))
+        return images.flatten(1)
+
+
+def test_the_first_passes_do_not_count() -> None:
+    sleeper = Sleeper(0.005)
+    seconds = batch_seconds(sleeper, IMAGES, nullcontext(), batch_size=2, passes=5)
+    assert 0.005 <= seconds < 0.05
+    assert len(sleeper.shapes) == WARM_UP + 5
+    assert not any(sleeper.modes)
+
+
+def test_few_images_make_a_large_batch() -> None:
+    sleeper = Sleeper(0.0)
+    batch_seconds(sleeper, IMAGES, nullcontext(), batch_size=256, passes=1)
+    assert set(sleeper.shapes) == {(256, 1, 4, 4)}
+
+
+def test_a_slow_network_is_timed_once() -> None:
+    sleeper = Sleeper(0.01)
+    assert batch_seconds(sleeper, IMAGES, nullcontext(), batch_size=1, most_seconds=0.0) >= 0.01
+    assert len(sleeper.shapes) == WARM_UP + 1

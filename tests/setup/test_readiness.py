@@ -1,0 +1,166 @@
+"""What is wrong with a study on this machine is said before torch is imported."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.config.trial import TrialConfig
+from pipeline.core.errors import DataError, DeviceError, DnntuneError, ModelError
+from pipeline.models.layers import build_layers
+from pipeline.setup import readiness
+from pipeline.setup.readiness import num_weights, prove_ready, training_bytes
+from pipeline.space.files import read_space
+from pipeline.space.yaml_text import locate
+from tests.memory import peak
+
+
+@pytest.fixture(autouse=True)
+def _a_small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readiness, "has_no_gpu", lambda: True)
+    monkeypatch.setattr(readiness, "has_bfloat16", lambda: False)
+    monkeypatch.setattr(readiness, "memory_bytes", lambda: 2**30)
+
+
+def prove(device: str = "auto", **settings: Any) -> None:
+    space = read_space(locate({"space": {"data": {"name": "digits"}, **settings}}, "f"), "f").space
+    prove_ready(space.corners, device)
+
+
+def test_what_can_run_is_not_held_up(tmp_path: Path) -> None:
+    prove(model={"width": {"int": [10, 1000]}, "activation": {"choice": ["relu", "selu"]}})
+    prove(model={"kind": "backbone", "name": "resnet18.a1_in1k"})
+    prove("cpu", precision="auto")
+    for name in "ab":
+        (tmp_path / "train" / name).mkdir(parents=True)
+    prove(data={"name": "image_folder", "path": str(tmp_path)})
+
+
+@pytest.mark.parametrize(
+    ("device", "settings", "error", "said"),
+    [
+        ("gpu", {}, DeviceError, "got 'gpu'. Did you mean cuda?"),
+        ("gpu:1", {}, DeviceError, "Did you mean cuda?"),
+        ("cudo", {}, DeviceError, "Did you mean cuda?"),
+        ("cuda", {}, DeviceError, "this machine has 0 CUDA devices. Use --device auto"),
+        ("cuda:3", {}, DeviceError, "device cuda:3 is not there"),
+        ("cpu", {"precision": "tf32"}, DeviceError, "precision tf32 needs a CUDA device"),
+        ("auto", {"precision": {"choice": ["float32", "bfloat16"]}}, DeviceError, "Use precision: float32 or auto"),
+        ("auto", {"model": {"kind": "backbone", "name": "resnet5000"}}, ModelError, "Did you mean resnet50?"),
+        (
+            "auto",
+            {"model": {"kind": "backbone", "name": {"choice": ["resnet18", "resnet19"]}}},
+            ModelError,
+            "got 'resnet19'",
+        ),
+        ("auto", {"model": {"kind": "backbone", "name": "resnet18.no_such_tag"}}, ModelError, "resnet18 has a1_in1k, "),
+        ("auto", {"model": {"kind": "backbone", "name": "resnet18.a1_in2k"}}, ModelError, "Did you mean a1_in1k?"),
+        ("auto", {"model": {"kind": "backbone", "name": "resnet18."}}, ModelError, "got 'resnet18.'"),
+        ("auto", {"data": {"name": "arrays", "path": "nowhere.npz"}}, DataError, "nowhere.npz: cannot be read as .npz"),
+        ("auto", {"data": {"name": "arrays", "path": "."}}, DataError, "it is not a regular file"),
+        ("auto", {"data": {"name": "arrays", "path": "x" * 300}}, DataError, "cannot be read as .npz"),
+        ("auto", {"data": {"name": "image_folder", "path": "nowhere"}}, DataError, "nowhere/train: no such folder"),
+        ("auto", {"data": {"name": "image_folder", "path": "x" * 300}}, DataError, "File name too long"),
+    ],
+)
+def test_what_cannot_run_is_said(
+    device: str, settings: dict[str, Any], error: type[DnntuneError], said: str, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error) as caught:
+        prove(device, **settings)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "gibibytes"),
+    [
+        ({"model": {"width": {"int": [10, 20_000]}}, "optimizer": {"kind": "sgd", "momentum": 0.0}}, 9.0),
+        ({"model": {"width": {"int": [10, 20_000]}}, "optimizer": "sgd"}, 11.9),
+        ({"model": {"width": 20_000}, "ema_decay": 0.9}, 17.9),
+        ({"model": {"width": {"choice": [[10, 10, 10], [20_000, 20_000, 20_000]]}}}, 14.9),
+    ],
+)
+def test_a_network_that_no_memory_holds_is_refused_with_its_size(settings: dict[str, Any], gibibytes: float) -> None:
+    with pytest.raises(DeviceError, match=r"model.width: the largest network, 3 x 20,000 units") as caught:
+        prove(**settings)
+    assert f"at least {gibibytes} GiB" in str(caught.value)
+    assert "this machine has 1.0. Make model.width or model.hidden_layers smaller" in str(caught.value)
+
+
+def _archive(file: Path, **shapes: tuple[int, ...]) -> dict[str, Any]:
+    arrays = {name: np.zeros(shape, np.uint8) for name, shape in shapes.items()}
+    np.savez_compressed(file, **arrays)
+    return {"data": {"name": "arrays", "path": str(file)}}
+
+
+ARCHIVES: dict[str, tuple[dict[str, tuple[int, ...]], str]] = {
+    "no labels": ({"x_train": (9, 5, 6)}, "needs the arrays x_train and y_train"),
+    "no images of a part": ({"x_train": (9, 5, 6), "y_train": (9,), "y_valid": (9,)}, "needs the arrays x_valid"),
+    "fewer labels": ({"x_train": (9, 5, 6), "y_train": (8,)}, "train: needs one label for each image"),
+    "no images": ({"x_train": (9,), "y_train": (9,)}, "must be (images, height, width)"),
+    "two places for channels": ({"x_train": (9, 3, 6, 3), "y_train": (9,)}, "channels in front or at the end"),
+    "another size": (
+        {"x_train": (9, 5, 6), "y_train": (9,), "x_valid": (9, 6, 5), "y_valid": (9,)},
+        "valid: images must be (1, 5, 6) as in training; got (1, 6, 5)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("shapes", "said"), ARCHIVES.values(), ids=ARCHIVES)
+def test_an_archives_shapes_are_looked_at(shapes: dict[str, tuple[int, ...]], said: str, tmp_path: Path) -> None:
+    settings = _archive(tmp_path / "images.npz", **shapes)
+    with pytest.raises(DataError) as caught:
+        prove(**settings)
+    assert str(caught.value).startswith(f"{tmp_path / 'images.npz'}: ")
+    assert said in str(caught.value)
+
+
+def test_the_values_of_an_archives_images_count(tmp_path: Path) -> None:
+    settings = _archive(tmp_path / "a.npz", x_train=(9, 1200, 1000, 3), y_train=(9,), y_test=(3,))  # not looked at
+    prove(**settings, model={"width": 10})
+    with peak() as taken, pytest.raises(DeviceError, match=r"has 360,0\d\d,\d+ weights"):
+        prove(**settings, model={"width": {"int": [10, 100]}})
+    assert taken() < 2**23  # the images have 31 MiB
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda", "cuda:1"])
+def test_a_network_that_no_gpu_holds_is_refused(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readiness, "has_no_gpu", lambda: False)
+    model = {"model": {"width": {"int": [10, 20_000]}}, "optimizer": {"kind": "sgd", "momentum": 0.0}}
+    for there in (None, 10 * 2**30):
+        monkeypatch.setattr(readiness, "gpu_memory_bytes", lambda there=there: there)
+        prove(device, **model)
+    monkeypatch.setattr(readiness, "gpu_memory_bytes", lambda: 8 * 2**30)
+    with pytest.raises(DeviceError, match=r"at least 9\.0 GiB .* this machine's largest GPU has 8\.0\. Make model"):
+        prove(device, **model)
+    with pytest.raises(DeviceError, match=r"this machine has 1\.0\. Make model"):
+        prove("cpu", **model)
+
+
+@pytest.mark.parametrize("batch_norm", ["none", "before", "after"])
+def test_weights_are_counted_without_the_network(batch_norm: str) -> None:
+    model = {"kind": "mlp", "width": [50, 30], "batch_norm": batch_norm}
+    config = TrialConfig.model_validate({"data": {"name": "digits"}, "model": model})
+    network = build_layers(config.model, num_inputs=64, num_classes=10)  # type: ignore[arg-type]
+    there = sum(tensor.numel() for tensor in network.parameters())
+    assert num_weights(config) <= there
+    assert num_weights(config) == there or batch_norm != "none"
+    step = torch.optim.AdamW(network.parameters())
+    network(torch.ones(2, 64)).sum().backward()
+    step.step()
+    states = sum(tensor.numel() for state in step.state.values() for tensor in state.values() if tensor.dim() > 0)
+    held = 3 * there + states  # weights, gradients, the best epoch's weights; averages
+    assert 0.9 * held * 4 < training_bytes(config) <= held * 4
+
+
+def test_it_needs_no_torch() -> None:
+    code = """import sys, pipeline.setup.readiness as r
+r.prove_architecture('resnet18.a1_in1k')
+print('torch' in sys.modules, 'numpy' in sys.modules)"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False False"

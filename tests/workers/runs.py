@@ -1,0 +1,69 @@
+"""Studies that are run in this process and in others, for tests of what becomes of them."""
+
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from pipeline.core.workspace import Places
+from pipeline.space.files import load_space
+from pipeline.space.overrides import Override
+from pipeline.storage.open import open_storage
+from pipeline.study.studies import load_study
+from pipeline.study.summary import StudySummary
+from pipeline.tracking.store import open_client
+from pipeline.workers.run import run_study
+from tests.processes import workers_of
+
+SLOW = ["epochs=3000", "early_stopping.patience=null", "study.trials=2"]
+
+
+def run(file: Path, workspace: Path, *settings: str, **options: Any) -> StudySummary:
+    loaded = load_space(str(file), [Override.parse(setting) for setting in settings])
+    return run_study(loaded.space, loaded.study, name=loaded.name, places=Places(workspace), threads=1, **options)
+
+
+def trials_of(workspace: Path, name: str = "small") -> list[optuna.trial.FrozenTrial]:
+    return load_study(open_storage(Places(workspace).storage_url), name).trials
+
+
+def statuses(workspace: Path) -> list[str]:
+    client = open_client(Places(workspace).tracking_url)
+    ids = [experiment.experiment_id for experiment in client.search_experiments()]
+    return [run.info.status for run in client.search_runs(ids)]
+
+
+def start(file: Path, workspace: Path, *settings: str) -> "subprocess.Popen[str]":
+    overrides = [part for setting in settings for part in ("--set", setting)]
+    command = [sys.executable, "-m", "pipeline", "run", str(file), "--workspace", str(workspace), "--json"]
+    command += ["--threads", "1", *overrides]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_until(condition: Any, seconds: float = 90.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.1)
+
+
+def has_epochs(workspace: Path) -> bool:
+    """Whether a trial has reported an epoch."""
+    if not (workspace / "studies.db").exists():
+        return False
+    with sqlite3.connect(workspace / "studies.db") as connection:
+        tables = connection.execute("SELECT name FROM sqlite_master").fetchall()
+        if ("trial_intermediate_values",) not in tables:
+            return False
+        (count,) = connection.execute("SELECT count(*) FROM trial_intermediate_values").fetchone()
+    connection.close()
+    return bool(count)
+
+
+def worker_of(process: "subprocess.Popen[str]") -> int:
+    (worker,) = workers_of(process.pid)
+    return worker
