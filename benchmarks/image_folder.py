@@ -13,7 +13,7 @@ from PIL import Image
 from pipeline.config.trial import DataConfig
 from pipeline.data.images import Part
 from pipeline.data.loading import READERS
-from pipeline.data.sources.folders import data_folders
+from pipeline.data.sources.own_data import data_folders
 
 PARTS: tuple[Part, ...] = ("train", "test")
 

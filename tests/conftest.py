@@ -16,6 +16,7 @@ import hypothesis
 import pytest
 
 from pipeline.core.workspace import STORAGE_VARIABLES, TRACKING_VARIABLES, Places
+from pipeline.data.sources.own_data import DEBIAN_FASHION_MNIST
 from tests.command import dnntune
 from tests.servers import HOW_TO_GET, PostgreSQL, postgresql_programs, postgresql_server
 
@@ -72,8 +73,6 @@ def _logs_import_mlflow_once() -> None:
 @pytest.fixture
 def fashion_mnist() -> Path:
     """The folder of the real Fashion-MNIST."""
-    from pipeline.data.sources.idx import DEBIAN_FASHION_MNIST
-
     if not DEBIAN_FASHION_MNIST.is_dir():
         pytest.skip("needs the real Fashion-MNIST: apt-get install dataset-fashion-mnist")
     return DEBIAN_FASHION_MNIST

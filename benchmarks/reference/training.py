@@ -11,8 +11,8 @@ from pipeline.config.study import StudyConfig
 from pipeline.config.trial import DataConfig
 from pipeline.data.image_data import ImageData, LabeledImages, to_device
 from pipeline.data.images import Images, check
-from pipeline.data.sources.folders import data_folders
 from pipeline.data.sources.idx import read_fashion_mnist
+from pipeline.data.sources.own_data import data_folders
 from pipeline.data.split import stratified_split
 from pipeline.records.results import EpochResult
 from pipeline.records.verdict import judge

@@ -31,11 +31,12 @@ def check(
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the draws.")] = 0,
     device: DeviceOption = "auto",
     overrides: SetOption = [],  # noqa: B006 - typer copies it
+    data_dir: DataOption = None,
 ) -> None:
     """Check that a search space can be run on this machine, and print it as a table."""
     from pipeline.cli.display.console import wide_console
     from pipeline.cli.display.space_table import space_table
-    from pipeline.setup.readiness import prove_ready
+    from pipeline.setup.readiness import prove_built_in, prove_ready
     from pipeline.space.files import load_space, sample_configurations
     from pipeline.space.overrides import Override
 
@@ -43,6 +44,8 @@ def check(
     for notice in file.notices:
         say(notice, err=True)
     prove_ready(file.space.corners, device)
+    for notice in prove_built_in(file.space.corners, data_dir):
+        say(notice, err=True)
     wide_console(err=bool(sample)).print(space_table(file.name, file.space))
     for text in sample_configurations(file.space, sample, seed):
         say(f"---\n{text}", end="")

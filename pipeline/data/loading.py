@@ -14,9 +14,9 @@ from pipeline.data.images import Images, Part, check, prove_same_range, range_of
 from pipeline.data.sources.arrays import read_arrays
 from pipeline.data.sources.cifar10 import read_cifar10
 from pipeline.data.sources.digits import read_digits
-from pipeline.data.sources.folders import data_folders
 from pipeline.data.sources.idx import read_fashion_mnist, read_mnist
 from pipeline.data.sources.image_folder import read_image_folder
+from pipeline.data.sources.own_data import data_folders
 from pipeline.data.split import num_repeated, stratified_split, stratified_subset
 
 Reader = Callable[[Part, DataConfig, Sequence[Path]], Images | None]

@@ -5,16 +5,33 @@
 
 import functools
 import math
+import os
+import urllib.error
+import urllib.parse
+import urllib.request
 from collections.abc import Callable, Iterable, Sequence
+from http.client import HTTPException
 from itertools import islice, pairwise
+from pathlib import Path
 
 from pipeline.config.model import BackboneConfig, top_layers
 from pipeline.config.schema import did_you_mean, shown
 from pipeline.config.training import RmsProp, Sgd
 from pipeline.config.trial import DataConfig, TrialConfig
-from pipeline.core.errors import DeviceError, ModelError
+from pipeline.core.errors import DataError, DeviceError, ModelError
 from pipeline.core.processes.machine import DEVICE, gpu_memory_bytes, has_bfloat16, has_no_gpu, memory_bytes
-from pipeline.data.sources.own_data import archive_file, archive_shape, class_folders, image_root, prove_there
+from pipeline.data.sources.own_data import (
+    DOWNLOADED,
+    archive_file,
+    archive_shape,
+    class_folders,
+    data_folders,
+    download_addresses,
+    how_to_get,
+    image_root,
+    missing_files,
+    prove_there,
+)
 from pipeline.models.backbones.timm_names import timm_architectures, timm_tags
 
 # From a data set to the values in an image, and its classes, or fewer where that is not known.
@@ -25,6 +42,8 @@ Draws = Callable[[Sequence[str]], Iterable[TrialConfig]]
 # Values in an image, and classes, of the data sets that are known before they are read.
 KNOWN_SHAPES = {"fashion_mnist": (784, 10), "mnist": (784, 10), "cifar10": (3072, 10), "digits": (64, 10)}
 BYTES_PER_VALUE = 4
+# So long a server of data sets may take to answer.
+ANSWER_SECONDS = 5.0
 # Of each matter, configurations that are looked at: those at the ends of ranges and choices come first.
 MOST_LOOKED_AT = 2_000
 SIZE_PATHS = (
@@ -60,6 +79,47 @@ def prove_ready(draws: Draws, device: str) -> None:
         prove_memory(
             _looked_at(draws, SIZE_PATHS), there, "this machine" if on_processor else "this machine's largest GPU"
         )
+
+
+def prove_built_in(draws: Draws, data_dir: str | None) -> list[str]:
+    """Proves that the built-in data sets that a study may draw are here, or can be downloaded.
+
+    Args:
+        draws: Returns what it may draw.
+        data_dir: Folder in which data sets are looked for first.
+
+    Returns:
+        What a user should know: which ones will be downloaded.
+
+    Raises:
+        DataError: One is not here, and the folder for it cannot be written to or no server answers.
+    """
+    folders, notices = data_folders(data_dir), []
+    for name in dict.fromkeys(config.data.name for config in _looked_at(draws, ("data.name",))):
+        if not (missing := missing_files(name, folders)):
+            continue
+        what = f"{DOWNLOADED[name]} ({', '.join(missing)})"
+        if (reason := _why_no_download(name, folders[0])) is not None:
+            raise DataError(how_to_get(what, folders, reason))
+        notices.append(f"{what} is in none of {', '.join(map(str, folders))}: it will be downloaded to {folders[0]}")
+    return notices
+
+
+def _why_no_download(name: str, folder: Path) -> str | None:
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        return f"{there} cannot be written to"
+    reason = None
+    for address in download_addresses(name):
+        try:
+            urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=ANSWER_SECONDS).close()
+        except urllib.error.HTTPError:  # an answer: servers need not like HEAD, or the name of a folder
+            return None
+        except (OSError, HTTPException) as error:
+            reason = f"{urllib.parse.urlsplit(address).hostname} does not answer ({getattr(error, 'reason', error)})"
+        else:
+            return None
+    return reason
 
 
 def prove_device_name(name: str) -> None:

@@ -1,7 +1,10 @@
 """What is wrong with a study on this machine is said before torch is imported."""
 
+import socket
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +14,10 @@ import torch
 
 from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import DataError, DeviceError, DnntuneError, ModelError
+from pipeline.data.sources import own_data
 from pipeline.models.layers import build_layers
 from pipeline.setup import readiness
-from pipeline.setup.readiness import num_weights, prove_ready, training_bytes
+from pipeline.setup.readiness import num_weights, prove_built_in, prove_ready, training_bytes
 from pipeline.space.files import read_space
 from pipeline.space.yaml_text import locate
 from tests.memory import peak
@@ -164,3 +168,70 @@ r.prove_architecture('resnet18.a1_in1k')
 print('torch' in sys.modules, 'numpy' in sys.modules)"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False False"
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home without data sets, and servers that nobody reaches."""
+    monkeypatch.setattr("pipeline.data.sources.own_data.DEBIAN_FASHION_MNIST", tmp_path / "no-debian")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("DNNTUNE_DATA", raising=False)
+    monkeypatch.setenv("no_proxy", "*")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{free.getsockname()[1]}/"
+    monkeypatch.setattr(readiness, "download_addresses", lambda name: [address])
+    return tmp_path
+
+
+def built_in(data_dir: Path | None = None, *names: str) -> list[str]:
+    tree = locate({"space": {"data": {"name": {"choice": list(names)}}}}, "f")
+    return prove_built_in(read_space(tree, "f").space.corners, None if data_dir is None else str(data_dir))
+
+
+FILES = {
+    "fashion_mnist": ["train-images-idx3-ubyte.gz", "FashionMNIST/raw/train-labels-idx1-ubyte"],
+    "mnist": ["MNIST/raw/train-images-idx3-ubyte", "train-labels-idx1-ubyte.gz"],
+    "cifar10": [f"cifar-10-batches-py/data_batch_{number}" for number in range(1, 6)],
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_built_in_data_set_that_is_absent_is_said(name: str, nowhere: Path) -> None:
+    cache = nowhere / ".cache" / "dnntune" / "data"
+    last = FILES[name][-1]
+    for file in FILES[name][:-1]:
+        (cache / file).parent.mkdir(parents=True, exist_ok=True)
+        (cache / file).touch()
+    with pytest.raises(DataError) as caught:
+        built_in(None, "digits", name)
+    said = str(caught.value)
+    assert f"({Path(last).name.removesuffix('.gz')}) is in none of {cache} and cannot be downloaded: 127.0.0.1 " in said
+    assert said.endswith("Put its files there, or name their folder with --data-dir or $DNNTUNE_DATA")
+    (cache / last).parent.mkdir(parents=True, exist_ok=True)
+    (cache / last).touch()
+    assert built_in(None, "digits", name) == []
+
+
+def test_where_a_server_answers_the_download_is_announced(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refuses(BaseHTTPRequestHandler):
+        def log_message(self, *arguments: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Refuses) as server:
+        monkeypatch.setattr(readiness, "download_addresses", lambda name: [f"http://127.0.0.1:{server.server_port}/"])
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        (notice,) = built_in(nowhere, "mnist")
+        thread.join()
+    assert notice.endswith(f"it will be downloaded to {nowhere}")
+    (nowhere / "file").touch()
+    with pytest.raises(DataError, match="file cannot be written to"):
+        built_in(nowhere / "file", "mnist")
+
+
+def test_the_addresses_in_torchvisions_source_are_those_that_it_downloads_from() -> None:
+    import torchvision.datasets
+
+    assert own_data.download_addresses("mnist") == torchvision.datasets.MNIST.mirrors
+    assert own_data.download_addresses("fashion_mnist") == torchvision.datasets.FashionMNIST.mirrors
+    assert own_data.download_addresses("cifar10") == [torchvision.datasets.CIFAR10.url]

@@ -13,11 +13,10 @@ from pipeline.config.trial import DataConfig
 from pipeline.core.errors import DataError
 from pipeline.core.files import read_bounded, reason
 from pipeline.data.images import Images, Part
-from pipeline.data.sources.folders import download, find_file
+from pipeline.data.sources.folders import download
+from pipeline.data.sources.own_data import CIFAR10_FILES, CIFAR10_FOLDER, find_file
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-FOLDER = "cifar-10-batches-py"
-FILES = {"train": [f"data_batch_{number}" for number in range(1, 6)], "test": ["test_batch"]}
 BYTES_PER_IMAGE = 3 * 32 * 32
 # Twice a real batch of 10,000 images.
 MOST_BYTES = 2**26
@@ -27,12 +26,14 @@ def read_cifar10(part: Part, config: DataConfig, folders: Sequence[Path]) -> Ima
     """Reads CIFAR-10 (Krizhevsky, 2009): 32 x 32 color images of 10 kinds of things."""
     if part == "valid":
         return None
-    first = find_file([f"{FOLDER}/{FILES[part][0]}", FILES[part][0]], folders)
-    folder = first.parent if first is not None else download("CIFAR10", FOLDER, _fetch, folders) / FOLDER
-    batches = [_read_batch(folder / file) for file in FILES[part]]
+    first = find_file([f"{CIFAR10_FOLDER}/{CIFAR10_FILES[part][0]}", CIFAR10_FILES[part][0]], folders)
+    folder = (
+        first.parent if first is not None else download("CIFAR10", CIFAR10_FOLDER, _fetch, folders) / CIFAR10_FOLDER
+    )
+    batches = [_read_batch(folder / file) for file in CIFAR10_FILES[part]]
     pixels = np.concatenate([batch[0] for batch in batches])
     labels = np.concatenate([batch[1] for batch in batches])
-    return Images(pixels, labels, CLASSES, str(folder / FILES[part][0]))
+    return Images(pixels, labels, CLASSES, str(folder / CIFAR10_FILES[part][0]))
 
 
 def _fetch(root: str) -> None:

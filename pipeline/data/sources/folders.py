@@ -1,29 +1,12 @@
-"""Where data sets are looked for, and where they are downloaded to."""
+"""The download of data sets, whole or not at all."""
 
-import os
 import tempfile
 from collections.abc import Callable, Sequence
 from http.client import HTTPException
 from pathlib import Path
 
 from pipeline.core.errors import DataError
-
-ENVIRONMENT_VARIABLE = "DNNTUNE_DATA"
-
-
-def data_folders(data_dir: str | None) -> list[Path]:
-    """Returns the folders to look in: ``data_dir``, $DNNTUNE_DATA, and the download folder, those that are set."""
-    named = [data_dir, os.environ.get(ENVIRONMENT_VARIABLE)]
-    return [*(Path(folder).expanduser() for folder in named if folder), Path.home() / ".cache" / "dnntune" / "data"]
-
-
-def find_file(names: Sequence[str], folders: Sequence[Path]) -> Path | None:
-    """Returns the first file that exists under one of the names, folder by folder."""
-    for folder in folders:
-        for name in names:
-            if (folder / name).is_file():
-                return folder / name
-    return None
+from pipeline.data.sources.own_data import how_to_get
 
 
 def download(what: str, product: str, fetch: Callable[[str], object], folders: Sequence[Path]) -> Path:
@@ -33,7 +16,7 @@ def download(what: str, product: str, fetch: Callable[[str], object], folders: S
         what: What is missing, for messages.
         product: Folder that `fetch` makes in the folder it is given.
         fetch: Downloads into the folder it is given, verifying checksums; does nothing where all is there.
-        folders: See `data_folders`.
+        folders: See `pipeline.data.sources.own_data.data_folders`.
 
     Raises:
         DataError: It cannot be fetched, or its checksum is wrong.
@@ -52,8 +35,5 @@ def download(what: str, product: str, fetch: Callable[[str], object], folders: S
                     (Path(unfinished) / product).rename(folder / product)
     except (OSError, RuntimeError, HTTPException) as error:  # torchvision's: no network, a wrong checksum, no answer
         reason = " ".join(str(error).split()).rstrip(".")  # torchvision's has several lines
-        raise DataError(
-            f"{what} is in none of {', '.join(map(str, folders))} and cannot be downloaded: {reason}. "
-            f"Put its files there, or name their folder with --data-dir or ${ENVIRONMENT_VARIABLE}"
-        ) from None
+        raise DataError(how_to_get(what, folders, reason)) from None
     return folder

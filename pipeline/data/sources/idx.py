@@ -17,49 +17,38 @@ from pipeline.core.errors import DataError
 from pipeline.core.files import MOST_FROM_A_BYTE, open_regular, reason
 from pipeline.core.processes.machine import memory_bytes
 from pipeline.data.images import Images, Part
-from pipeline.data.sources.folders import download, find_file
+from pipeline.data.sources.folders import download
+from pipeline.data.sources.own_data import DOWNLOADED, idx_files
 
-# Debian's package dataset-fashion-mnist.
-DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 FASHION_MNIST_CLASSES = (
     "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
 )  # fmt: skip
 MNIST_CLASSES = tuple(str(digit) for digit in range(10))
 _UNSIGNED_BYTES = 8
-_STEMS = {"train": "train", "test": "t10k"}
 
 
 def read_fashion_mnist(part: Part, config: DataConfig, folders: Sequence[Path]) -> Images | None:
     """Reads Fashion-MNIST (Xiao et al., 2017): 28 x 28 gray images of 10 kinds of clothing."""
-    return _read(part, "FashionMNIST", FASHION_MNIST_CLASSES, folders, also=[DEBIAN_FASHION_MNIST])
+    return _read(part, "fashion_mnist", FASHION_MNIST_CLASSES, folders)
 
 
 def read_mnist(part: Part, config: DataConfig, folders: Sequence[Path]) -> Images | None:
     """Reads MNIST: 28 x 28 gray images of handwritten digits."""
-    return _read(part, "MNIST", MNIST_CLASSES, folders, also=[])
+    return _read(part, "mnist", MNIST_CLASSES, folders)
 
 
-def _read(
-    part: Part, name: str, class_names: tuple[str, ...], folders: Sequence[Path], also: list[Path]
-) -> Images | None:
+def _read(part: Part, name: str, class_names: tuple[str, ...], folders: Sequence[Path]) -> Images | None:
     if part == "valid":
         return None
-    files = {kind: f"{_STEMS[part]}-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1")}
-    found = {kind: _find(file, name, [*folders, *also]) for kind, file in files.items()}
-    if missing := [files[kind] for kind, file in found.items() if file is None]:
-        folder = download(f"{name} ({' and '.join(missing)})", name, lambda root: _fetch(name, root), folders)
-        found = {kind: _find(file, name, [folder]) for kind, file in files.items()}
-    files_there = [file for file in found.values() if file is not None]
-    if len(files_there) < len(files):
-        raise DataError(f"{name}: its download lacks {' or '.join(files.values())}. Fetch it again")
+    found, product = idx_files(name, part, folders), DOWNLOADED[name]
+    if missing := [file for file, place in found.items() if place is None]:
+        folder = download(f"{product} ({' and '.join(missing)})", product, lambda root: _fetch(product, root), folders)
+        found = idx_files(name, part, [folder])
+    files_there = [place for place in found.values() if place is not None]
+    if len(files_there) < len(found):
+        raise DataError(f"{product}: its download lacks {' or '.join(found)}. Fetch it again")
     pixels, labels = read_idx(files_there[0], num_dimensions=3), read_idx(files_there[1], num_dimensions=1)
     return Images(pixels[:, None], labels.astype(np.int64), class_names, str(files_there[1]))
-
-
-def _find(file: str, name: str, folders: Sequence[Path]) -> Path | None:
-    """Finds a file where torchvision keeps it, or directly in the folder."""
-    places = [f"{name}/raw/{file}", f"{name}/raw/{file}.gz", file, f"{file}.gz"]
-    return find_file(places, folders)
 
 
 def _fetch(name: str, root: str) -> None:

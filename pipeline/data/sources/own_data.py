@@ -1,7 +1,10 @@
-"""Where your own images are, found by those who read them and by those who only check: no torch here."""
+"""Where images are, your own and built-in ones, found by those who read them and who only check: no torch here."""
 
+import importlib.util
 import lzma
 import math
+import os
+import re
 import struct
 import tokenize
 import zipfile
@@ -27,6 +30,74 @@ DAMAGE = (
     EOFError, LookupError, RuntimeError, ValueError, TypeError, AttributeError, SyntaxError, MemoryError, OverflowError,
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tokenize.TokenError,
 )  # fmt: skip
+
+# Debian's package dataset-fashion-mnist.
+DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
+# The data sets that torchvision downloads, by what it calls them.
+DOWNLOADED = {"fashion_mnist": "FashionMNIST", "mnist": "MNIST", "cifar10": "CIFAR10"}
+CIFAR10_FOLDER = "cifar-10-batches-py"
+CIFAR10_FILES = {"train": [f"data_batch_{number}" for number in range(1, 6)], "test": ["test_batch"]}
+_IDX_STEMS = {"train": "train", "test": "t10k"}
+DATA_VARIABLE = "DNNTUNE_DATA"
+
+
+def data_folders(data_dir: str | None) -> list[Path]:
+    """Returns the folders to look in: ``data_dir``, $DNNTUNE_DATA, and the download folder, those that are set."""
+    named = [data_dir, os.environ.get(DATA_VARIABLE)]
+    return [*(Path(folder).expanduser() for folder in named if folder), Path.home() / ".cache" / "dnntune" / "data"]
+
+
+def find_file(names: Sequence[str], folders: Sequence[Path]) -> Path | None:
+    """Returns the first file that exists under one of the names, folder by folder."""
+    for folder in folders:
+        for name in names:
+            if (folder / name).is_file():
+                return folder / name
+    return None
+
+
+def how_to_get(what: str, folders: Sequence[Path], reason: str) -> str:
+    """Returns what to tell a user of a data set that is not here and cannot be downloaded, for a reason."""
+    return (
+        f"{what} is in none of {', '.join(map(str, folders))} and cannot be downloaded: {reason}. "
+        f"Put its files there, or name their folder with --data-dir or ${DATA_VARIABLE}"
+    )
+
+
+def idx_files(name: str, part: str, folders: Sequence[Path]) -> dict[str, Path | None]:
+    """Returns where the files of MNIST or Fashion-MNIST are, by name, images first; None for one that is missing.
+
+    They may lie where torchvision keeps them, or directly in a folder; Fashion-MNIST also where Debian has it.
+    """
+    product, also = DOWNLOADED[name], [DEBIAN_FASHION_MNIST] if name == "fashion_mnist" else []
+    files = [f"{_IDX_STEMS[part]}-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1")]
+    return {
+        file: find_file([f"{product}/raw/{file}", f"{product}/raw/{file}.gz", file, f"{file}.gz"], [*folders, *also])
+        for file in files
+    }
+
+
+def missing_files(name: str, folders: Sequence[Path]) -> list[str]:
+    """Returns the files of a built-in data set's training part that are in none of the folders."""
+    if name == "cifar10":
+        files = CIFAR10_FILES["train"]
+        first = find_file([f"{CIFAR10_FOLDER}/{files[0]}", files[0]], folders)
+        return files if first is None else [file for file in files if not (first.parent / file).is_file()]
+    if name in DOWNLOADED:
+        return [file for file, found in idx_files(name, "train", folders).items() if found is None]
+    return []
+
+
+def download_addresses(name: str) -> list[str]:
+    """Returns where torchvision downloads a data set from, read from its source: to import it takes seconds."""
+    spec = importlib.util.find_spec("torchvision")
+    assert spec is not None
+    assert spec.origin is not None
+    file = Path(spec.origin).parent / "datasets" / ("cifar.py" if name == "cifar10" else "mnist.py")
+    _, _, body = file.read_text(encoding="utf-8").partition(f"class {DOWNLOADED[name]}(")
+    known = re.search(r"^    (?:mirrors|url) = (\[.*?\]|.*?$)", body, re.DOTALL | re.MULTILINE)
+    assert known is not None
+    return re.findall(r'"(https?://[^"]+)"', known[1])
 
 
 def image_root(config: DataConfig) -> Path:
