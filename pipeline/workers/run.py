@@ -112,12 +112,13 @@ def run_study(
             outcome = None  # nothing is waited for: the next run ends what is open in MLflow
             raise
         finally:
-            supervisor.kill()
-            if outcome is None:
-                session.abandon_log()
-            else:
-                with first_stops(supervisor.interrupt, LOGGING):
-                    session.end(outcome)
+            try:  # either writes to the storage, which may be what failed
+                supervisor.kill()
+                if outcome is not None:
+                    with first_stops(supervisor.interrupt, LOGGING):
+                        session.end(outcome)
+            finally:
+                session.end_log()
         session.interrupted = supervisor.interrupted
         return session.summary()
 

@@ -190,8 +190,8 @@ class Session:
             self.study.set_user_attr(OUTCOME, outcome)
         self.tracking_error = self.log.close()
 
-    def abandon_log(self) -> None:
-        """Ends the log at once, whatever it has not written."""
+    def end_log(self) -> None:
+        """Ends the log's process at once, whatever it has not written."""
         if self.log is not None:
             self.log.kill()
 
