@@ -24,10 +24,11 @@ import torch
 from timm.loss import LabelSmoothingCrossEntropy
 from timm.optim import create_optimizer_v2
 
+from pipeline.config.data import DataConfig
 from pipeline.config.model import BackboneConfig
-from pipeline.config.training import Constant, Sgd
+from pipeline.config.training import Constant, EarlyStopping, Sgd
 from pipeline.config.transfer import AugmentConfig, LightAugmentation, NoAugmentation, Unfreeze
-from pipeline.config.trial import DataConfig, EarlyStopping, TrialConfig
+from pipeline.config.trial import TrialConfig
 from pipeline.data.image_data import ImageData, LabeledImages
 from pipeline.training.start import start
 

@@ -15,10 +15,11 @@ from collections.abc import Sequence
 
 import torch
 
+from pipeline.config.data import DataConfig
 from pipeline.config.model import MlpConfig
 from pipeline.config.study import StudyConfig
-from pipeline.config.training import AdamW, ClipNorm, Constant
-from pipeline.config.trial import DataConfig, EarlyStopping, TrialConfig
+from pipeline.config.training import AdamW, ClipNorm, Constant, EarlyStopping
+from pipeline.config.trial import TrialConfig
 from pipeline.data.batches import epoch_batches
 from pipeline.data.image_data import ImageData
 from pipeline.data.loading import load_data

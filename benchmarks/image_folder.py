@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from pipeline.config.trial import DataConfig
+from pipeline.config.data import DataConfig
 from pipeline.data.images import Part
 from pipeline.data.loading import READERS
 from pipeline.data.sources.own_data import data_folders

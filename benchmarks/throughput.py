@@ -29,9 +29,10 @@ from torch.utils.data import DataLoader
 from torchvision import datasets
 from torchvision.transforms import v2
 
+from pipeline.config.data import DataConfig
 from pipeline.config.model import MlpConfig
-from pipeline.config.training import AdamW, ClipNorm, Constant
-from pipeline.config.trial import DataConfig, EarlyStopping, TrialConfig
+from pipeline.config.training import AdamW, ClipNorm, Constant, EarlyStopping
+from pipeline.config.trial import TrialConfig
 from pipeline.data.image_data import ImageData, LabeledImages
 from pipeline.data.loading import load_data
 from pipeline.data.sources.own_data import DEBIAN_FASHION_MNIST

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from benchmarks.reference.settings import Scaling, Setting
+from pipeline.config.data import DataConfig
 from pipeline.config.study import StudyConfig
-from pipeline.config.trial import DataConfig
 from pipeline.data.image_data import ImageData, LabeledImages, to_device
 from pipeline.data.images import Images, check
 from pipeline.data.sources.idx import read_fashion_mnist

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.config.data import DataConfig
 from pipeline.config.model import BackboneConfig
-from pipeline.config.training import AdamW
+from pipeline.config.training import AdamW, EarlyStopping
 from pipeline.config.transfer import Frozen, TransferConfig, Unfreeze
-from pipeline.config.trial import DataConfig, EarlyStopping, TrialConfig
+from pipeline.config.trial import TrialConfig
 from pipeline.core.workspace import Places
 from pipeline.space.files import load_space
 from pipeline.space.overrides import Override

@@ -34,7 +34,7 @@ def register(
     """Register a finalized study's model in MLflow; it becomes the champion if it beats the one that is."""
     from pipeline.cli.display.console import echo
     from pipeline.registration.study import register
-    from pipeline.registration.text import outcome_lines
+    from pipeline.registration.versions import outcome_lines
 
     places = Places(workspace, storage, tracking_uri, data_dir=data_dir)
     done = register(study, model=name, places=places, device=device, threads=threads)

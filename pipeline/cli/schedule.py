@@ -1,6 +1,7 @@
 """Commands for tuning again and again: schedule-once, schedule-step, schedule-show."""
 
 import json
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,9 @@ from pipeline.core.printing import say
 from pipeline.core.urls import mask
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from pipeline.cli.display.progress import StudyProgress
     from pipeline.scheduling.run import ScheduledRun
 
 
@@ -44,6 +48,12 @@ SettingsOption = Annotated[
 ]
 
 
+def _progress(metric: str) -> "AbstractContextManager[StudyProgress]":
+    from pipeline.cli.display.progress import StudyProgress
+
+    return closing(StudyProgress(metric))
+
+
 @app.command(name="schedule-once")
 def schedule_once(
     schedule: ScheduleArgument,
@@ -54,7 +64,7 @@ def schedule_once(
     """Go through a schedule's chain once: check, tune, finalize, register, report, clean. For cron and CI."""
     from pipeline.scheduling.steps import run_chain
 
-    results = run_chain(scheduled_run(schedule, run, overrides), tell)
+    results = run_chain(scheduled_run(schedule, run, overrides), tell, _progress)
     if as_json:
         say(json.dumps(results))
 
@@ -71,7 +81,7 @@ def schedule_step(
     """Do one step of a schedule's run; ends standard output with one line of JSON. What Airflow's tasks call."""
     from pipeline.scheduling.steps import step_of
 
-    do = step_of(step)
+    do = step_of(step, _progress)
     say(json.dumps(do(scheduled_run(schedule, run, overrides), tell)))
 
 

@@ -211,6 +211,17 @@ class ClipTensorNorm(ClippingBlock):
     kind: Literal["tensor_norm"] = "tensor_norm"
 
 
+class EarlyStopping(Block):
+    """Training ends when the measure has stopped improving; the best epoch's weights always come back."""
+
+    monitor: Monitor = "valid_accuracy"
+    """The measure watched; it also decides which epoch is the best."""
+    patience: PositiveInt | None = 8
+    """Epochs without improvement after which training ends; null: never early."""
+    min_delta: NonNegativeFloat = 0.0
+    """An improvement is a change by more than this, in the measure's own unit."""
+
+
 OptimizerConfig = Annotated[Sgd | RmsProp | Adam | AdamW | NAdam, Field(discriminator="kind")]
 ScheduleConfig = Annotated[
     Constant | Power | Exponential | Performance | Piecewise | Cosine | OneCycle, Field(discriminator="kind")

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.config.trial import DataConfig
+from pipeline.config.data import DataConfig
 from pipeline.core.errors import DataError
 from pipeline.data.image_data import ImageData, LabeledImages, statistics, to_device
 from pipeline.data.images import Images, Part, check, prove_same_range, range_of

@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pipeline.config.trial import DataConfig, TrialConfig
+from pipeline.config.data import DataConfig
+from pipeline.config.trial import TrialConfig
 from pipeline.data.image_data import ImageData, LabeledImages
 from pipeline.data.loading import doubt_of_test, load_data, load_test
 from pipeline.export.network import build_network

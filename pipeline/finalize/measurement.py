@@ -4,13 +4,12 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import optuna
 import torch
 
+from pipeline.config.data import DataConfig
 from pipeline.config.training import Monitor
-from pipeline.config.trial import DataConfig
 from pipeline.core.errors import StudyError
 from pipeline.evaluation.ensembles import averaged, greedy
 from pipeline.evaluation.intervals import SHARE, mean_interval
@@ -22,9 +21,6 @@ from pipeline.records.final import Ensemble, Final, Finalist, Part
 from pipeline.setup.images import prepared
 from pipeline.study.cases import trials_by_case
 from pipeline.training.evaluation import predict_by_monte_carlo
-
-if TYPE_CHECKING:
-    from pipeline.finalize.refit import Refit
 
 
 @dataclass(frozen=True)
@@ -54,6 +50,14 @@ class Choice:
     def model(self) -> KeptModel:
         """Its model."""
         return self.models[self.finalist.trial, self.seed]
+
+
+@dataclass(frozen=True)
+class Refit:
+    """A model trained on all images but the test part's, and for how many epochs, phase by phase, in words."""
+
+    model: KeptModel
+    epochs: str
 
 
 def choose(
@@ -117,7 +121,7 @@ def _source(kept: KeptModel) -> DataConfig:
 
 def measure(
     choice: Choice,
-    refit: "Refit | None",
+    refit: Refit | None,
     *,
     bench: ModelBench,
     study: str,

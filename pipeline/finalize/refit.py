@@ -2,7 +2,6 @@
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 
 import optuna
@@ -16,7 +15,7 @@ from pipeline.core.workspace import Places
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.evaluation.predictor import KeptModel, ModelBench
 from pipeline.finalize.finalists import case_name, result_number
-from pipeline.finalize.measurement import Choice
+from pipeline.finalize.measurement import Choice, Refit
 from pipeline.models.tensors import tensor_bytes
 from pipeline.records.phases import epochs_to_best, lengths_text
 from pipeline.records.results import PhaseResult
@@ -27,14 +26,6 @@ from pipeline.training.start import start
 
 # In the folder of the finalists' models.
 REFIT = "refit.safetensors"
-
-
-@dataclass(frozen=True)
-class Refit:
-    """A model trained on all images but the test part's, and for how many epochs, phase by phase, in words."""
-
-    model: KeptModel
-    epochs: str
 
 
 def refit(

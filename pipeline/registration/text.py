@@ -1,15 +1,12 @@
 """A registered version in words: its description on MLflow's page, and the command that serves it."""
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from pipeline.core.commands import join, quote
 from pipeline.core.printing import markdown
 from pipeline.core.urls import StoreUrl
 from pipeline.registration.champion import Decision, Interface
-
-if TYPE_CHECKING:
-    from pipeline.registration.versions import Registered
 
 MOST_CLASSES = 20
 
@@ -26,16 +23,6 @@ def serving_command(model: str, tracking_uri: StoreUrl) -> str:
     if tracking_uri.has_secret:  # it is in the environment, see `pipeline.cli.display.console.from_environment`
         return f'MLFLOW_TRACKING_URI="$DNNTUNE_TRACKING_URI" {text}'
     return f"MLFLOW_TRACKING_URI={quote(tracking_uri)} {text}"
-
-
-def outcome_lines(registered: "Registered") -> Iterator[str]:
-    """Writes what came of a registration."""
-    name, version = registered.model, registered.version
-    yield f"{name}, version {version}" + (": new" if registered.is_new else ": the same files were registered before")
-    verdict = "is the champion" if registered.decision.is_champion else f"stays behind version {registered.champion}"
-    yield f"version {version} {verdict}: {registered.decision.reason}"
-    yield f"serve the champion, version {registered.champion}:"
-    yield f"  {registered.serve}"
 
 
 def description(

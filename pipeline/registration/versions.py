@@ -81,6 +81,16 @@ class Registered:
         return {**plain, **decision, "serve": self.serve}
 
 
+def outcome_lines(registered: Registered) -> Iterator[str]:
+    """Writes what came of a registration."""
+    name, version = registered.model, registered.version
+    yield f"{name}, version {version}" + (": new" if registered.is_new else ": the same files were registered before")
+    verdict = "is the champion" if registered.decision.is_champion else f"stays behind version {registered.champion}"
+    yield f"version {version} {verdict}: {registered.decision.reason}"
+    yield f"serve the champion, version {registered.champion}:"
+    yield f"  {registered.serve}"
+
+
 def enter(registry: Registry, candidate: Candidate) -> Registered:
     """Makes an export a version of a registered model, the challenger, and decides whether it becomes the champion.
 

@@ -5,8 +5,10 @@ done in a process of its own, on any machine that shares the workspace, and done
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 from pipeline.config.study import StudyConfig
 from pipeline.core.errors import StudyError
@@ -17,8 +19,13 @@ from pipeline.storage.open import open_existing, open_storage, quiet_optuna, stu
 from pipeline.study.studies import METRICS, SPACE, create_or_resume, load_study
 from pipeline.study.summary import best_of
 
+if TYPE_CHECKING:
+    from pipeline.workers.session import Watcher
+
 Say = Callable[[str], None]
 Step = Callable[[ScheduledRun, Say], dict[str, Any]]
+# Opens, for a metric, what is told of trials and epochs.
+Watch = Callable[[str], "AbstractContextManager[Watcher]"]
 
 
 def check(run: ScheduledRun, say: Say) -> dict[str, Any]:
@@ -84,28 +91,30 @@ def prepare(run: ScheduledRun, say: Say) -> dict[str, Any]:
     return {"study": name, "baselines": len(settings.baselines)}
 
 
-def worker(run: ScheduledRun, say: Say, *, workers: int = 1) -> dict[str, Any]:
+def worker(run: ScheduledRun, say: Say, *, workers: int = 1, watch: Watch | None = None) -> dict[str, Any]:
     """Runs trials of the run's study until it has them all, or the schedule's time is over.
+
+    Args:
+        run: The run.
+        say: Is told in words what happens.
+        workers: How many trials run at once.
+        watch: Opens what is told of trials and epochs; None for nothing.
 
     Raises:
         DnntuneError: See `run_study`.
     """
-    from pipeline.cli.display.progress import StudyProgress
     from pipeline.workers.run import join_study
 
     study, schedule = run.study(), run.file.schedule
-    progress = StudyProgress(study.user_attrs[METRICS][0])
-    try:
+    with nullcontext() if watch is None else watch(study.user_attrs[METRICS][0]) as watcher:
         summary = join_study(
             study.study_name,
             places=run.file.places,
             workers=workers,
             threads=schedule.threads,
             device=schedule.device,
-            watcher=progress,
+            watcher=watcher,
         )
-    finally:
-        progress.close()
     if summary.interrupted:
         raise KeyboardInterrupt
     return {"study": summary.study, "trials": summary.trials, "left": summary.num_left}
@@ -146,7 +155,7 @@ def register(run: ScheduledRun, say: Say) -> dict[str, Any]:
         DnntuneError: See `pipeline.registration.study.register`.
     """
     from pipeline.registration.study import register as register_study
-    from pipeline.registration.text import outcome_lines
+    from pipeline.registration.versions import outcome_lines
 
     schedule = run.file.schedule
     if schedule.champion is None:
@@ -205,7 +214,7 @@ STEPS: dict[str, Step] = {
 }
 
 
-def run_chain(run: ScheduledRun, say: Say) -> dict[str, dict[str, Any]]:
+def run_chain(run: ScheduledRun, say: Say, watch: Watch | None = None) -> dict[str, dict[str, Any]]:
     """Goes through all steps in this process, the worker step with all workers; what each has returned, by step.
 
     Raises:
@@ -215,18 +224,22 @@ def run_chain(run: ScheduledRun, say: Say) -> dict[str, dict[str, Any]]:
     for name, step in STEPS.items():
         say(f"--- {name}")
         if name == "worker":
-            results[name] = worker(run, say, workers=run.file.schedule.workers)
+            results[name] = worker(run, say, workers=run.file.schedule.workers, watch=watch)
         else:
             results[name] = step(run, say)
     return results
 
 
-def step_of(name: str) -> Step:
+def step_of(name: str, watch: Watch | None = None) -> Step:
     """Returns a step.
+
+    Args:
+        name: Its name.
+        watch: Opens what is told of trials and epochs, see `worker`.
 
     Raises:
         StudyError: There is none of this name.
     """
     if name not in STEPS:
         raise StudyError(f"a step is one of {', '.join(STEPS)}; got {name}")
-    return STEPS[name]
+    return functools.partial(worker, watch=watch) if name == "worker" else STEPS[name]

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import torch
 
+from pipeline.config.data import DataConfig
 from pipeline.config.model import BackboneConfig, MlpConfig
-from pipeline.config.trial import DataConfig, TrialConfig
+from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import DataError
 from pipeline.data.image_data import ImageData, LabeledImages
 

@@ -14,10 +14,11 @@ from http.client import HTTPException
 from itertools import islice, pairwise
 from pathlib import Path
 
+from pipeline.config.data import DataConfig
 from pipeline.config.model import BackboneConfig, top_layers
 from pipeline.config.schema import did_you_mean, shown
 from pipeline.config.training import RmsProp, Sgd
-from pipeline.config.trial import DataConfig, TrialConfig
+from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import DataError, DeviceError, ModelError
 from pipeline.core.processes.machine import DEVICE, gpu_memory_bytes, has_bfloat16, has_no_gpu, memory_bytes
 from pipeline.data.sources.own_data import (

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+from pipeline.config.data import DataConfig
 from pipeline.config.model import BackboneConfig
 from pipeline.config.rules.table import RELEVANCES, RULES
 from pipeline.config.schema import did_you_mean, shown
 from pipeline.config.transfer import Frozen
-from pipeline.config.trial import DataConfig, TrialConfig
+from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import Problem, SpaceError
 from pipeline.space.tree import Parameter, SearchSpace, without_kinds
 from pipeline.space.yaml_text import Located

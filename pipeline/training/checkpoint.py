@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 
@@ -14,14 +14,17 @@ from pipeline.core.files import write_whole
 from pipeline.core.folders import make_folder
 from pipeline.records.results import EpochResult
 
-if TYPE_CHECKING:
-    from pipeline.training.start import Training
-
 # What a file begins with. Its number is to be raised whenever what follows changes: an older file is then not read.
 HEADER = b"dnntune checkpoint 1\n"
 CHECKSUM_BYTES = 4
 # The training takes at least this many times as long as the saving.
 SPARING = 20.0
+
+
+class Resumable(Protocol):
+    """A training, as far as a checkpoint is concerned; see `pipeline.training.start.Training`."""
+
+    def state(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ class CheckpointWriter:
         self.saved_epochs = 0
         self.saved_at, self.took = -float("inf"), 0.0  # in seconds: when the last save ended, and its duration
 
-    def after_epoch(self, training: "Training", epochs: Sequence[EpochResult]) -> None:
+    def after_epoch(self, training: Resumable, epochs: Sequence[EpochResult]) -> None:
         """Saves a training right after an epoch, unless the last save is so short a time ago that it would be slowed.
 
         Args:
@@ -103,7 +106,7 @@ class CheckpointWriter:
         if time.perf_counter() - self.saved_at >= SPARING * self.took:
             self.save(training, epochs)
 
-    def save(self, training: "Training", epochs: Sequence[EpochResult]) -> None:
+    def save(self, training: Resumable, epochs: Sequence[EpochResult]) -> None:
         """Saves a training right after an epoch, if that has not been done."""
         if len(epochs) == self.saved_epochs:
             return

@@ -6,7 +6,8 @@ import optuna
 import torch
 import torch._dynamo  # every optimizer imports it at its first step; better now, while the supervisor prepares
 
-from pipeline.config.trial import DataConfig, TrialConfig
+from pipeline.config.data import DataConfig
+from pipeline.config.trial import TrialConfig
 from pipeline.core.disk import disk_full
 from pipeline.core.errors import DnntuneError
 from pipeline.data.feature_cache import FeatureCache

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from pipeline.config.data import DataConfig
 from pipeline.config.model import BackboneConfig, HeadConfig
 from pipeline.config.rules.table import RELEVANCES, RULES
 from pipeline.config.transfer import Frozen
-from pipeline.config.trial import DataConfig, TrialConfig
+from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import SpaceError
 from pipeline.space.files import SpaceFile, read_space
 from pipeline.space.yaml_text import parse

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pipeline.config.trial import DataConfig
+from pipeline.config.data import DataConfig
 from pipeline.data.image_data import ImageData, LabeledImages
 from pipeline.data.loading import load_data
 

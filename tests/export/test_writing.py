@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.config.trial import DataConfig
+from pipeline.config.data import DataConfig
 from pipeline.export.environment import without_machine_paths
 from pipeline.export.errors import ExportError
 from pipeline.export.folder import CHECKSUMS, FILES

@@ -11,8 +11,8 @@ from pipeline.config.trial import TrialConfig
 from pipeline.core.workspace import Places
 from pipeline.data.loading import load_data
 from pipeline.evaluation.predictor import KeptModel, ModelBench
-from pipeline.finalize.measurement import Choice
-from pipeline.finalize.refit import Refit, refit, repeated_phases
+from pipeline.finalize.measurement import Choice, Refit
+from pipeline.finalize.refit import refit, repeated_phases
 from pipeline.records.final import Finalist
 from pipeline.records.phases import epochs_to_best, lengths_text, phases_of
 from pipeline.records.results import EpochResult, PhaseResult, TrialResult, curves_of

@@ -7,8 +7,9 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from pipeline.config.data import DataConfig
 from pipeline.config.model import Dropout, MlpConfig
-from pipeline.config.trial import DataConfig, TrialConfig
+from pipeline.config.trial import TrialConfig
 from pipeline.models.build import build_mlp
 from pipeline.models.dropout import TestScaledDropout, has_dropout, only_dropout_trains
 

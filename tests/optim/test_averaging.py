@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.config.trial import EarlyStopping, TrialConfig
+from pipeline.config.training import EarlyStopping
+from pipeline.config.trial import TrialConfig
 from pipeline.data.image_data import ImageData
 from pipeline.optim.averaging import WeightAverage
 from pipeline.training.evaluation import evaluate

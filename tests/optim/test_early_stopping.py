@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.config.training import Sgd
-from pipeline.config.trial import EarlyStopping, TrialConfig
+from pipeline.config.training import EarlyStopping, Sgd
+from pipeline.config.trial import TrialConfig
 from pipeline.data.image_data import ImageData
 from pipeline.optim.early_stopping import BestWeights
 from pipeline.training.start import start

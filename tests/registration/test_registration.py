@@ -22,8 +22,7 @@ from pipeline.export.writing import export_model
 from pipeline.finalize.final_file import save_final
 from pipeline.registration.registry import CHALLENGER, CHAMPION, CHECKSUM, Registry
 from pipeline.registration.study import register
-from pipeline.registration.text import outcome_lines
-from pipeline.registration.versions import Candidate, Registered, checksum_of, enter
+from pipeline.registration.versions import Candidate, Registered, checksum_of, enter, outcome_lines
 from pipeline.tracking.store import experiment_id
 from pipeline.training.start import start
 from tests.finalize.finals import FINAL

@@ -1,6 +1,7 @@
 import pytest
 
-from pipeline.config.trial import DataConfig, TrialConfig
+from pipeline.config.data import DataConfig
+from pipeline.config.trial import TrialConfig
 from pipeline.scheduling.drift import data_facts, drift
 
 NOW = {"fingerprint": "a", "images": 1000, "classes": {"cat": 0.5, "dog": 0.3, "owl": 0.2}}

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from pipeline.config.data import DataConfig
 from pipeline.config.model import BackboneConfig, MlpConfig
 from pipeline.config.transfer import CustomAugmentation, Unfreeze
-from pipeline.config.trial import DataConfig, TrialConfig
+from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import SpaceError
 from pipeline.space.files import SpaceFile, configuration_text, load_configuration, read_space, sample_configurations
 from pipeline.space.overrides import Override

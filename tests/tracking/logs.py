@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from pipeline.config.data import DataConfig
 from pipeline.config.training import NAdam
-from pipeline.config.trial import DataConfig, TrialConfig
+from pipeline.config.trial import TrialConfig
 from pipeline.core.workspace import Places
 from pipeline.records.results import CURVE_NAMES, DataSummary, Outcome, TrialResult
 from pipeline.space.files import read_space

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from pipeline.config import training as configs
+from pipeline.config.data import DataConfig
 from pipeline.config.model import MlpConfig
 from pipeline.config.training import AdamW
-from pipeline.config.trial import DataConfig, TrialConfig
+from pipeline.config.trial import TrialConfig
 from pipeline.data.image_data import ImageData, statistics, to_device
 from pipeline.data.images import Images
 

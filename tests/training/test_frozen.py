@@ -11,7 +11,8 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from pipeline.config.trial import DataConfig, TrialConfig
+from pipeline.config.data import DataConfig
+from pipeline.config.trial import TrialConfig
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.data.features import LabeledFeatures
 from pipeline.data.image_data import ImageData, LabeledImages

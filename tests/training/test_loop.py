@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.config import training as configs
+from pipeline.config.data import DataConfig
 from pipeline.config.model import Dropout
 from pipeline.config.training import ClippingConfig, OptimizerConfig, ScheduleConfig
-from pipeline.config.trial import DataConfig, TrialConfig
+from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import DeviceError
 from pipeline.data.batches import batches_per_epoch
 from pipeline.data.image_data import VALUES_PER_CHUNK, ImageData, LabeledImages

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from pipeline.config import training as configs
+from pipeline.config.data import DataConfig
 from pipeline.config.model import Dropout
+from pipeline.config.training import EarlyStopping
 from pipeline.config.transfer import CustomAugmentation
-from pipeline.config.trial import DataConfig, EarlyStopping, TrialConfig
+from pipeline.config.trial import TrialConfig
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.data.image_data import ImageData
 from pipeline.data.loading import load_data

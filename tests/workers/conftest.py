@@ -4,7 +4,8 @@ import optuna
 import pytest
 import torch
 
-from pipeline.config.trial import DataConfig, TrialConfig
+from pipeline.config.data import DataConfig
+from pipeline.config.trial import TrialConfig
 from pipeline.data.image_data import ImageData
 from pipeline.data.loading import load_data
 from pipeline.records.events import Event

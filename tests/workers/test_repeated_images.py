@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.config.trial import DataConfig, TrialConfig
+from pipeline.config.data import DataConfig
+from pipeline.config.trial import TrialConfig
 from pipeline.core.workspace import Places
 from pipeline.evaluation.train_and_test import train_and_test
 from pipeline.finalize.run import Wanted, finalize

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from pipeline.config.model import Dropout, HiddenLayers, MlpConfig, top_layers
 from pipeline.config.rules.rule import Relevance, Rule
-from pipeline.config.trial import TrialConfig
+from pipeline.config.settings import TrialSettings
 
 Broken = Callable[[HiddenLayers], str | None]
 Used = Callable[[HiddenLayers], bool]
@@ -76,14 +76,14 @@ _RELEVANCES: tuple[tuple[str, tuple[str, ...], Used, str], ...] = (
 )
 
 
-def _layers_at(prefix: str, config: TrialConfig) -> HiddenLayers | None:
+def _layers_at(prefix: str, config: TrialSettings) -> HiddenLayers | None:
     """Returns a configuration's block of hidden layers, if it stands at a place."""
     is_there = isinstance(config.model, MlpConfig) == (prefix == "model")
     return top_layers(config.model) if is_there else None
 
 
 def _rule(prefix: str, paths: tuple[str, ...], broken: Broken) -> Rule:
-    def holds(config: TrialConfig) -> str | None:
+    def holds(config: TrialSettings) -> str | None:
         layers = _layers_at(prefix, config)
         return None if layers is None else broken(layers)
 
@@ -91,7 +91,7 @@ def _rule(prefix: str, paths: tuple[str, ...], broken: Broken) -> Rule:
 
 
 def _relevance(prefix: str, path: str, depends_on: tuple[str, ...], used: Used, remedy: str) -> Relevance:
-    def is_used(config: TrialConfig) -> bool:
+    def is_used(config: TrialSettings) -> bool:
         layers = _layers_at(prefix, config)
         return layers is not None and used(layers)
 

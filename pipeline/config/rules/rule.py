@@ -2,10 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pipeline.config.trial import TrialConfig
+from pipeline.config.settings import TrialSettings
 
 
 @dataclass(frozen=True)
@@ -18,7 +16,7 @@ class Rule:
     """
 
     paths: tuple[str, ...]
-    broken: Callable[["TrialConfig"], str | None]
+    broken: Callable[[TrialSettings], str | None]
 
 
 @dataclass(frozen=True)
@@ -34,5 +32,5 @@ class Relevance:
 
     path: str
     depends_on: tuple[str, ...]
-    used: Callable[["TrialConfig"], bool]
+    used: Callable[[TrialSettings], bool]
     remedy: str

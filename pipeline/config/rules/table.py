@@ -7,23 +7,23 @@ extremes of just those, instead of hoping that a sample runs into it.
 from pipeline.config.rules.layers import LAYER_RELEVANCES, LAYER_RULES
 from pipeline.config.rules.rule import Relevance, Rule
 from pipeline.config.rules.transfer import TRANSFER_RELEVANCES, TRANSFER_RULES
+from pipeline.config.settings import TrialSettings
 from pipeline.config.training import Performance, Piecewise, Sgd
-from pipeline.config.trial import TrialConfig
 
 
-def broken_rules(config: TrialConfig) -> list[tuple[str, str]]:
+def broken_rules(config: TrialSettings) -> list[tuple[str, str]]:
     """Returns (path, message) for every rule that a configuration breaks."""
     return [(rule.paths[0], message) for rule in RULES if (message := rule.broken(config)) is not None]
 
 
-def _nesterov_needs_momentum(config: TrialConfig) -> str | None:
+def _nesterov_needs_momentum(config: TrialSettings) -> str | None:
     optimizer = config.optimizer
     if not isinstance(optimizer, Sgd) or not optimizer.nesterov or optimizer.momentum > 0.0:
         return None
     return "Nesterov's gradient needs momentum above 0; got momentum 0. Set momentum, or nesterov: false"
 
 
-def _early_stopping_outwaits_the_schedule(config: TrialConfig) -> str | None:
+def _early_stopping_outwaits_the_schedule(config: TrialSettings) -> str | None:
     schedule, patience = config.schedule, config.early_stopping.patience
     if not isinstance(schedule, Performance) or patience is None or patience > schedule.patience:
         return None
@@ -33,7 +33,7 @@ def _early_stopping_outwaits_the_schedule(config: TrialConfig) -> str | None:
     )
 
 
-def _piecewise_boundaries_ascend(config: TrialConfig) -> str | None:
+def _piecewise_boundaries_ascend(config: TrialSettings) -> str | None:
     schedule = config.schedule
     if not isinstance(schedule, Piecewise):
         return None
@@ -47,7 +47,7 @@ def _piecewise_boundaries_ascend(config: TrialConfig) -> str | None:
     return None
 
 
-def _own_data_needs_a_path(config: TrialConfig) -> str | None:
+def _own_data_needs_a_path(config: TrialSettings) -> str | None:
     if config.data.path is not None or config.data.name not in ("image_folder", "arrays"):
         return None
     return f"{config.data.name} needs data.path: the folder of images, or the .npz file"

@@ -2,11 +2,11 @@
 
 from pipeline.config.model import BackboneConfig, top_layers
 from pipeline.config.rules.rule import Relevance, Rule
+from pipeline.config.settings import TrialSettings
 from pipeline.config.transfer import AugmentationBlock, Auto, NoAugmentation, NoTransfer, Unfreeze
-from pipeline.config.trial import TrialConfig
 
 
-def phase_epochs(config: TrialConfig) -> tuple[int, ...]:
+def phase_epochs(config: TrialSettings) -> tuple[int, ...]:
     """Returns the epochs of each phase of a training at most; each has a schedule of its own."""
     match config.transfer:
         case Unfreeze(frozen_epochs=frozen) if frozen > 0:
@@ -17,7 +17,7 @@ def phase_epochs(config: TrialConfig) -> tuple[int, ...]:
             return (config.epochs,)
 
 
-def _transfer_needs_a_backbone(config: TrialConfig) -> str | None:
+def _transfer_needs_a_backbone(config: TrialSettings) -> str | None:
     if isinstance(config.transfer, NoTransfer) or isinstance(config.model, BackboneConfig):
         return None
     return (
@@ -26,7 +26,7 @@ def _transfer_needs_a_backbone(config: TrialConfig) -> str | None:
     )
 
 
-def _unfreezing_leaves_epochs(config: TrialConfig) -> str | None:
+def _unfreezing_leaves_epochs(config: TrialSettings) -> str | None:
     transfer = config.transfer
     if not isinstance(transfer, Unfreeze) or transfer.frozen_epochs < config.epochs:
         return None
@@ -36,7 +36,7 @@ def _unfreezing_leaves_epochs(config: TrialConfig) -> str | None:
     )
 
 
-def _a_ladder_has_rungs(config: TrialConfig) -> str | None:
+def _a_ladder_has_rungs(config: TrialSettings) -> str | None:
     transfer = config.transfer
     if not isinstance(transfer, Auto) or transfer.rung_epochs < config.epochs:
         return None
@@ -46,7 +46,7 @@ def _a_ladder_has_rungs(config: TrialConfig) -> str | None:
     )
 
 
-def _warmup_ends_before_a_phase_does(config: TrialConfig) -> str | None:
+def _warmup_ends_before_a_phase_does(config: TrialSettings) -> str | None:
     warmup, shortest = config.schedule.warmup_epochs, min(phase_epochs(config))
     if warmup < shortest or shortest < 1:  # a phase without epochs breaks another rule
         return None
@@ -54,7 +54,7 @@ def _warmup_ends_before_a_phase_does(config: TrialConfig) -> str | None:
     return f"the warm-up must be shorter than {whole} {shortest} epochs; got {warmup} epochs"
 
 
-def _parts_of_a_batch_can_be_normalized(config: TrialConfig) -> str | None:
+def _parts_of_a_batch_can_be_normalized(config: TrialSettings) -> str | None:
     if config.accumulation == 1 or config.batch_size >= 2 * config.accumulation:
         return None
     return (
@@ -63,13 +63,13 @@ def _parts_of_a_batch_can_be_normalized(config: TrialConfig) -> str | None:
     )
 
 
-def _batch_norm_needs_a_batch(config: TrialConfig) -> str | None:
+def _batch_norm_needs_a_batch(config: TrialSettings) -> str | None:
     if config.batch_size > 1 or not top_layers(config.model).uses_batch_norm:
         return None
     return "batch normalization needs at least 2 images in a batch; got 1. Raise batch_size, or set batch_norm: none"
 
 
-def _views_hold_images(config: TrialConfig) -> str | None:
+def _views_hold_images(config: TrialSettings) -> str | None:
     augment = config.augment
     if config.feature_cache.views is None or not isinstance(augment, AugmentationBlock):
         return None
@@ -116,7 +116,7 @@ TRANSFER_RULES = (
 )
 
 
-def _has_frozen_layers(config: TrialConfig) -> bool:
+def _has_frozen_layers(config: TrialSettings) -> bool:
     return not isinstance(config.transfer, NoTransfer) and config.feature_cache.enabled
 
 

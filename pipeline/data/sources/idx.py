@@ -12,7 +12,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config.trial import DataConfig
+from pipeline.config.data import DataConfig
 from pipeline.core.errors import DataError
 from pipeline.core.files import MOST_FROM_A_BYTE, open_regular, reason
 from pipeline.core.processes.machine import memory_bytes

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config.trial import DataConfig
+from pipeline.config.data import DataConfig
 from pipeline.core.errors import DataError
 from pipeline.data.image_files import decode, find_images
 from pipeline.data.images import Images, Part

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from pipeline.config.trial import DataConfig
+from pipeline.config.data import DataConfig
 from pipeline.data.loading import load_data, load_test
 from pipeline.data.sources.digits import read_digits
 

@@ -1,0 +1,75 @@
+"""The settings of one trial: every knob, its unit, its range, and what its default means.
+
+A search space has the shape of this configuration, so a new knob is one field here, or beside it in
+`pipeline.config.data`, `pipeline.config.model`, `pipeline.config.training` or `pipeline.config.transfer` if it belongs
+to a block. None of them imports torch or Optuna: checking a file is instant. Rules that span several settings are in
+`pipeline.config.rules`.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from pipeline.config.data import DataConfig
+from pipeline.config.model import MlpConfig, ModelConfig
+from pipeline.config.training import (
+    AdamW,
+    Block,
+    ClippingConfig,
+    EarlyStopping,
+    NoClipping,
+    OneCycle,
+    OptimizerConfig,
+    Probability,
+    ScheduleConfig,
+)
+from pipeline.config.transfer import (
+    AugmentConfig,
+    FeatureCacheConfig,
+    NoAugmentation,
+    NoTransfer,
+    TransferConfig,
+)
+
+
+class TrialSettings(Block):
+    """The settings of one training run; `pipeline.config.trial.TrialConfig` are those that obey the rules."""
+
+    data: DataConfig
+    """The images."""
+    model: ModelConfig = MlpConfig()
+    """The network. A block without a kind is a perceptron."""
+    transfer: TransferConfig = NoTransfer()
+    """Which layers learn when. Left out, `frozen` for a backbone with pretrained weights, and `none` for any other
+    network. A block without a kind is `unfreeze`."""
+    augment: AugmentConfig = NoAugmentation()
+    """Random changes of the training images, drawn anew in every epoch. A block without a kind is `custom`."""
+    optimizer: OptimizerConfig = AdamW(lr=2e-3)
+    """How the weights are updated."""
+    schedule: ScheduleConfig = OneCycle()
+    """How the learning rate changes, set anew at every optimizer step."""
+    clip: ClippingConfig = NoClipping()
+    """What bounds the gradient."""
+    max_norm: PositiveFloat | None = None
+    """After each step, every unit's incoming weights are scaled back to at most this Euclidean norm; null: not."""
+    label_smoothing: Probability = 0.0
+    """Share of each label that is spread evenly over all classes in training: Szegedy et al., CVPR 2016."""
+    ema_decay: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    """What is validated, kept and returned is an exponential moving average of the weights over the steps, with this
+    decay (0.99 averages about 100 steps; the first steps are averaged evenly); null: the weights themselves."""
+    batch_size: PositiveInt = 128
+    """Images per optimizer step."""
+    accumulation: PositiveInt = 1
+    """Parts into which a batch is split on its way through the network, so that less memory is needed; their gradients
+    are added up. Batch normalization then sees the parts."""
+    epochs: PositiveInt = 20
+    """Passes over the training images, at most."""
+    early_stopping: EarlyStopping = EarlyStopping()
+    """When to stop before that."""
+    feature_cache: FeatureCacheConfig = FeatureCacheConfig()
+    """Whether and how the output of frozen layers is kept."""
+    precision: Literal["float32", "tf32", "bfloat16", "auto"] = "float32"
+    """float32; tf32: matrix products in TensorFloat-32 (NVIDIA GPUs); bfloat16: automatic mixed
+    precision, where the hardware has instructions for it; auto: bfloat16 there, and float32 elsewhere."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the initial weights, the batches' order and dropout."""
