@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,16 @@ def step(*arguments, **options):
 function, *arguments = sys.argv[1:]
 sys.argv = ["dnntune", *arguments]
 with mock.patch(function, step):
+    main()
+"""
+# A log that is waited for without end.
+LONG_LOG = """
+import sys
+from unittest import mock
+from pipeline.cli.app import main
+
+sys.argv = ["dnntune", *sys.argv[1:]]
+with mock.patch("pipeline.tracking.log.END_SECONDS", 600.0):
     main()
 """
 ABLATED = """
@@ -107,6 +118,16 @@ def test_workers_in_an_epoch_that_does_not_end(folder: Path, command: list[objec
     for pid in workers:
         os.kill(pid, signal.SIGSTOP)
     interrupt_twice(process, "stopping after this epoch")
+
+
+def test_a_log_that_gets_nowhere(folder: Path) -> None:
+    with closing(sqlite3.connect(folder / "runs" / "mlflow.db", isolation_level=None, timeout=60)) as database:
+        process = start(folder, "-c", LONG_LOG, "resume", "small", "--trials", 7, "--threads", 1)
+        read_until(process, "small: digits")
+        database.execute("BEGIN EXCLUSIVE")
+        read_until(process, "[7/7]")
+        time.sleep(1.0)
+        interrupt_twice(process, "")
 
 
 def num_epochs(folder: Path) -> int:
