@@ -16,9 +16,9 @@ def trials_in(workspace: Path, study: str) -> Sequence[FrozenTrial]:
     return load_study(open_storage(Places(workspace).storage_url), study).trials
 
 
-def disagreements(workspace: Path, study: str) -> list[str]:
+def disagreements(workspace: Path, study: str, tracking_uri: str | None = None) -> list[str]:
     """Returns what MLflow tells otherwise than the storage; nothing of trials that nobody has drawn yet."""
-    places = Places(workspace)
+    places = Places(workspace, tracking_uri=tracking_uri)
     client = open_client(places.tracking_url)
     ids = [experiment.experiment_id for experiment in client.search_experiments()]
     runs = [run for run in client.search_runs(ids, max_results=1000) if run.data.tags.get("study") == study]

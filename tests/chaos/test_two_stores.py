@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -16,6 +17,7 @@ from pipeline.core.errors import StudyError
 from pipeline.tracking.log import END_SECONDS
 from tests.chaos.agreement import disagreements, trials_in
 from tests.conftest import Cli
+from tests.servers import free_port
 from tests.workers.runs import wait_until
 
 TRIALS = 12
@@ -31,7 +33,7 @@ space:
 # Beyond what the log may take: the workers' end, the interpreter's, and a busy machine.
 SLACK_SECONDS = 15.0
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
@@ -41,9 +43,9 @@ def space(tmp_path: Path) -> Path:
     return file
 
 
-def start(space: Path, workspace: Path) -> "subprocess.Popen[str]":
+def start(space: Path, workspace: Path, *more: str) -> "subprocess.Popen[str]":
     program = [sys.executable, "-m", "pipeline", "run", str(space), "--workspace", str(workspace)]
-    options = ["--workers", "1", "--threads", "1"]
+    options = ["--workers", "1", "--threads", "1", *more]
     return subprocess.Popen([*program, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -95,6 +97,50 @@ def test_mlflows_database_is_corrupted(cli: Cli, space: Path, workspace: Path) -
     for file in workspace.glob("mlflow.db*"):
         file.unlink()
     assert_agree_after_sync(cli, workspace)
+
+
+@pytest.fixture
+def mlflow_server(tmp_path: Path) -> Iterator[tuple[str, int]]:
+    """The address of a real tracking server, and its process group."""
+    port = free_port()
+    stores = ["--backend-store-uri", f"sqlite:///{tmp_path / 'server.db'}", "--artifacts-destination", str(tmp_path)]
+    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1", *stores]
+    with (tmp_path / "server.log").open("w") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        wait_until(lambda: answers(address), 240.0)
+        yield address, server.pid
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def answers(address: str) -> bool:
+    try:
+        with urlopen(f"{address}/health", timeout=1.0):
+            return True
+    except OSError:
+        return False
+
+
+def test_mlflows_server_hangs(cli: Cli, space: Path, workspace: Path, mlflow_server: tuple[str, int]) -> None:
+    address, group = mlflow_server
+    with start(space, workspace, "--tracking-uri", address) as process:
+        try:
+            wait_until(lambda: num_ended(workspace) >= 2, 120.0)
+            os.killpg(group, signal.SIGSTOP)
+            wait_until(lambda: num_ended(workspace) == TRIALS, 120.0)
+            process.wait(END_SECONDS + SLACK_SECONDS)
+        finally:
+            os.killpg(group, signal.SIGCONT)
+            process.kill()
+        _, err = process.communicate()
+    assert process.returncode == 0, err
+    assert f"dnntune sync stores --workspace {workspace} --tracking-uri {address}" in err
+    done = cli("sync", "stores", "--workspace", workspace, "--tracking-uri", address)
+    assert done.returncode == 0, done.stderr
+    assert disagreements(workspace, "stores", address) == []
 
 
 def test_a_workspace_is_moved(cli: Cli, space: Path, workspace: Path, tmp_path: Path) -> None:
