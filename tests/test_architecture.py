@@ -1,6 +1,7 @@
 """What the contracts of import-linter (`make lint`, in pyproject.toml) cannot say."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -31,3 +32,15 @@ def test_checking_and_watching_need_no_torch() -> None:
     code = f"import {modules}, sys; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_what_optuna_keeps_to_itself_is_used_in_two_places() -> None:
+    private = re.compile(
+        r"optuna(\.\w+)*\._|(?<!self)\._(storage|study_id|trial_id|cached_frozen_trial)\b|_CachedStorage"
+    )
+    users = {
+        str(file.relative_to(ROOT / "pipeline"))
+        for file in (ROOT / "pipeline").rglob("*.py")
+        if private.search(file.read_text())
+    }
+    assert {user for user in users if not user.startswith("storage/")} == {"search/multi_objective.py"}

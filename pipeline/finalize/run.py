@@ -11,6 +11,7 @@ from pipeline.finalize.finalists import best_entries, cases_of, finalists, final
 from pipeline.finalize.measurement import choose, measure
 from pipeline.finalize.refit import refit
 from pipeline.records.final import Final
+from pipeline.storage.internals import storage_of
 from pipeline.study.studies import METRICS, open_study
 from pipeline.study.summary import Chosen, StudySummary, set_chosen
 from pipeline.workers.run import run_study
@@ -87,7 +88,7 @@ def finalize(
     study = open_study(places, name)
     entries = best_entries(study, wanted.top)
     cases, metric = cases_of(entries, wanted.num_seeds), study.user_attrs[METRICS][0]
-    finals = finals_name(study._storage, name, cases)
+    finals = finals_name(storage_of(study), name, cases)
     summary = run_study(
         cases,
         cases.settings(metric=metric, keeps_models=True),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from pipeline.storage.internals import storage_of, study_id, trial_id
 from pipeline.storage.open import RecentTrials
 from pipeline.study.studies import TOTAL
 from pipeline.study.trials import FINISHED, RETRY_OF, WITHDRAWN
@@ -47,38 +48,38 @@ def claim_trial(study: optuna.Study) -> Claim | NoClaim:
     own back. Of several claims at once none can overlook one that came before it, so there never are too many; all may
     give way, and try again.
     """
-    storage = study._storage
+    storage = storage_of(study)
     while True:
         total = study.user_attrs[TOTAL]
         trials = _read(study)
         ended, running = _count(trials)
         if ended + running >= total:
             return NoClaim(complete=ended >= total)
-        trial_id = _take_waiting(storage, trials)
-        if trial_id is None:
-            trial_id = storage.create_new_trial(study._study_id)
+        taken = _take_waiting(storage, trials)
+        if taken is None:
+            taken = storage.create_new_trial(study_id(study))
         trials = _read(study)
         if sum(_count(trials)) <= total:
-            number = next(trial.number for trial in trials if trial._trial_id == trial_id)
-            return Claim(trial_id, number, _ordinal(trials, number), ended)
-        storage.set_trial_state_values(trial_id, TrialState.WAITING)
+            number = next(trial.number for trial in trials if trial_id(trial) == taken)
+            return Claim(taken, number, _ordinal(trials, number), ended)
+        storage.set_trial_state_values(taken, TrialState.WAITING)
         time.sleep(random.uniform(0.0, MAX_PAUSE_SECONDS))
 
 
 def withdraw_leftovers(study: optuna.Study) -> None:
     """Ends the trials of a complete study that were taken when there was none left, and put back, and never ran."""
-    storage = study._storage
+    storage = storage_of(study)
     for trial in _read(study):
         is_empty = not trial.params and "fixed_params" not in trial.system_attrs
         if trial.state == TrialState.WAITING and is_empty and _take(storage, trial):
-            storage.set_trial_user_attr(trial._trial_id, WITHDRAWN, True)
-            storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+            storage.set_trial_user_attr(trial_id(trial), WITHDRAWN, True)
+            storage.set_trial_state_values(trial_id(trial), TrialState.FAIL)
 
 
 def _read(study: optuna.Study) -> list[FrozenTrial]:
     """Returns all trials as they are now."""
-    if isinstance(study._storage, RecentTrials):
-        study._storage.forget()
+    if isinstance(storage := storage_of(study), RecentTrials):
+        storage.forget()
     return study.get_trials(deepcopy=False)
 
 
@@ -93,13 +94,13 @@ def _count(trials: list[FrozenTrial]) -> tuple[int, int]:
 def _take_waiting(storage: optuna.storages.BaseStorage, trials: list[FrozenTrial]) -> int | None:
     """Takes the first trial that waits and that nobody else takes; returns its id."""
     waiting = (trial for trial in trials if trial.state == TrialState.WAITING)
-    return next((trial._trial_id for trial in waiting if _take(storage, trial)), None)
+    return next((trial_id(trial) for trial in waiting if _take(storage, trial)), None)
 
 
 def _take(storage: optuna.storages.BaseStorage, trial: FrozenTrial) -> bool:
     """Makes a waiting trial a running one; returns whether nobody else was faster."""
     try:
-        return storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+        return storage.set_trial_state_values(trial_id(trial), TrialState.RUNNING)
     except optuna.exceptions.UpdateFinishedTrialError:
         return False
 

@@ -8,6 +8,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.records.results import COUNTED, Outcome, TrialResult
+from pipeline.storage.internals import storage_of, trial_id
 
 # The parameters of a study that compares cases, see `pipeline.study.cases`.
 CASE, SEED = "case", "seed"
@@ -119,7 +120,7 @@ def finish(
     """
     try:
         if result.outcome == "interrupted":
-            return put_back(study, trial._trial_id)
+            return put_back(study, trial_id(trial))
         if config is not None:
             trial.set_user_attr(CONFIG, config)
         if curves is not None:
@@ -134,10 +135,10 @@ def finish(
     return True
 
 
-def put_back(study: optuna.Study, trial_id: int) -> bool:
+def put_back(study: optuna.Study, identity: int) -> bool:
     """Lets a running trial wait, with all that it has, to be claimed again; False if somebody has ended it before."""
     try:
-        return study._storage.set_trial_state_values(trial_id, TrialState.WAITING)
+        return storage_of(study).set_trial_state_values(identity, TrialState.WAITING)
     except optuna.exceptions.UpdateFinishedTrialError:
         return False
 
@@ -178,7 +179,7 @@ def frozen_trial(study: optuna.Study, number: int) -> FrozenTrial:
 
 def running_trial(study: optuna.Study, number: int) -> optuna.Trial:
     """Returns a trial that another process left running, to be finished."""
-    return optuna.Trial(study, frozen_trial(study, number)._trial_id)
+    return optuna.Trial(study, trial_id(frozen_trial(study, number)))
 
 
 def losses(study: optuna.Study, trial: FrozenTrial) -> tuple[float, ...]:

@@ -4,10 +4,10 @@ import time
 from collections.abc import Collection
 
 import optuna
-from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.records.events import TrialReaped
+from pipeline.storage.internals import heartbeats_of, trial_id
 from pipeline.study.trials import SILENT, make_up_for
 
 
@@ -40,8 +40,7 @@ class Heart:
             study: The study, in a storage that tells `on_stale`.
             own: Numbers of the trials that the supervisor's workers run.
         """
-        storage = study._storage
-        assert isinstance(storage, BaseHeartbeat)
+        storage = heartbeats_of(study)
         interval = storage.get_heartbeat_interval()
         assert interval is not None
         waited = time.monotonic() - self.last_beat
@@ -49,7 +48,7 @@ class Heart:
             return []
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if trial.number in own or trial.number not in self.seen:
-                storage.record_heartbeat(trial._trial_id)
+                storage.record_heartbeat(trial_id(trial))
                 self.seen.add(trial.number)
         self.last_beat = time.monotonic()
         # What kept this one (a database that was away) may have kept the others, who are alive.

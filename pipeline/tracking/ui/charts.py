@@ -1,4 +1,4 @@
-"""The charts of a prepared comparison, as the page of MLflow 3.17 keeps them."""
+"""The charts of a prepared comparison, as MLflow's page keeps them; see `pipeline.tracking.ui.view.TRIED_ON`."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -3,7 +3,7 @@
 A trial that was tried several times appears once, with its last attempt; one that runs appears too.
 
 MLflow keeps shared views of an experiment's runs as JSON in tags of the experiment. The format is undocumented; this is
-what MLflow 3.17 reads.
+what the version that was tried reads.
 """
 
 import hashlib
@@ -20,6 +20,8 @@ from pipeline.tracking.ui.charts import curves, images, parallel, scatter, secti
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+# The MLflow on whose page the format was tried, in a browser (tests/browser). A new one is tried, and then named here.
+TRIED_ON = "3.17"
 # Runs whose curves and points are drawn at first: the best ones. The parallel plot has them all.
 VISIBLE = "FIRST_20_RUNS"
 # Sections of the page.

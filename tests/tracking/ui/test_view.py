@@ -1,9 +1,11 @@
 """Prepared views: what they select, and which of MLflow's runs that is."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 from mlflow.exceptions import MlflowException
 
@@ -13,7 +15,7 @@ from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.ui.charts import MAX_AXES
 from pipeline.tracking.ui.comparison import save_comparison
 from pipeline.tracking.ui.page import serve, study_views
-from pipeline.tracking.ui.view import view_path, view_state, view_tag
+from pipeline.tracking.ui.view import TRIED_ON, view_path, view_state, view_tag
 from tests.servers import free_port
 from tests.tracking.logs import CONFIG, mirror_of, record, study
 
@@ -111,3 +113,15 @@ def test_a_page_that_cannot_be_served_says_why(
     with pytest.raises(TrackingError, match=r"no study x is logged here\. There are s"):
         serve(Places(workspace), free_port(), studies=["x"], say=print)
     assert study_views(Places(workspace)) == [("s", view_path(mirror.experiment, "s"))]
+
+
+def test_mlflow_is_the_one_that_the_format_was_tried_on() -> None:
+    """If this fails, run tests/browser/test_mlflow_page.py, look at the page, and raise `TRIED_ON`."""
+    assert mlflow.__version__.startswith(f"{TRIED_ON}.")
+
+
+def test_the_undocumented_format_is_known_to_the_page_alone() -> None:
+    root = Path(__file__).parents[3] / "pipeline"
+    words = re.compile(r"compareRunCharts|sharedViewState|selectedParams")
+    users = {str(file.relative_to(root)) for file in root.rglob("*.py") if words.search(file.read_text())}
+    assert users == {"tracking/ui/charts.py", "tracking/ui/view.py"}
