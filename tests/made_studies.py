@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import optuna
 
-from pipeline.records.results import AT_BEST_EPOCH, TrialResult
+from pipeline.records.results import AT_BEST_EPOCH, RESULT_TYPE, TrialResult
 from pipeline.study.studies import METRICS
 from pipeline.study.trials import finish
 
@@ -17,7 +17,7 @@ def made(points: Sequence[Sequence[float]], metrics: Sequence[str] = ("valid_acc
     for point in points:
         figures = dict(zip([AT_BEST_EPOCH.get(metric, metric) for metric in metrics], point, strict=True))
         fields = {"value": point[0], "epochs": 3, "best_epoch": 2, "num_parameters": 10, **figures}
-        result = TrialResult.from_json({"outcome": "complete", **fields})
+        result = RESULT_TYPE.validate_python({"outcome": "complete", **fields})
         finish(study, study.ask(), {"seed": 0}, result, further_metrics=metrics[1:])
     finish(study, study.ask(), {}, TrialResult("pruned", 0.99), further_metrics=metrics[1:])
     return study

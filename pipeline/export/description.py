@@ -18,6 +18,7 @@ from pydantic import (
 )  # fmt: skip
 
 from pipeline.config.schema import shown
+from pipeline.core.broken_rule import broken_rule
 from pipeline.core.files import read_bounded, reason
 from pipeline.export.errors import ExportError
 
@@ -123,8 +124,7 @@ def read_json(file: Path, kind: TypeAdapter[T]) -> T:
     except OSError as error:
         raise ExportError(f"{file} cannot be read: {reason(error)}. {remedy}") from None
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = "".join(f"{part}: " for part in [".".join(map(str, first["loc"]))] if part)
-        rule = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+        path, rule, first = broken_rule(error)
+        place = f"{path}: " if path else ""
         got = "" if first["type"] in ("json_invalid", "value_error") else f"; got {shown(first['input'])}"
         raise ExportError(f"{file} is not what an export has there: {place}{rule}{got}. {remedy}") from None

@@ -2,11 +2,14 @@
 
 import json
 
+from pydantic import ValidationError
+
+from pipeline.core.broken_rule import broken_rule
 from pipeline.core.commands import command
 from pipeline.core.errors import StudyError
-from pipeline.core.files import write_whole
+from pipeline.core.files import reason, write_whole
 from pipeline.core.workspace import Places
-from pipeline.records.final import Final
+from pipeline.records.final import FINAL_TYPE, Final
 
 
 def save_final(places: Places, final: Final) -> None:
@@ -17,11 +20,23 @@ def save_final(places: Places, final: Final) -> None:
 
 
 def load_final(places: Places, study: str) -> Final | None:
-    """Returns a study's final result; None if it was not finalized in this workspace."""
+    """Returns a study's final result; None if it was not finalized in this workspace.
+
+    Raises:
+        StudyError: Its file cannot be read, or says something else; names the file and what is wrong.
+    """
     file = places.final(study)
     if not file.exists():
         return None
-    return Final.from_json(json.loads(file.read_text(encoding="utf-8")))
+    try:
+        return FINAL_TYPE.validate_json(file.read_bytes())
+    except OSError as error:
+        problem = f"cannot be read: {reason(error)}"
+    except ValidationError as error:
+        path, rule, _ = broken_rule(error)
+        problem = f"is no final result of this version: {path}{': ' if path else ''}{rule}"
+    again = command("finalize", study, **places.options("workspace", "storage"))
+    raise StudyError(f"{file} {problem}. Move it elsewhere and run {again} again")
 
 
 def final_of(places: Places, study: str) -> Final:

@@ -2,7 +2,9 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
 
 from pipeline.config.study import direction
 from pipeline.config.training import Monitor
@@ -191,41 +193,5 @@ class Final:
         """Returns plain values for a file or another program."""
         return dataclasses.asdict(self)
 
-    @classmethod
-    def from_json(cls, fields: dict[str, Any]) -> Self:
-        """Reads what `to_json` wrote, also after its way through JSON."""
 
-        def measured(values: dict[str, Any] | None) -> Measured | None:
-            return None if values is None else Measured(**{**values, "interval": tuple(values["interval"])})
-
-        def ensemble(values: dict[str, Any]) -> Ensemble:
-            found = measured(values["measured"])
-            assert found is not None
-            return Ensemble(**{**values, "members": tuple(values["members"]), "measured": found})
-
-        def finalist(values: dict[str, Any]) -> Finalist:
-            by_seed = {int(seed): value for seed, value in values["values"].items()}
-            return Finalist(**{**values, "values": by_seed, "interval": _pair(values["interval"])})
-
-        plain = measured(fields["plain"])
-        assert plain is not None
-        read = {
-            "finalists": tuple(map(finalist, fields["finalists"])),
-            "class_names": tuple(fields["class_names"]),
-            "plain": plain,
-            "by_seed": {int(seed): value for seed, value in fields["by_seed"].items()},
-            "seeds_interval": _pair(fields["seeds_interval"]),
-            "monte_carlo": measured(fields["monte_carlo"]),
-            "classes": tuple(ClassResult(**values) for values in fields["classes"]),
-            "confusion": tuple(map(tuple, fields["confusion"])),
-            "confused": tuple(Confused(**values) for values in fields["confused"]),
-            "left_out": tuple(fields["left_out"]),
-            "ensembles": tuple(map(ensemble, fields["ensembles"])),
-            "refit": measured(fields["refit"]),
-            "speed": tuple(Speed(**values) for values in fields["speed"]),
-        }
-        return cls(**{**fields, **read})
-
-
-def _pair(values: list[float] | None) -> tuple[float, float] | None:
-    return None if values is None else (values[0], values[1])
+FINAL_TYPE = TypeAdapter(Final)

@@ -6,7 +6,9 @@ Nothing here imports torch, so whoever only watches need not load it.
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
 
 Outcome = Literal["complete", "pruned", "diverged", "failed", "interrupted"]
 
@@ -104,11 +106,6 @@ class EpochResult:
     def to_json(self) -> dict[str, Any]:
         """Returns plain values for a checkpoint."""
         return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, fields: dict[str, Any]) -> Self:
-        """Reads what `to_json` wrote."""
-        return cls(**{**fields, "gradient_flow": tuple(LayerFlow(**layer) for layer in fields["gradient_flow"])})
 
 
 # What of its epochs a study's storage keeps of each trial.
@@ -226,16 +223,6 @@ class TrialResult:
         """Returns plain values for a storage."""
         return dataclasses.asdict(self)
 
-    @classmethod
-    def from_json(cls, fields: dict[str, Any]) -> Self:
-        """Reads what `to_json` wrote."""
-        verdict = fields.get("verdict")
-        read = {
-            "verdict": None if verdict is None else Verdict(**verdict),
-            "phases": tuple(PhaseResult(**phase) for phase in fields.get("phases", ())),
-        }
-        return cls(**{**fields, **read})
-
 
 @dataclass(frozen=True)
 class DataSummary:
@@ -247,3 +234,6 @@ class DataSummary:
     num_classes: int
     image_shape: tuple[int, int, int]
     device: str
+
+
+EPOCHS_TYPE, RESULT_TYPE = TypeAdapter(list[EpochResult]), TypeAdapter(TrialResult)

@@ -9,6 +9,7 @@ from typing_extensions import TypedDict
 
 from pipeline.config.study import Metrics, StudyConfig
 from pipeline.config.trial import TrialConfig
+from pipeline.core.broken_rule import broken_rule
 from pipeline.core.errors import StudyError
 from pipeline.records.results import TrialResult
 
@@ -63,9 +64,7 @@ def _check(kind: TypeAdapter[Any], attributes: dict[str, Any], of: str) -> None:
     try:
         kind.validate_python(attributes)
     except ValidationError as error:
-        first = error.errors()[0]
-        path = ".".join(map(str, first["loc"]))
-        rule = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+        path, rule, _ = broken_rule(error)
         raise StudyError(
             f"{of}: what the storage has as {path} is not what dnntune writes: {rule}. Something else has changed it; "
             "restore the storage from a copy, or begin a study with another name"

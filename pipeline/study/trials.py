@@ -7,7 +7,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.records.results import COUNTED, Outcome, TrialResult
+from pipeline.records.results import COUNTED, RESULT_TYPE, Outcome, TrialResult
 from pipeline.storage.internals import storage_of, trial_id
 
 # The parameters of a study that compares cases, see `pipeline.study.cases`.
@@ -56,7 +56,7 @@ def result_of(trial: FrozenTrial) -> TrialResult | None:
     if not trial.state.is_finished() or WITHDRAWN in trial.user_attrs:
         return None
     if (fields := trial.user_attrs.get(RESULT)) is not None:
-        return TrialResult.from_json(fields)
+        return RESULT_TYPE.validate_python(fields)
     return SILENT if trial.state == TrialState.FAIL else None
 
 

@@ -12,7 +12,7 @@ import torch
 
 from pipeline.core.files import write_whole
 from pipeline.core.folders import make_folder
-from pipeline.records.results import EpochResult
+from pipeline.records.results import EPOCHS_TYPE, EpochResult
 
 # What a file begins with. Its number is to be raised whenever what follows changes: an older file is then not read.
 HEADER = b"dnntune checkpoint 1\n"
@@ -76,7 +76,7 @@ def load_checkpoint(file: Path, config: dict[str, Any]) -> Checkpoint | None:
     fields = torch.load(io.BytesIO(content[begin:]), map_location="cpu", weights_only=True)
     if fields["config"] != config:
         return None
-    return Checkpoint(config, [EpochResult.from_json(epoch) for epoch in fields["epochs"]], fields["state"])
+    return Checkpoint(config, EPOCHS_TYPE.validate_python(fields["epochs"]), fields["state"])
 
 
 def _checksum(content: memoryview) -> bytes:

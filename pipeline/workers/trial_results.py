@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 
 from optuna.trial import FrozenTrial
 
@@ -60,15 +61,15 @@ def taken_over(twin: FrozenTrial) -> TrialResult:
     """Returns the result of an earlier trial with the same configuration, as another trial's."""
     result = result_of(twin)
     assert result is not None
-    images = {} if result.backbone_images is None else {"backbone_images": 0, "cached_images": 0}
-    fields = {
-        **result.to_json(),
-        **images,
-        "seconds": 0.0,
-        "same_as": twin.number,
-        "reason": f"same as trial {twin.number}",
-    }
-    return TrialResult.from_json(fields)
+    images = None if result.backbone_images is None else 0
+    return replace(
+        result,
+        backbone_images=images,
+        cached_images=images,
+        seconds=0.0,
+        same_as=twin.number,
+        reason=f"same as trial {twin.number}",
+    )
 
 
 def last_flow(epochs: Sequence[EpochResult]) -> tuple[LayerFlow, ...]:

@@ -1,7 +1,6 @@
 """A study's way from its trials to a final result and an export, as a user types it."""
 
 import hashlib
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from pipeline.export.reading import load_export
 from pipeline.finalize.final_file import load_final
 from pipeline.finalize.finalists import best_entries, finals_name, kept_trials
 from pipeline.finalize.study_export import export_all, study_model, trial_model
-from pipeline.records.final import Final
+from pipeline.records.final import FINAL_TYPE, Final
 from pipeline.study.cases import Cases
 from pipeline.study.studies import METRICS, open_study
 from pipeline.study.trials import best_trials, count_outcomes
@@ -49,7 +48,7 @@ def run(finished: dict[str, Any], cli: Cli, tmp_path_factory: pytest.TempPathFac
     shutil.copytree(finished["workspace"], workspace)
     done = cli(*COMMAND, "--workspace", workspace, "--json")
     assert done.returncode == 0, done.stderr
-    final = Final.from_json(json.loads(done.stdout.splitlines()[-1]))
+    final = FINAL_TYPE.validate_json(done.stdout.splitlines()[-1])
     return Run(Places(workspace), final, done.stderr)
 
 
@@ -118,7 +117,7 @@ def test_a_second_call_measures_nothing(run: Run, cli: Cli) -> None:
     done = cli(*COMMAND, "--workspace", run.workspace, "--json")
     assert done.returncode == 0, done.stderr
     assert "is there already, and is not measured again" in done.stderr
-    assert Final.from_json(json.loads(done.stdout.splitlines()[-1])) == run.final
+    assert FINAL_TYPE.validate_json(done.stdout.splitlines()[-1]) == run.final
     assert load_final(run.places, "small") == run.final
 
 

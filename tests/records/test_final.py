@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from pipeline.core.errors import StudyError
 from pipeline.core.workspace import Places
 from pipeline.finalize.final_file import final_of, load_final, save_final
 from pipeline.finalize.final_text import final_lines
-from pipeline.records.final import Final
+from pipeline.records.final import FINAL_TYPE
 from tests.finalize.finals import FINAL
 
 
@@ -21,7 +23,7 @@ def test_a_result_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 def test_what_may_be_missing_may_be_missing() -> None:
     bare = dataclasses.replace(FINAL, monte_carlo=None, refit=None, refit_epochs=None, seeds_interval=None)
-    assert Final.from_json(json.loads(json.dumps(bare.to_json()))) == bare
+    assert FINAL_TYPE.validate_json(json.dumps(bare.to_json())) == bare
     assert not any("Monte Carlo" in line or "refitted" in line for line in final_lines(bare))
 
 
@@ -40,3 +42,24 @@ def test_the_optimism_of_the_studys_best_value_is_said() -> None:
 def test_a_part_that_was_measured_again_is_said_to_be_optimistic() -> None:
     again = "\n".join(final_lines(dataclasses.replace(FINAL, times_measured=3)))
     assert "measured 3 times, which makes it optimistic" in again
+
+
+@pytest.mark.parametrize(
+    ("damage", "rule"),
+    [
+        (lambda text: text[:-9], "Invalid JSON"),
+        (lambda text: text.replace('"threads": ', '"threads": "many", "was": '), "threads: must be a valid integer"),
+        (lambda text: text.replace('"num_images": ', '"images": '), "num_images: Field required"),
+    ],
+)
+def test_a_damaged_file_is_named_with_the_rule_and_the_remedy(
+    tmp_path: Path, damage: Callable[[str], str], rule: str
+) -> None:
+    places = Places(tmp_path)
+    save_final(places, FINAL)
+    file = places.final(FINAL.study)
+    file.write_text(damage(file.read_text()))
+    with pytest.raises(
+        StudyError, match=rf"{re.escape(str(file))} is no final result .*{rule}.*dnntune finalize small"
+    ):
+        load_final(places, FINAL.study)

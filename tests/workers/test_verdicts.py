@@ -13,7 +13,7 @@ from pipeline.config.study import NoPruning, PrunerConfig, StudyConfig
 from pipeline.config.trial import TrialConfig
 from pipeline.data.image_data import ImageData
 from pipeline.records.events import EpochEnded, TrialEnded
-from pipeline.records.results import TrialResult, Verdict
+from pipeline.records.results import RESULT_TYPE, TrialResult, Verdict
 from pipeline.study.trials import result_of
 from pipeline.workers.objective import run_trial
 
@@ -155,10 +155,10 @@ def test_a_result_that_is_taken_over_has_its_verdict(run: Run, config: Make) -> 
 @pytest.mark.parametrize("verdict", [None, Verdict("dead", "62% of layer 3's units are positive for no image")])
 def test_a_result_comes_back_from_json(verdict: Verdict | None) -> None:
     result = TrialResult("pruned", value=0.5, epochs=1, best_epoch=1, reason="after epoch 1", verdict=verdict)
-    assert TrialResult.from_json(json.loads(json.dumps(result.to_json()))) == result
+    assert RESULT_TYPE.validate_json(json.dumps(result.to_json())) == result
 
 
 def test_a_result_from_before_there_were_verdicts_has_none() -> None:
     fields = TrialResult("complete", value=0.5).to_json()
     del fields["verdict"]
-    assert TrialResult.from_json(fields) == TrialResult("complete", value=0.5)
+    assert RESULT_TYPE.validate_python(fields) == TrialResult("complete", value=0.5)
