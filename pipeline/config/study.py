@@ -15,13 +15,12 @@ from pydantic import (
     model_validator,
 )
 
+from pipeline.config.metrics import Direction, Metric, direction
 from pipeline.config.training import Block, Monitor, tuple_from_list
 from pipeline.core.names import Name
 
-Direction = Literal["maximize", "minimize"]
 # A grid's combinations: queued one by one before the first trial runs, in minutes at most.
 MAX_GRID = 5_000
-Metric = Literal["valid_accuracy", "valid_loss", "latency_ms", "num_parameters"]
 
 
 class StartupBlock(Block):
@@ -242,8 +241,3 @@ class StudyConfig(Block):
         if self.pruner.by_verdict and self.gradient_flow_steps is None:
             raise ValueError(NEEDS_MEASUREMENTS)
         return self
-
-
-def direction(metric: Metric) -> Direction:
-    """Returns the way in which a metric improves."""
-    return "maximize" if metric == "valid_accuracy" else "minimize"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import optuna
 
-from pipeline.config.study import direction
+from pipeline.config.metrics import direction
 from pipeline.config.training import Monitor
 from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import StudyError

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from pipeline.config import training as configs
-from pipeline.config.study import direction
+from pipeline.config.metrics import direction
 from pipeline.core.improvement import Improvement
 
 Law = Callable[[int], float]

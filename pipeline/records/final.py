@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from pipeline.config.study import direction
+from pipeline.config.metrics import direction
 from pipeline.config.training import Monitor
 
 Part = Literal["valid", "test"]

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pipeline.config.study import direction
+from pipeline.config.metrics import direction
 from pipeline.config.training import Monitor
 from pipeline.records.results import EpochResult, PhaseResult
 

@@ -5,7 +5,7 @@ from typing import cast
 import optuna
 from optuna.trial import FrozenTrial
 
-from pipeline.config.study import Metric, direction
+from pipeline.config.metrics import Metric, direction
 from pipeline.core.errors import StudyError
 from pipeline.study.studies import metrics_of
 from pipeline.study.trials import best_trials, losses, rank, result_of

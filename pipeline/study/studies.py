@@ -9,8 +9,9 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import ValidationError
 
+from pipeline.config.metrics import Metric
 from pipeline.config.schema import did_you_mean, misfit, shown
-from pipeline.config.study import Grid, Metric, StudyConfig
+from pipeline.config.study import Grid, StudyConfig
 from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import StudyError
 from pipeline.core.workspace import Places

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config.study import Metric
+from pipeline.config.metrics import Metric
 from pipeline.figures.canvas import png
 from pipeline.figures.gradient_flow import draw_gradients
 from pipeline.records.results import DataSummary, Outcome

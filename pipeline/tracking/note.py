@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
-from pipeline.config.study import Metric, direction
+from pipeline.config.metrics import Metric, direction
 from pipeline.core.commands import command
 from pipeline.core.printing import markdown, markdown_code
 from pipeline.records.results import DataSummary

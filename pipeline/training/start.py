@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline.config.study import direction
+from pipeline.config.metrics import direction
 from pipeline.config.trial import TrialConfig
 from pipeline.core.improvement import Improvement
 from pipeline.data.feature_cache import FeatureCache

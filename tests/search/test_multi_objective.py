@@ -9,8 +9,9 @@ import pytest
 from optuna.pruners import BasePruner, HyperbandPruner
 from optuna.trial import TrialState
 
+from pipeline.config.metrics import Direction
 from pipeline.config.schema import kinds_of
-from pipeline.config.study import Direction, Median, PrunerConfig, Random, SamplerConfig, Tpe
+from pipeline.config.study import Median, PrunerConfig, Random, SamplerConfig, Tpe
 from pipeline.search.multi_objective import PrunableStudy, PrunableTrial
 from pipeline.search.pruners import build_pruner
 from pipeline.search.samplers import build_sampler

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
-from pipeline.config.study import Metric
+from pipeline.config.metrics import Metric
 from pipeline.core.errors import TrackingError
 from pipeline.tracking.axes import LEVEL, LOGARITHM, STAND_INS
 from pipeline.tracking.picture import SUPERSEDED

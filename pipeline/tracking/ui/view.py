@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config.study import Metric, direction
+from pipeline.config.metrics import Metric, direction
 from pipeline.records.results import AT_BEST_EPOCH
 from pipeline.tracking.axes import is_partial
 from pipeline.tracking.picture import SUPERSEDED
