@@ -1,17 +1,14 @@
 """What each technique of a configuration brings: it is switched off, alone, over seeds."""
 
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.config.model import MlpConfig, layers_path, top_layers
 from pipeline.config.trial import TrialConfig
 from pipeline.evaluation.intervals import SHARE, Interval, mean_interval
 from pipeline.records.results import TrialResult
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 FULL = "full"
 Settings = dict[str, Any]
@@ -92,25 +89,6 @@ def rows(results: Mapping[str, Mapping[int, TrialResult]]) -> list[Row]:
     return sorted(found, key=lambda row: (row.case != FULL, row.difference if row.difference is not None else -1.0))
 
 
-def ablation_table(name: str, found: Sequence[Row]) -> "Table":
-    """Returns the rows as a table for the terminal."""
-    from rich.table import Table
-
-    num_seeds = max((len(row.values) for row in found), default=0)
-    table = Table(title=f"{name}: each technique switched off, alone; {num_seeds} seeds", title_justify="left")
-    table.add_column("switched off", no_wrap=True)
-    for column in ("valid_accuracy", "95 % interval", "difference", "95 % interval, paired", "seconds", "epochs"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for row in found:
-        mean = "" if row.mean is None else f"{row.mean:.4f}"
-        difference, paired = ("", "") if row.case == FULL else _difference_texts(row)
-        label = row.case if row.case != FULL else "nothing (full)"
-        label += f" ({row.diverged} diverged)" if row.diverged else ""
-        times = f"{row.seconds:.1f}", f"{row.epochs:.1f}"
-        table.add_row(label, mean, _spread_text(row.interval, row.values.values(), ".4f"), difference, paired, *times)
-    return table
-
-
 def ablation_csv(found: Sequence[Row]) -> str:
     """Writes every value: case, seed, valid_accuracy."""
     lines = [f"{row.case},{seed},{value}" for row in found for seed, value in row.values.items()]
@@ -137,23 +115,6 @@ def _row(case: str, by_seed: Mapping[int, TrialResult], full: Mapping[int, float
 def _values(by_seed: Mapping[int, TrialResult]) -> dict[int, float]:
     kept = {seed: result for seed, result in sorted(by_seed.items()) if result.outcome == "complete"}
     return {seed: result.value for seed, result in kept.items() if result.value is not None}
-
-
-def _difference_texts(row: Row) -> tuple[str, str]:
-    """Writes the mean difference and how far it can be trusted."""
-    if row.difference is None:
-        return "", ""
-    if not any(row.differences.values()):  # the technique did nothing: that is no estimate
-        return "0", "equal with every seed"
-    spread = _spread_text(row.difference_interval, row.differences.values(), "+.4f")
-    return f"{row.difference:+.4f}", spread
-
-
-def _spread_text(interval: Interval | None, values: Iterable[float], spec: str) -> str:
-    """Writes an interval, or the values where they are too few for one."""
-    if interval is None:
-        return ", ".join(f"{value:{spec}}" for value in values)
-    return f"{interval[0]:{spec}} to {interval[1]:{spec}}"
 
 
 def _unless(off: bool, settings: Settings) -> Settings | None:

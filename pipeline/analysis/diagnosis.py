@@ -6,18 +6,15 @@ import shlex
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.analysis.probe import Excerpt, first_steps
 from pipeline.analysis.remedies import Remedy, network, remedies
 from pipeline.config.trial import TrialConfig
 from pipeline.data.image_data import ImageData
 from pipeline.records.results import LayerFlow, Verdict
-from pipeline.records.verdict import hidden_layers, judge
+from pipeline.records.verdict import judge
 from pipeline.space.distributions import word
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 # Steps that are measured, spread evenly over those that are taken.
 NUM_MEASURED = 10
@@ -94,42 +91,6 @@ def diagnose(
         findings=tuple(_findings(excerpt.layers)),
         tried=tuple(sorted(tried, key=_usefulness)),
     )
-
-
-def diagnosis_table(diagnosis: Diagnosis) -> "Table":
-    """Returns the layers as a table for the terminal."""
-    from rich.table import Table
-
-    table = Table(title=f"{diagnosis.network}: {diagnosis.num_steps} steps", title_justify="left")
-    shares = [
-        name for name in ("dead", "saturated") if any(getattr(layer, name) is not None for layer in diagnosis.layers)
-    ]
-    for name in ("layer", "gradient", "of the last", "weight gradient", "update/weight", "mean", "std", *shares):
-        table.add_column(name, justify="right")
-    last = hidden_layers(diagnosis.layers)[-1].gradient if diagnosis.layers else 0.0
-    for layer in diagnosis.layers:
-        is_output = layer is diagnosis.layers[-1] and len(diagnosis.layers) > 1
-        relative = "" if is_output or last == 0.0 else f"{layer.gradient / last:.1e}"
-        figures = [f"{layer.gradient:.1e}", relative, f"{layer.weight_gradient:.1e}", f"{layer.update_ratio:.1e}"]
-        figures += [f"{layer.mean:.2g}", f"{layer.std:.2g}"]
-        figures += ["" if (share := getattr(layer, name)) is None else f"{share:.0%}" for name in shares]
-        table.add_row("output" if is_output else str(layer.layer), *figures)
-    return table
-
-
-def diagnosis_lines(diagnosis: Diagnosis) -> Iterator[str]:
-    """Writes the verdict, what else was found, and what helps."""
-    yield f"{diagnosis.verdict.word}: {diagnosis.network}: {diagnosis.verdict.text}"
-    if diagnosis.first_loss is not None and diagnosis.last_loss is not None:
-        yield f"training loss {diagnosis.first_loss:.3g} at first, {diagnosis.last_loss:.3g} at last"
-    yield from diagnosis.findings
-    if diagnosis.tried:
-        yield "what helps, tried for as many steps:"
-    for tried in diagnosis.tried:
-        loss = "" if tried.loss is None else f", training loss {tried.loss:.3g}"
-        found = f"{tried.verdict.word} ({tried.verdict.text}){loss}"
-        yield f"  {settings_text(tried.remedy)}    # {tried.remedy.reason}"
-        yield f"      {found}"
 
 
 def settings_text(remedy: Remedy) -> str:

@@ -11,7 +11,6 @@ from pipeline.study.trials import losses
 
 if TYPE_CHECKING:
     import optuna
-    from rich.table import Table
 
 # fANOVA splits trials with a forest: with fewer there is nothing to split.
 MIN_TRIALS = 8
@@ -96,22 +95,6 @@ def importances(study: "optuna.Study") -> list[Importance]:
         for name, value in ped_anova.items()
     ]
     return sorted(rows, key=lambda row: -row.ped_anova)
-
-
-def importance_table(study: str, rows: Sequence[Importance]) -> "Table":
-    """Returns importances as a table for the terminal."""
-    from rich.table import Table
-
-    table = Table(title=f"{study}: what mattered, of {max(row.trials for row in rows)} complete trials")
-    table.title_justify = "left"
-    table.add_column("parameter")
-    for name in ("PED-ANOVA", "fANOVA", "trials"):
-        table.add_column(name, justify="right")
-    table.add_column("only if")
-    for row in rows:
-        fanova = "" if row.fanova is None else f"{row.fanova:.3f}"
-        table.add_row(row.parameter, f"{row.ped_anova:.3f}", fanova, str(row.trials), row.condition or "")
-    return table
 
 
 def _condition(name: str, counts: dict[str, int]) -> str:

@@ -52,8 +52,9 @@ def diagnose(
     from pipeline.space.overrides import Override
 
     trial = load_configuration(config, [Override.parse(option) for option in overrides])
-    from pipeline.analysis.diagnosis import diagnose, diagnosis_lines, diagnosis_table
+    from pipeline.analysis.diagnosis import diagnose
     from pipeline.cli.display.console import wide_console
+    from pipeline.cli.display.diagnosis_text import diagnosis_lines, diagnosis_table
     from pipeline.setup.inputs import load_images
 
     data = load_images(trial, random_images, data_dir=data_dir, device=device, threads=threads)
@@ -124,9 +125,9 @@ def ablate(
     data_dir: DataOption = None,
 ) -> None:
     """Switch each technique off, alone, over seeds."""
-    from pipeline.analysis.ablation import ablation_table
     from pipeline.cli.display.console import figure_path, wide_console
     from pipeline.cli.display.progress import StudyProgress
+    from pipeline.cli.display.tables import ablation_table
     from pipeline.core.names import check_name, fitting
     from pipeline.space.files import configuration_name, load_configuration
     from pipeline.space.overrides import Override
@@ -176,8 +177,9 @@ def importance(
     """Show which parameters of a study mattered."""
     import dataclasses
 
-    from pipeline.analysis.importance import ENOUGH_TRIALS, importance_table, importances
+    from pipeline.analysis.importance import ENOUGH_TRIALS, importances
     from pipeline.cli.display.console import figure_path, wide_console
+    from pipeline.cli.display.tables import importance_table
     from pipeline.figures.canvas import save
     from pipeline.figures.curves import draw_importances
     from pipeline.study.studies import open_study

@@ -47,8 +47,9 @@ def finalize(
     """Train a study's best configurations over fresh seeds, choose one, and measure it once on the test set."""
     from pipeline.cli.display.console import echo, final_outlook, wide_console
     from pipeline.cli.display.progress import StudyProgress
-    from pipeline.finalize.final_text import final_lines, finalists_table
+    from pipeline.cli.display.tables import finalists_table
     from pipeline.finalize.run import Wanted, finalize
+    from pipeline.report.final_text import final_lines
     from pipeline.study.studies import metrics_of, open_study
 
     places = Places(workspace, storage, tracking_uri, experiment, data_dir)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from pipeline.analysis.importance import ENOUGH_TRIALS, Importance
 from pipeline.core.commands import command
-from pipeline.finalize.final_text import ENSEMBLES, interval_text, left_out_text, values_text
 from pipeline.records.final import Final, Measured
+from pipeline.report.final_text import ENSEMBLES, interval_text, left_out_text, values_text
 from pipeline.report.spending import time_text
 
 if TYPE_CHECKING:

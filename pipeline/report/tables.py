@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.finalize.final_text import interval_text, share, values_text
 from pipeline.report.answer import number, worths
+from pipeline.report.final_text import interval_text, share, values_text
 from pipeline.report.spending import time_text
 from pipeline.study.leaderboard import figure_text
 

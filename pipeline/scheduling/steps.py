@@ -126,9 +126,9 @@ def finalize(run: ScheduledRun, say: Say) -> dict[str, Any]:
     Raises:
         DnntuneError: See `pipeline.finalize.run.finalize`.
     """
-    from pipeline.finalize.final_text import final_lines
     from pipeline.finalize.run import Wanted
     from pipeline.finalize.run import finalize as finalize_study
+    from pipeline.report.final_text import final_lines
 
     study, schedule = run.study(), run.file.schedule
     wanted = Wanted(schedule.finals.top, schedule.finals.seeds, schedule.finals.refit)

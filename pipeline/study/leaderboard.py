@@ -13,7 +13,6 @@ from pipeline.study.trials import CONFIG, best_trials, result_of
 
 if TYPE_CHECKING:
     import optuna
-    from rich.table import Table
 
 
 @dataclass(frozen=True)
@@ -79,30 +78,3 @@ def _words(flat: dict[str, Any], paths: Sequence[str]) -> list[str]:
         label = [] if names == ["activation"] else [name for name in names if name != "kind"]
         words.append(" ".join([*label, word(value)]))
     return words
-
-
-def table(study: str, metrics: Sequence[str], entries: Sequence[Entry]) -> "Table":
-    """Returns the leaderboard as a table for the terminal.
-
-    Args:
-        study: The study's name.
-        metrics: Its metrics; with several, those trials are marked that no other one dominates.
-        entries: The trials.
-    """
-    from rich.table import Table
-
-    cells = differences(entries)
-    blocks = list(cells[0]) if cells else []
-    board = Table(title=f"{study}: the best {len(entries)} trials, and what differs", title_justify="left")
-    figures = list(dict.fromkeys([*metrics, "num_parameters"]))
-    for name in ("trial", *(["front"] if len(metrics) > 1 else []), *figures, "epoch", "seconds"):
-        board.add_column(name.removeprefix("num_"), justify="right", no_wrap=True)
-    for block in blocks:
-        board.add_column(block)
-    for entry, cell in zip(entries, cells, strict=True):
-        result = entry.result
-        row = [str(entry.number), *(["*" if entry.on_front else ""] if len(metrics) > 1 else [])]
-        row += [figure_text(name, result.figure(name)) for name in figures]
-        row += [f"{result.best_epoch} of {result.epochs}", f"{result.seconds:.1f}"]
-        board.add_row(*row, *(cell[block] for block in blocks))
-    return board

@@ -9,8 +9,9 @@ import pytest
 from rich.console import Console
 
 from pipeline.analysis import ablation_study
-from pipeline.analysis.ablation import FULL, TECHNIQUES, Row, ablation_csv, ablation_table, ablations, rows
+from pipeline.analysis.ablation import FULL, TECHNIQUES, Row, ablation_csv, ablations, rows
 from pipeline.cli.display.progress import StudyProgress
+from pipeline.cli.display.tables import ablation_table
 from pipeline.config.trial import TrialConfig
 from pipeline.core.workspace import Places
 from pipeline.records.results import Outcome, TrialResult

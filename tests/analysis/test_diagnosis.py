@@ -10,8 +10,9 @@ import pytest
 import torch
 from rich.console import Console
 
-from pipeline.analysis.diagnosis import Diagnosis, diagnose, diagnosis_lines, diagnosis_table, settings_text
+from pipeline.analysis.diagnosis import Diagnosis, diagnose, settings_text
 from pipeline.analysis.remedies import REMEDIES, remedies
+from pipeline.cli.display.diagnosis_text import diagnosis_lines, diagnosis_table
 from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import DataError
 from pipeline.data.image_data import ImageData

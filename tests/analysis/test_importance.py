@@ -11,7 +11,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
-from pipeline.analysis.importance import MIN_TRIALS, Importance, importance_table, importances
+from pipeline.analysis.importance import MIN_TRIALS, Importance, importances
+from pipeline.cli.display.tables import importance_table
 from pipeline.core.errors import StudyError
 
 UNIT = FloatDistribution(0.0, 1.0)

@@ -11,10 +11,10 @@ from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import StudyError
 from pipeline.data.loading import load_data
 from pipeline.evaluation.predictor import KeptModel, ModelBench
-from pipeline.finalize.final_text import final_lines
 from pipeline.finalize.measurement import Choice, choose
 from pipeline.models.tensors import tensor_bytes
 from pipeline.records.final import Finalist
+from pipeline.report.final_text import final_lines
 from pipeline.training.start import start
 from tests.finalize.finals import FINAL
 

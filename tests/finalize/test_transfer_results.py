@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.analysis.diagnosis import diagnose, diagnosis_lines, settings_text
+from pipeline.analysis.diagnosis import diagnose, settings_text
 from pipeline.analysis.probe import range_test
 from pipeline.analysis.rate_range import suggest
 from pipeline.analysis.remedies import REMEDIES, network, remedies
 from pipeline.cli.display.console import EPOCH_HEAD, epoch_line, figure_lines
+from pipeline.cli.display.diagnosis_text import diagnosis_lines
 from pipeline.config.model import BackboneConfig
 from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import DnntuneError

@@ -9,8 +9,8 @@ import pytest
 from pipeline.core.errors import StudyError
 from pipeline.core.workspace import Places
 from pipeline.finalize.final_file import final_of, load_final, save_final
-from pipeline.finalize.final_text import final_lines
 from pipeline.records.final import FINAL_TYPE
+from pipeline.report.final_text import final_lines
 from tests.finalize.finals import FINAL
 
 

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import pytest
 from rich.console import Console
 
+from pipeline.cli.display.tables import leaderboard_table
 from pipeline.core.errors import StudyError
 from pipeline.records.final import Finalist
 from pipeline.study.choice import Choice, choose
-from pipeline.study.leaderboard import figure_text, leaderboard, table
+from pipeline.study.leaderboard import figure_text, leaderboard
 from pipeline.study.pareto_front import pareto_front, preferred_trial
 from pipeline.study.summary import Chosen, best_of, set_chosen
 from pipeline.study.trials import best_trials
@@ -71,7 +72,7 @@ def test_nothing_can_be_chosen_where_nothing_is_complete(within: float | None, p
 def printed(metrics: Sequence[str]) -> list[str]:
     study = made([point[: len(metrics)] for point in POINTS], metrics)
     console = Console(file=io.StringIO(), width=150)
-    console.print(table("made", metrics, leaderboard(study, 10)))
+    console.print(leaderboard_table("made", metrics, leaderboard(study, 10)))
     assert isinstance(console.file, io.StringIO)
     return [line for line in console.file.getvalue().splitlines() if line.startswith(("┃", "│"))]
 

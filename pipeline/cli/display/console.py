@@ -50,13 +50,14 @@ def figure_path(chosen: Path | None, workspace: Path, name: str) -> Path:
 
 def print_leaderboard(study: str, places: Places, *, top: int, err: bool) -> None:
     """Prints the best trials of a study."""
-    from pipeline.study.leaderboard import leaderboard, table
+    from pipeline.cli.display.tables import leaderboard_table
+    from pipeline.study.leaderboard import leaderboard
     from pipeline.study.studies import metrics_of, open_study
 
     loaded = open_study(places, study)
     entries = leaderboard(loaded, top)
     if entries:
-        wide_console(err=err).print(table(study, metrics_of(loaded), entries))
+        wide_console(err=err).print(leaderboard_table(study, metrics_of(loaded), entries))
     else:
         say(f"study {study} has no complete trial yet", err=err)
 

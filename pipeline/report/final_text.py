@@ -1,12 +1,8 @@
-"""A final result in words and as a table, for the terminal."""
+"""A final result in sentences."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from pipeline.records.final import Final, Measured
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 # What the members of an ensemble are, after their number.
 ENSEMBLES = {
@@ -14,24 +10,6 @@ ENSEMBLES = {
     "top": "of the finalists, one each, averaged",
     "greedy": "selected by validation, averaged",
 }
-
-
-def finalists_table(final: Final) -> "Table":
-    """Returns the finalists as a table, the chosen one first."""
-    from rich.table import Table
-
-    num_seeds = max(len(finalist.values) for finalist in final.finalists)
-    table = Table(title=f"{final.study}: the finalists over {num_seeds} fresh seeds, {final.metric}")
-    table.title_justify = "left"
-    for name in ("trial", "in the study", "mean", "95 % interval", "by seed"):
-        table.add_column(name, justify="left" if name == "by seed" else "right", no_wrap=name != "by seed")
-    for finalist in final.finalists:
-        mean = "diverged" if finalist.mean is None else f"{finalist.mean:.4f}"
-        values = " ".join(f"{value:.4f}" for value in finalist.values.values())
-        table.add_row(
-            str(finalist.trial), f"{finalist.study_value:.4f}", mean, interval_text(finalist.interval), values
-        )
-    return table
 
 
 def final_lines(final: Final) -> Iterator[str]:
