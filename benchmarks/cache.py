@@ -23,6 +23,7 @@ from pathlib import Path
 import torch
 
 from pipeline.config.trial import TrialConfig
+from pipeline.core.compute import Compute
 from pipeline.core.workspace import Places
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.data.loading import load_data
@@ -145,7 +146,12 @@ def run(file: SpaceFile, *, workers: int, workspace: Path | None, again: bool) -
     with tempfile.TemporaryDirectory(dir=workspace) as folder:
         places = Places(Path(folder))
         summary = run_study(
-            file.space, file.study, name="cache", places=places, workers=workers, threads=1, device="cpu", watcher=log
+            file.space,
+            file.study,
+            name="cache",
+            places=places,
+            compute=Compute(workers, threads=1, device="cpu"),
+            watcher=log,
         )
         if summary.trials["complete"] < len(log.results):
             raise SystemExit("not every trial is complete: the times would tell nothing")

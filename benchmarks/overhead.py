@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 
 from pipeline.config.trial import TrialConfig
+from pipeline.core.compute import Compute
 from pipeline.core.workspace import Places
 from pipeline.data.loading import load_data
 from pipeline.records.events import Event, TrialEnded, TrialStarted
@@ -87,7 +88,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
         summary = run_study(
-            file.space, file.study, name="overhead", places=Places(Path(folder)), threads=1, device="cpu", watcher=clock
+            file.space,
+            file.study,
+            name="overhead",
+            places=Places(Path(folder)),
+            compute=Compute(threads=1, device="cpu"),
+            watcher=clock,
         )
         cpu, last_to_end = _cpu_seconds() - clock.cpu_began, time.perf_counter() - clock.ends[-1]
     walls = [later - earlier for earlier, later in zip([clock.began, *clock.ends], clock.ends, strict=False)]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.scaling.crew import Crew
+from pipeline.core.compute import Compute
 from pipeline.core.workspace import Places
 from pipeline.records.events import EpochEnded, Event, TrialEnded, TrialStarted
 from pipeline.records.results import DataSummary
@@ -84,9 +85,7 @@ def _study(file: SpaceFile, workers: int, workspace: Path) -> Callable[[], Stopw
             file.study,
             name=file.name,
             places=Places(workspace),
-            workers=workers,
-            threads=1,
-            device="cpu",
+            compute=Compute(workers, threads=1, device="cpu"),
             watcher=watch,
         )
         return watch

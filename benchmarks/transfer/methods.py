@@ -8,6 +8,7 @@ from pipeline.config.model import BackboneConfig
 from pipeline.config.training import AdamW, EarlyStopping
 from pipeline.config.transfer import Frozen, TransferConfig, Unfreeze
 from pipeline.config.trial import TrialConfig
+from pipeline.core.compute import Compute
 from pipeline.core.workspace import Places
 from pipeline.space.files import load_space
 from pipeline.space.overrides import Override
@@ -82,9 +83,7 @@ def best_mlp(size: int, *, trials: int, epochs: int, workspace: Path, workers: i
         file.study,
         name=f"transfer-mlp-{size}-{epochs}",
         places=Places(workspace),
-        workers=workers,
-        threads=1,
-        device="cpu",
+        compute=Compute(workers, threads=1, device="cpu"),
     )
     if summary.interrupted or summary.best is None:
         raise SystemExit(f"the study {summary.study} was interrupted; the same command goes on with it")

@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.transfer.methods import Cell
 from pipeline.config.trial import TrialConfig
+from pipeline.core.compute import Compute
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.evaluation.train_and_test import train_and_test
 
@@ -23,7 +24,7 @@ def fingerprint(config: TrialConfig) -> str:
 
 def measure(config: TrialConfig, cache: Path) -> dict[str, Any]:
     """Trains and tests a configuration with one thread; the cache is shared by all methods and processes."""
-    report = train_and_test(config, device="cpu", threads=1, cache=FeatureCache(cache))
+    report = train_and_test(config, compute=Compute(threads=1, device="cpu"), cache=FeatureCache(cache))
     return {name: report[name] for name in KEPT}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.analysis.ablation import FULL, Row, ablation_csv, ablations, rows
 from pipeline.config.trial import TrialConfig
+from pipeline.core.compute import Compute
 from pipeline.core.workspace import Places
 from pipeline.figures.canvas import check_figure_path, png, save
 from pipeline.figures.curves import draw_differences
@@ -43,9 +44,7 @@ def run_ablation(
     name: str,
     num_seeds: int,
     places: Places,
-    workers: int,
-    threads: int | None,
-    device: str,
+    compute: Compute,
     watcher: Watcher,
     figure: Path,
 ) -> Ablation:
@@ -56,9 +55,7 @@ def run_ablation(
         name: The study's name.
         num_seeds: Trainings of each.
         places: Where it is kept.
-        workers: Worker processes.
-        threads: Threads of each; None for an equal share of the cores.
-        device: auto, cpu, cuda or cuda:N.
+        compute: What it runs on.
         watcher: Is told what happens.
         figure: File for the figure.
 
@@ -67,16 +64,7 @@ def run_ablation(
     """
     check_figure_path(figure)
     cases = Cases(ablations(config), num_seeds)
-    summary = run_study(
-        cases,
-        cases.settings(),
-        name=name,
-        places=places,
-        workers=workers,
-        threads=threads,
-        device=device,
-        watcher=watcher,
-    )
+    summary = run_study(cases, cases.settings(), name=name, places=places, compute=compute, watcher=watcher)
     if not any(summary.trials.values()):
         return Ablation([], summary, None)
     study = open_study(places, name)

@@ -5,7 +5,10 @@ from typing import Annotated
 import typer
 
 from pipeline import __version__
-from pipeline.cli import configurations, evidence, pages, predict, register, report, results, schedule, studies
+from pipeline.cli import configurations, running, studies  # help has the commands in the order of these imports
+
+# isort: split
+from pipeline.cli import evidence, pages, predict, register, report, results, schedule
 from pipeline.cli.ending import end_of, flush
 from pipeline.cli.options import app
 from pipeline.core.errors import DnntuneError
@@ -22,6 +25,7 @@ __all__ = [
     "register",
     "report",
     "results",
+    "running",
     "schedule",
     "studies",
 ]

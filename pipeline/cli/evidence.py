@@ -1,30 +1,27 @@
 """Commands that say why a network trains or does not: diagnose, lr-find, ablate, importance."""
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pipeline.cli.groups import group, grouped
 from pipeline.cli.options import (
     ConfigArgument,
-    DataOption,
-    DeviceOption,
-    ExperimentOption,
+    DeviceCompute,
     FigureOption,
     JsonOption,
-    SetOption,
-    StorageOption,
+    LocalCompute,
+    Overrides,
     StudyArgument,
     StudyNameOption,
-    ThreadsOption,
-    TrackingOption,
-    WorkersOption,
-    WorkspaceOption,
+    StudyWorkspace,
+    WholeWorkspace,
     app,
     this_command,
+    workspace_of,
 )
-from pipeline.cli.studies import say_what_mlflow_lacks
+from pipeline.cli.running import say_what_mlflow_lacks
 from pipeline.core.printing import say
 from pipeline.core.workspace import Places
 
@@ -37,27 +34,27 @@ NoiseOption = Annotated[
 
 
 @app.command()
+@grouped
 def diagnose(
     config: ConfigArgument,
     steps: Annotated[int, typer.Option(min=1, help="Optimizer steps.")] = 300,
     random_images: NoiseOption = None,
-    overrides: SetOption = [],  # noqa: B006 - typer copies it
-    device: DeviceOption = "auto",
-    threads: ThreadsOption = None,
-    data_dir: DataOption = None,
+    *,
+    overrides: Overrides,
+    compute: DeviceCompute,
+    places: Annotated[Places, group(workspace_of, "data_dir")],
     as_json: JsonOption = False,
 ) -> None:
     """Say whether gradients vanish or explode, and what helps."""
     from pipeline.space.files import load_configuration
-    from pipeline.space.overrides import Override
 
-    trial = load_configuration(config, [Override.parse(option) for option in overrides])
+    trial = load_configuration(config, overrides)
     from pipeline.analysis.diagnosis import diagnose
     from pipeline.cli.display.console import wide_console
     from pipeline.cli.display.diagnosis_text import diagnosis_lines, diagnosis_table
     from pipeline.setup.inputs import load_images
 
-    data = load_images(trial, random_images, data_dir=data_dir, device=device, threads=threads)
+    data = load_images(trial, random_images, data_dir=places.data_dir, compute=compute)
     found = diagnose(trial, data, num_steps=steps, show=lambda line: say(line, err=True))
     wide_console(err=as_json).print(diagnosis_table(found))
     for line in diagnosis_lines(found):
@@ -67,6 +64,7 @@ def diagnose(
 
 
 @app.command(name="lr-find")
+@grouped
 def lr_find(
     config: ConfigArgument,
     low: Annotated[float, typer.Option(help="The first learning rate.")] = 1e-6,
@@ -74,30 +72,28 @@ def lr_find(
     steps: Annotated[int, typer.Option(min=20, help="Optimizer steps from the first to the last.")] = 500,
     figure: FigureOption = None,
     random_images: NoiseOption = None,
-    overrides: SetOption = [],  # noqa: B006 - typer copies it
-    device: DeviceOption = "auto",
-    threads: ThreadsOption = None,
-    data_dir: DataOption = None,
-    workspace: WorkspaceOption = Path("runs"),
+    *,
+    overrides: Overrides,
+    compute: DeviceCompute,
+    places: Annotated[Places, group(workspace_of, "data_dir", "workspace")],
     as_json: JsonOption = False,
 ) -> None:
     """Find learning rates worth searching by a range test."""
     from pipeline.cli.display.console import figure_path
     from pipeline.core.errors import DnntuneError
     from pipeline.space.files import load_configuration
-    from pipeline.space.overrides import Override
 
     if not 0.0 < low < high:
         raise DnntuneError(f"--low must lie above 0 and below --high; got {low:g} and {high:g}")
-    path = figure_path(figure, workspace, "lr-find")
-    trial = load_configuration(config, [Override.parse(option) for option in overrides])
+    path = figure_path(figure, places.workspace, "lr-find")
+    trial = load_configuration(config, overrides)
     from pipeline.analysis.probe import range_test
     from pipeline.analysis.rate_range import curve_lines, suggest, suggestion_lines
     from pipeline.figures.canvas import save
     from pipeline.figures.curves import draw_range_test
     from pipeline.setup.inputs import load_images
 
-    data = load_images(trial, random_images, data_dir=data_dir, device=device, threads=threads)
+    data = load_images(trial, random_images, data_dir=places.data_dir, compute=compute)
     rates, losses = range_test(trial, data, low=low, high=high, num_steps=steps)
     found = suggest(rates, losses)
     save(draw_range_test(rates, losses, (found.low, found.high), f"range test, {trial.optimizer.kind}"), path)
@@ -108,21 +104,17 @@ def lr_find(
 
 
 @app.command()
+@grouped
 def ablate(
     config: ConfigArgument,
     seeds: Annotated[int, typer.Option(min=2, help="Trainings of each configuration, with as many seeds.")] = 5,
     study: StudyNameOption = None,
-    workers: WorkersOption = 1,
-    threads: ThreadsOption = None,
-    device: DeviceOption = "auto",
+    *,
+    compute: LocalCompute,
     figure: FigureOption = None,
-    overrides: SetOption = [],  # noqa: B006 - typer copies it
+    overrides: Overrides,
     as_json: JsonOption = False,
-    workspace: WorkspaceOption = Path("runs"),
-    storage: StorageOption = None,
-    tracking_uri: TrackingOption = None,
-    experiment: ExperimentOption = "dnntune",
-    data_dir: DataOption = None,
+    places: WholeWorkspace,
 ) -> None:
     """Switch each technique off, alone, over seeds."""
     from pipeline.cli.display.console import figure_path, wide_console
@@ -130,14 +122,12 @@ def ablate(
     from pipeline.cli.display.tables import ablation_table
     from pipeline.core.names import check_name, fitting
     from pipeline.space.files import configuration_name, load_configuration
-    from pipeline.space.overrides import Override
 
-    trial = load_configuration(config, [Override.parse(option) for option in overrides])
+    trial = load_configuration(config, overrides)
     name = study or check_name(fitting(f"ablation-{configuration_name(config)}"), "a study")
-    path = figure_path(figure, workspace, name)
+    path = figure_path(figure, places.workspace, name)
     from pipeline.analysis.ablation_study import run_ablation
 
-    places = Places(workspace, storage, tracking_uri, experiment, data_dir)
     progress = StudyProgress("valid_accuracy")
     try:
         found = run_ablation(
@@ -145,9 +135,7 @@ def ablate(
             name=name,
             num_seeds=seeds,
             places=places,
-            workers=workers,
-            threads=threads,
-            device=device,
+            compute=compute,
             watcher=progress,
             figure=path,
         )
@@ -167,12 +155,13 @@ def ablate(
 
 
 @app.command()
+@grouped
 def importance(
     study: StudyArgument,
     figure: FigureOption = None,
     as_json: JsonOption = False,
-    workspace: WorkspaceOption = Path("runs"),
-    storage: StorageOption = None,
+    *,
+    places: StudyWorkspace,
 ) -> None:
     """Show which parameters of a study mattered."""
     import dataclasses
@@ -184,8 +173,8 @@ def importance(
     from pipeline.figures.curves import draw_importances
     from pipeline.study.studies import open_study
 
-    path = figure_path(figure, workspace, f"importance-{study}")
-    found = importances(open_study(Places(workspace, storage), study))
+    path = figure_path(figure, places.workspace, f"importance-{study}")
+    found = importances(open_study(places, study))
     num_trials = max(row.trials for row in found)
     wide_console(err=as_json).print(importance_table(study, found))
     if num_trials < ENOUGH_TRIALS:

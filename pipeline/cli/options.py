@@ -1,18 +1,23 @@
 """The application, and the options that several commands have."""
 
-from enum import StrEnum
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer._click.globals import get_current_context
 
 from pipeline.cli.ending import Commands
+from pipeline.cli.groups import group
 from pipeline.core.commands import command
+from pipeline.core.compute import Compute, Launch
 from pipeline.core.names import broken_plain_rule, check_name
 from pipeline.core.printing import say
 from pipeline.core.urls import StoreUrl
-from pipeline.core.workspace import STORAGE_VARIABLES, TRACKING_VARIABLES
+from pipeline.core.workspace import STORAGE_VARIABLES, TRACKING_VARIABLES, Places
+
+if TYPE_CHECKING:
+    from pipeline.space.overrides import Override
 
 app = typer.Typer(
     cls=Commands,
@@ -72,13 +77,6 @@ def this_command() -> str:
     return command(context.info_name, *words, **options)
 
 
-class Launch(StrEnum):
-    """Where workers run."""
-
-    LOCAL = "local"
-    RAY = "ray"
-
-
 SpaceArgument = Annotated[
     str, typer.Argument(metavar="SPACE", help="A search-space file, a name in search_spaces/, or - (standard input).")
 ]
@@ -96,36 +94,6 @@ StudiesArgument = Annotated[
 ModelNameOption = Annotated[
     str, typer.Option("--name", metavar="NAME", parser=_model_name, help="The registered model's name.")
 ]
-SetOption = Annotated[
-    list[str], typer.Option("--set", metavar="PATH=VALUE", help="Override a setting, the value in YAML; repeatable.")
-]
-WorkspaceOption = Annotated[Path, typer.Option(help="Folder for everything that a run makes.")]
-StorageOption = Annotated[
-    StoreUrl | None,
-    typer.Option(
-        metavar="URL",
-        parser=StoreUrl,
-        envvar=list(STORAGE_VARIABLES),
-        callback=_warn_of_secret,
-        help="Optuna storage; default: SQLite in the workspace.",
-    ),
-]
-TrackingOption = Annotated[
-    StoreUrl | None,
-    typer.Option(
-        metavar="URI",
-        parser=StoreUrl,
-        envvar=list(TRACKING_VARIABLES),
-        callback=_warn_of_secret,
-        help="MLflow tracking store; default: SQLite in the workspace.",
-    ),
-]
-ExperimentOption = Annotated[str, typer.Option(metavar="NAME", parser=_experiment_name, help="MLflow experiment.")]
-DataOption = Annotated[
-    str | None, typer.Option(metavar="DIR", help="Folder to look for data sets in first; then $DNNTUNE_DATA.")
-]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of each process; default: the cores, shared.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="End standard output with one line of JSON.")]
 StudyNameOption = Annotated[
     str | None,
@@ -138,14 +106,111 @@ ExportOption = Annotated[
     ),
 ]
 OutFolderOption = Annotated[Path, typer.Option("--out", metavar="DIR", parser=_export_folder, help="A new folder.")]
-WorkersOption = Annotated[int, typer.Option(min=1, help="Worker processes.")]
-LauncherOption = Annotated[
-    Launch, typer.Option(help="Where workers run: processes of this machine, or tasks of a Ray cluster.")
-]
-RayAddressOption = Annotated[
-    str | None,
-    typer.Option(metavar="ADDRESS", help="A running Ray cluster (auto: this machine's); default: one is started here."),
-]
 FigureOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Where the figure goes (.png, .svg, .pdf); default: the workspace.")
 ]
+PortOption = Annotated[int, typer.Option(min=1, max=65535, help="Port of the page on this machine.")]
+
+
+def workspace_of(
+    workspace: Annotated[Path, typer.Option("--workspace", help="Folder for everything that a run makes.")] = Path(
+        "runs"
+    ),
+    storage: Annotated[
+        StoreUrl | None,
+        typer.Option(
+            metavar="URL",
+            parser=StoreUrl,
+            envvar=list(STORAGE_VARIABLES),
+            callback=_warn_of_secret,
+            help="Optuna storage; default: SQLite in the workspace.",
+        ),
+    ] = None,
+    tracking_uri: Annotated[
+        StoreUrl | None,
+        typer.Option(
+            metavar="URI",
+            parser=StoreUrl,
+            envvar=list(TRACKING_VARIABLES),
+            callback=_warn_of_secret,
+            help="MLflow tracking store; default: SQLite in the workspace.",
+        ),
+    ] = None,
+    experiment: Annotated[
+        str, typer.Option(metavar="NAME", parser=_experiment_name, help="MLflow experiment.")
+    ] = "dnntune",
+    data_dir: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Folder to look for data sets in first; then $DNNTUNE_DATA.")
+    ] = None,
+) -> Places:
+    """Returns where things are kept."""
+    return Places(workspace, storage, tracking_uri, experiment, data_dir)
+
+
+def compute_of(
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of each process; default: the cores, shared.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    launcher: Annotated[
+        Launch, typer.Option(help="Where workers run: processes of this machine, or tasks of a Ray cluster.")
+    ] = Launch.LOCAL,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="A running Ray cluster (auto: this machine's); default: one is started here."
+        ),
+    ] = None,
+) -> Compute:
+    """Returns what is computed on."""
+    return Compute(workers, threads, device, launcher, ray_address)
+
+
+def overrides_of(
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="Override a setting, the value in YAML; repeatable."),
+    ] = None,
+) -> "list[Override]":
+    """Returns the settings that stand in place of a file's."""
+    from pipeline.space.overrides import Override
+
+    return [Override.parse(option) for option in overrides or ()]
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """Settings of a study that stand on the command line; None where it says nothing."""
+
+    trials: Annotated[int | None, typer.Option(help="The study's trials in all, over all runs.")] = None
+    timeout: Annotated[float | None, typer.Option(help="Seconds after which this run ends.")] = None
+    seed: Annotated[int | None, typer.Option(help="Seed of the sampler.")] = None
+    retries: Annotated[
+        int | None, typer.Option(help="Times that a trial whose process died is tried again; default: 2.")
+    ] = None
+    trial_timeout: Annotated[float | None, typer.Option(help="Seconds that a trial may take; default: any.")] = None
+    trial_memory: Annotated[float | None, typer.Option(help="GiB that a trial's process may take.")] = None
+
+    def given(self) -> dict[str, int | float]:
+        """Returns those that were given, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class NewOptions(StudyOptions):
+    """The same of a study that has them already."""
+
+    trials: Annotated[int | None, typer.Option(help="The study's trials in all, in place of what it has.")] = None
+    retries: Annotated[int | None, typer.Option(help="Times that a trial whose process died is tried again.")] = None
+    trial_timeout: Annotated[float | None, typer.Option(help="Seconds that a trial may take.")] = None
+
+
+# What a command takes as one value. Of the workspace, each has the part that it uses.
+StudyWorkspace = Annotated[Places, group(workspace_of, "workspace", "storage")]
+LoggedWorkspace = Annotated[Places, group(workspace_of, "workspace", "storage", "tracking_uri", "experiment")]
+WholeWorkspace = Annotated[Places, group(workspace_of)]
+WorkerCompute = Annotated[Compute, group(compute_of)]
+LocalCompute = Annotated[Compute, group(compute_of, "workers", "threads", "device")]
+DeviceCompute = Annotated[Compute, group(compute_of, "device", "threads")]
+Overrides = Annotated["list[Override]", group(overrides_of)]

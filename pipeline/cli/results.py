@@ -1,31 +1,29 @@
 """Commands about what comes out of a study: finalize, export."""
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pipeline.cli.groups import group, grouped
 from pipeline.cli.options import (
-    DataOption,
-    DeviceOption,
-    ExperimentOption,
     JsonOption,
+    LocalCompute,
     OutFolderOption,
-    StorageOption,
     StudyArgument,
-    ThreadsOption,
-    TrackingOption,
-    WorkersOption,
-    WorkspaceOption,
+    WholeWorkspace,
     app,
+    compute_of,
     this_command,
+    workspace_of,
 )
+from pipeline.core.compute import Compute
 from pipeline.core.printing import say
 from pipeline.core.workspace import Places
 
 
 @app.command()
+@grouped
 def finalize(
     study: StudyArgument,
     top: Annotated[int, typer.Option(min=1, help="Best configurations to train again.")] = 5,
@@ -34,15 +32,10 @@ def finalize(
         bool, typer.Option("--refit", help="Also train the chosen one on validation images, too, for the export.")
     ] = False,
     mc_samples: Annotated[int, typer.Option("--mc-samples", min=1, help="Passes of Monte Carlo dropout.")] = 20,
-    workers: WorkersOption = 1,
-    threads: ThreadsOption = None,
-    device: DeviceOption = "auto",
+    *,
+    compute: LocalCompute,
     as_json: JsonOption = False,
-    workspace: WorkspaceOption = Path("runs"),
-    storage: StorageOption = None,
-    tracking_uri: TrackingOption = None,
-    experiment: ExperimentOption = "dnntune",
-    data_dir: DataOption = None,
+    places: WholeWorkspace,
 ) -> None:
     """Train a study's best configurations over fresh seeds, choose one, and measure it once on the test set."""
     from pipeline.cli.display.console import echo, final_outlook, wide_console
@@ -52,7 +45,6 @@ def finalize(
     from pipeline.report.final_text import final_lines
     from pipeline.study.studies import metrics_of, open_study
 
-    places = Places(workspace, storage, tracking_uri, experiment, data_dir)
     tell = echo(err=as_json)
     progress = StudyProgress(next(iter(metrics_of(open_study(places, study))), ""))
     try:
@@ -60,9 +52,7 @@ def finalize(
             study,
             places=places,
             wanted=Wanted(top, seeds, refit, mc_samples),
-            workers=workers,
-            threads=threads,
-            device=device,
+            compute=compute,
             watcher=progress,
             say=echo(err=True),
         )
@@ -81,6 +71,7 @@ def finalize(
 
 
 @app.command()
+@grouped
 def export(
     study: StudyArgument,
     out: OutFolderOption,
@@ -95,12 +86,10 @@ def export(
         int | None, typer.Option(min=1, help="Images to compare each file with the model on; default: all.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an export.")] = False,
-    threads: ThreadsOption = None,
-    device: DeviceOption = "auto",
+    *,
+    compute: Annotated[Compute, group(compute_of, "threads", "device")],
     as_json: JsonOption = False,
-    workspace: WorkspaceOption = Path("runs"),
-    storage: StorageOption = None,
-    data_dir: DataOption = None,
+    places: Annotated[Places, group(workspace_of, "workspace", "storage", "data_dir")],
 ) -> None:
     """Export a study's model: the finalized one, or else the best trial's; for dnntune predict, ONNX and PyTorch."""
     from pipeline.cli.display.console import echo, exported_lines
@@ -113,14 +102,13 @@ def export(
     from pipeline.finalize.study_export import export_all, study_model, trial_model
     from pipeline.study.studies import open_study
 
-    places = Places(workspace, storage, None, data_dir=data_dir)
     loaded = open_study(places, study)
     if top is not None:
         numbers = [entry.number for entry in best_entries(loaded, top)]
         models = {out / f"trial-{number:04d}": trial_model(loaded, number, places) for number in numbers}
     else:
         models = {out: study_model(study, places) if trial is None else trial_model(loaded, trial, places)}
-    bench = ModelBench(device=device, threads=threads, data_dir=data_dir)
+    bench = ModelBench(compute, data_dir=places.data_dir)
     tell = echo(err=as_json)
     written = export_all(models, bench=bench, num_checked=images, fold_batch_norm=fold, overwrite=overwrite)
     for exported in written:

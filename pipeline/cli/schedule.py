@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.options import app
+from pipeline.cli.options import JsonOption, app
 from pipeline.core.errors import Problem, SpaceError
 from pipeline.core.printing import say
 from pipeline.core.urls import mask
@@ -59,7 +59,7 @@ def schedule_once(
     schedule: ScheduleArgument,
     run: RunOption = None,
     overrides: SettingsOption = [],  # noqa: B006 - typer copies it
-    as_json: Annotated[bool, typer.Option("--json", help="End standard output with one line of JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Go through a schedule's chain once: check, tune, finalize, register, report, clean. For cron and CI."""
     from pipeline.scheduling.steps import run_chain

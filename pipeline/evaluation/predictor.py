@@ -4,16 +4,16 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from pipeline.config.data import DataConfig
 from pipeline.config.trial import TrialConfig
+from pipeline.core.compute import Compute
 from pipeline.data.image_data import ImageData, LabeledImages
 from pipeline.data.loading import doubt_of_test, load_data, load_test
 from pipeline.export.network import build_network
 from pipeline.records.final import Part
-from pipeline.setup.device import choose_device, use_precision
+from pipeline.setup.device import use_compute, use_precision
 from pipeline.setup.images import data_wanted, prepared
 from pipeline.training.evaluation import predict
 
@@ -40,18 +40,15 @@ class ModelBench:
     """Loads models and the images that they are measured on, and keeps what they predict.
 
     Args:
-        device: auto, cpu, cuda or cuda:N.
-        threads: Threads to compute with; None for PyTorch's choice.
+        compute: What it runs on.
         data_dir: Folder in which data sets are looked for first.
 
     Raises:
         DeviceError: There is no such device.
     """
 
-    def __init__(self, *, device: str = "auto", threads: int | None = None, data_dir: str | None = None) -> None:
-        if threads is not None:
-            torch.set_num_threads(threads)
-        self.device, self.data_dir = choose_device(device), data_dir
+    def __init__(self, compute: Compute = Compute(), *, data_dir: str | None = None) -> None:
+        self.device, self.data_dir = use_compute(compute), data_dir
         self._data: dict[DataConfig, ImageData] = {}
         self._tests: dict[DataConfig, LabeledImages | None] = {}
         self._predicted: dict[tuple[Path, Part], Tensor] = {}

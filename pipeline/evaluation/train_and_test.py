@@ -7,10 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from pipeline.config.study import StudyConfig
 from pipeline.config.trial import TrialConfig
+from pipeline.core.compute import Compute
 from pipeline.core.errors import DnntuneError
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.data.loading import doubt_of_test, load_data, load_test
@@ -22,7 +21,7 @@ from pipeline.models.build import num_parameters
 from pipeline.records.phases import backbone_figures, phases_of, phases_text
 from pipeline.records.results import EpochResult
 from pipeline.records.verdict import judge
-from pipeline.setup.device import choose_device
+from pipeline.setup.device import use_compute
 from pipeline.setup.images import data_wanted
 from pipeline.training.evaluation import assess, predict, predict_by_monte_carlo
 from pipeline.training.loop import DivergedError
@@ -41,8 +40,7 @@ def train_and_test(
     config: TrialConfig,
     *,
     data_dir: str | None = None,
-    device: str = "auto",
-    threads: int | None = None,
+    compute: Compute = Compute(),
     mc_samples: int | None = None,
     cache: FeatureCache | None = None,
     show: Callable[[EpochResult], None] = lambda epoch: None,
@@ -54,8 +52,7 @@ def train_and_test(
     Args:
         config: What to train.
         data_dir: Folder in which data sets are looked for first.
-        device: auto, cpu, cuda or cuda:N.
-        threads: Threads to compute with; None for PyTorch's choice.
+        compute: What it runs on.
         mc_samples: Passes of Monte Carlo dropout, measured beside the plain evaluation; None for none.
         cache: Where the output of frozen layers is kept; None to compute it in every epoch.
         show: Is given every epoch.
@@ -81,9 +78,7 @@ def train_and_test(
         check_packages()
         check_place(export, overwrite=False)
     started = time.monotonic()
-    if threads is not None:
-        torch.set_num_threads(threads)
-    place = choose_device(device)
+    place = use_compute(compute)
     wanted = data_wanted(config)
     data = load_data(wanted, data_dir=data_dir, device=place)
     if data.warning is not None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from pipeline.core.compute import Compute
 from pipeline.core.errors import StudyError, TrackingError
 from pipeline.core.workspace import Places
 from pipeline.evaluation.predictor import ModelBench
@@ -61,9 +62,7 @@ def finalize(
     *,
     places: Places,
     wanted: Wanted,
-    workers: int = 1,
-    threads: int | None = None,
-    device: str = "auto",
+    compute: Compute = Compute(),
     watcher: Watcher | None = None,
     say: Say = lambda line: None,
 ) -> Finalized:
@@ -76,9 +75,7 @@ def finalize(
         name: The study.
         places: Where it is kept.
         wanted: What is asked for.
-        workers: Worker processes.
-        threads: Threads of each.
-        device: auto, cpu, cuda or cuda:N.
+        compute: What it runs on.
         watcher: Is told what happens.
         say: Is told what is being done after the trainings.
 
@@ -94,9 +91,7 @@ def finalize(
         cases.settings(metric=metric, keeps_models=True),
         name=finals,
         places=places,
-        workers=workers,
-        threads=threads,
-        device=device,
+        compute=compute,
         watcher=watcher,
     )
     if summary.num_left:
@@ -109,7 +104,7 @@ def finalize(
     ranked = finalists(study, entries, trained)
     if ranked[0].mean is None:
         raise StudyError(f"no finalist of study {name} could be trained: all of them diverged. See dnntune ui")
-    bench = ModelBench(device=device, threads=threads, data_dir=places.data_dir)
+    bench = ModelBench(compute, data_dir=places.data_dir)
     choice = choose(ranked, kept_finals(trained, places), kept_trials(study, places), metric=metric, bench=bench)
     say(f"chosen by mean validation: trial {choice.finalist.trial}, its model of seed {choice.seed}")
     refitted = None

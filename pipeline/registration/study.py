@@ -3,6 +3,7 @@
 import tempfile
 from pathlib import Path
 
+from pipeline.core.compute import Compute
 from pipeline.core.errors import StudyError, TrackingError
 from pipeline.core.workspace import Places
 from pipeline.evaluation.predictor import ModelBench
@@ -14,7 +15,7 @@ from pipeline.study.studies import open_study
 from pipeline.tracking.scribe import study_run
 
 
-def register(study: str, *, model: str, places: Places, device: str = "auto", threads: int | None = None) -> Registered:
+def register(study: str, *, model: str, places: Places, compute: Compute = Compute()) -> Registered:
     """Registers the model of a study's final result, and lets it become the champion if it is the better one.
 
     Whatever was done before an error is found again by the next call, and not done twice.
@@ -23,8 +24,7 @@ def register(study: str, *, model: str, places: Places, device: str = "auto", th
         study: The study; it is finalized.
         model: Name of the registered model.
         places: Where the study is kept, and which tracking store.
-        device: auto, cpu, cuda or cuda:N; for the export.
-        threads: Threads to compute with; None for PyTorch's choice.
+        compute: What it runs on.
 
     Raises:
         StudyError: The study is not finalized, or was finalized without test images.
@@ -41,7 +41,7 @@ def register(study: str, *, model: str, places: Places, device: str = "auto", th
     registry = Registry(places.tracking_url, model)
     run = _run_of(study, places)
     exportable = study_model(study, places)
-    bench = ModelBench(device=device, threads=threads, data_dir=places.data_dir)
+    bench = ModelBench(compute, data_dir=places.data_dir)
     with tempfile.TemporaryDirectory(prefix="dnntune-register-") as folder:
         (exported,) = export_all({Path(folder) / "export": exportable}, bench=bench)
         test = bench.images(exportable.model.config, "test")

@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pipeline.config.schema import shown
+from pipeline.core.compute import Compute
 from pipeline.core.errors import Problem, SpaceError
 from pipeline.core.names import broken_plain_rule
 from pipeline.core.workspace import STORAGE_VARIABLES, TRACKING_VARIABLES, Places, store_url
@@ -38,6 +39,12 @@ class ScheduleFile:
         storage = store_url(schedule.storage, STORAGE_VARIABLES)
         tracking = store_url(schedule.tracking_uri, TRACKING_VARIABLES)
         return Places(Path(schedule.workspace), storage, tracking, schedule.experiment, schedule.data_dir)
+
+    @property
+    def compute(self) -> Compute:
+        """What its studies run on."""
+        schedule = self.schedule
+        return Compute(schedule.workers, schedule.threads, schedule.device)
 
     def space(self) -> SpaceFile:
         """Reads and proves the search space, with the schedule's settings in place.

@@ -105,14 +105,12 @@ def worker(run: ScheduledRun, say: Say, *, workers: int = 1, watch: Watch | None
     """
     from pipeline.workers.run import join_study
 
-    study, schedule = run.study(), run.file.schedule
+    study = run.study()
     with nullcontext() if watch is None else watch(study.user_attrs[METRICS][0]) as watcher:
         summary = join_study(
             study.study_name,
             places=run.file.places,
-            workers=workers,
-            threads=schedule.threads,
-            device=schedule.device,
+            compute=dataclasses.replace(run.file.compute, workers=workers),
             watcher=watcher,
         )
     if summary.interrupted:
@@ -136,9 +134,7 @@ def finalize(run: ScheduledRun, say: Say) -> dict[str, Any]:
         study.study_name,
         places=run.file.places,
         wanted=wanted,
-        workers=schedule.workers,
-        threads=schedule.threads,
-        device=schedule.device,
+        compute=run.file.compute,
         say=say,
     )
     if done.final is None:
@@ -165,8 +161,7 @@ def register(run: ScheduledRun, say: Say) -> dict[str, Any]:
         run.study().study_name,
         model=schedule.champion,
         places=run.file.places,
-        device=schedule.device,
-        threads=schedule.threads,
+        compute=run.file.compute,
     )
     for line in outcome_lines(done):
         say(line)

@@ -4,6 +4,7 @@ import contextlib
 
 import torch
 
+from pipeline.core.compute import Compute
 from pipeline.core.errors import DeviceError
 from pipeline.core.processes.machine import has_bfloat16
 from pipeline.setup.readiness import BFLOAT16_REMEDY, prove_device_name
@@ -29,6 +30,17 @@ def choose_device(name: str, worker: int = 0) -> torch.device:
         found = torch.cuda.device_count()
         raise DeviceError(f"device {name} is not there: this machine has {found} CUDA devices. Use --device auto")
     return device
+
+
+def use_compute(compute: Compute) -> torch.device:
+    """Returns the device that a command without workers computes on, and sets the number of threads.
+
+    Raises:
+        DeviceError: There is no such device here.
+    """
+    if compute.threads is not None:
+        torch.set_num_threads(compute.threads)
+    return choose_device(compute.device)
 
 
 def use_precision(name: str, device: torch.device) -> contextlib.AbstractContextManager[object]:

@@ -6,6 +6,7 @@ from contextlib import closing, contextmanager
 
 from pipeline.config.study import StudyConfig
 from pipeline.config.trial import TrialConfig
+from pipeline.core.compute import Compute, Launch
 from pipeline.core.folders import use_workspace
 from pipeline.core.processes.interrupts import AGAIN, first_stops
 from pipeline.core.workspace import Places
@@ -43,11 +44,8 @@ def run_study(
     *,
     name: str,
     places: Places | None = None,
-    workers: int = 1,
-    threads: int | None = None,
-    device: str = "auto",
+    compute: Compute = Compute(),
     watcher: Watcher | None = None,
-    launcher: Launcher | None = None,
     joins: bool = False,
 ) -> StudySummary:
     """Runs a study, or goes on with it, until it has its trials. Several processes may run one study at once.
@@ -62,11 +60,8 @@ def run_study(
         settings: How to search.
         name: The study's name.
         places: Where it is kept.
-        workers: Worker processes.
-        threads: Threads of each; None for an equal share of the cores, at least one.
-        device: auto, cpu, cuda or cuda:N.
+        compute: What it runs on.
         watcher: Is told what happens.
-        launcher: Starts the workers; None for processes of this machine.
         joins: Whether the study exists, and is to be taken as it is; see `join_study`.
 
     Raises:
@@ -79,8 +74,8 @@ def run_study(
         KeyboardInterrupt: After the second Ctrl-C; what MLflow lacks is made up for by the next call.
     """
     quiet_optuna()
-    prove_device_name(device)
-    places, launcher = places or Places(), launcher or LocalLauncher()
+    prove_device_name(compute.device)
+    places, launcher = places or Places(), launcher_of(compute)
     use_workspace(places.workspace)
     with present(places.lock(name)) as presence, closing(launcher):
         session = Session(
@@ -90,9 +85,9 @@ def run_study(
         if session.num_left() == 0:
             session.catch_up()
             return session.summary()
-        tasks = session.tasks(workers, device, threads)
+        tasks = session.tasks(compute)
         if isinstance(launcher, LocalLauncher):
-            prove_ready(_draws(space, tasks[0].example), device)
+            prove_ready(_draws(space, tasks[0].example), compute.device)
         supervisor = Supervisor(
             tasks,
             launcher,
@@ -123,6 +118,19 @@ def run_study(
         return session.summary()
 
 
+def launcher_of(compute: Compute) -> Launcher:
+    """Returns what starts workers.
+
+    Raises:
+        StudyError: Ray is asked for, and not installed.
+    """
+    if compute.launcher == Launch.LOCAL:
+        return LocalLauncher()
+    from pipeline.workers.launchers.ray_launcher import RayLauncher
+
+    return RayLauncher(compute.ray_address, workers=compute.workers)
+
+
 def _draws(space: Searched, example: TrialConfig) -> Draws:
     """Returns what a study may draw: of a function, what it has drawn."""
     match space:
@@ -138,11 +146,8 @@ def join_study(
     name: str,
     *,
     places: Places,
-    workers: int = 1,
-    threads: int | None = None,
-    device: str = "auto",
+    compute: Compute = Compute(),
     watcher: Watcher | None = None,
-    launcher: Launcher | None = None,
 ) -> StudySummary:
     """Runs trials of a study that exists, as its storage says; see `run_study`.
 
@@ -156,11 +161,8 @@ def join_study(
         settings,
         name=name,
         places=places,
-        workers=workers,
-        threads=threads,
-        device=device,
+        compute=compute,
         watcher=watcher,
-        launcher=launcher,
         joins=True,
     )
 

@@ -9,6 +9,7 @@ import optuna
 from optuna.trial import TrialState
 
 from pipeline.config.study import StudyConfig
+from pipeline.core.compute import Compute
 from pipeline.core.errors import TrackingError
 from pipeline.core.folders import remove_folder
 from pipeline.core.workspace import Places
@@ -128,9 +129,9 @@ class Session:
         done = 0 if self.study is None else num_counted(self.study.get_trials(deepcopy=False))
         return max(self.total - done, 0)
 
-    def tasks(self, workers: int, device: str, threads: int | None) -> list[Task]:
+    def tasks(self, compute: Compute) -> list[Task]:
         """Returns what each worker needs to know."""
-        num_workers = min(workers, max(self.num_left(), 1))
+        num_workers = min(compute.workers, max(self.num_left(), 1))
         cores = len(os.sched_getaffinity(0))
         return tasks_of(
             self.searched,
@@ -138,8 +139,8 @@ class Session:
             self.name,
             self.places,
             num_workers=num_workers,
-            device=device,
-            threads=threads or max(1, cores // num_workers),
+            device=compute.device,
+            threads=compute.threads or max(1, cores // num_workers),
         )
 
     def open_log(self) -> None:

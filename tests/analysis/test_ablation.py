@@ -13,6 +13,7 @@ from pipeline.analysis.ablation import FULL, TECHNIQUES, Row, ablation_csv, abla
 from pipeline.cli.display.progress import StudyProgress
 from pipeline.cli.display.tables import ablation_table
 from pipeline.config.trial import TrialConfig
+from pipeline.core.compute import Compute
 from pipeline.core.workspace import Places
 from pipeline.records.results import Outcome, TrialResult
 from pipeline.space.tree import flatten
@@ -287,9 +288,7 @@ def test_an_ablation_that_was_stopped_before_it_began_has_no_rows(
         name="a",
         num_seeds=2,
         places=Places(tmp_path),
-        workers=1,
-        threads=1,
-        device="cpu",
+        compute=Compute(threads=1, device="cpu"),
         watcher=StudyProgress("valid_accuracy"),
         figure=tmp_path / "a.png",
     )

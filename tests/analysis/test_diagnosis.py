@@ -14,6 +14,7 @@ from pipeline.analysis.diagnosis import Diagnosis, diagnose, settings_text
 from pipeline.analysis.remedies import REMEDIES, remedies
 from pipeline.cli.display.diagnosis_text import diagnosis_lines, diagnosis_table
 from pipeline.config.trial import TrialConfig
+from pipeline.core.compute import Compute
 from pipeline.core.errors import DataError
 from pipeline.data.image_data import ImageData
 from pipeline.data.noise import NUM_CLASSES, NUM_IMAGES, noise
@@ -222,8 +223,8 @@ def test_what_is_no_shape_is_refused(shape: str) -> None:
 
 
 def test_images_are_random_or_those_of_the_configuration() -> None:
-    random = load_images(make(), "3x8x8", data_dir=None, device="cpu", threads=1)
+    random = load_images(make(), "3x8x8", data_dir=None, compute=Compute(threads=1, device="cpu"))
     assert random.image_shape == (3, 8, 8)
-    own = load_images(make(), None, data_dir=None, device="cpu", threads=1)
+    own = load_images(make(), None, data_dir=None, compute=Compute(threads=1, device="cpu"))
     assert own.image_shape == (1, 8, 8)
     assert torch.get_num_threads() == 1

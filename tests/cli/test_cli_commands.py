@@ -13,8 +13,10 @@ import typer
 from typer.testing import CliRunner
 
 from pipeline.cli.display.console import exported_lines, final_outlook, outlook
-from pipeline.cli.options import SetOption, SpaceArgument, StorageOption, WorkersOption, WorkspaceOption, this_command
-from pipeline.cli.studies import going_on
+from pipeline.cli.groups import grouped
+from pipeline.cli.options import LocalCompute, Overrides, SpaceArgument, StudyWorkspace, this_command
+from pipeline.cli.running import going_on
+from pipeline.core.compute import Compute
 from pipeline.core.workspace import Places
 from pipeline.registration.text import serving_command
 from pipeline.storage.open import open_storage
@@ -74,8 +76,8 @@ def summary(**changes: object) -> StudySummary:
 def test_every_next_step_is_read_by_a_shell_as_it_was_meant(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ECHO", "1")
     places = Places(Path("a $(touch X)"), "sqlite:///b;c.db", "http://h/?d=e&f", "x.y", "d\x1b[31m")
-    how = {"workers": 3, "threads": None, "device": "cuda:1", "launcher": "local", "ray_address": None}
-    lines = [*outlook(summary(), places, going_on(summary(), places, how)), *final_outlook("s", places)]
+    compute = Compute(workers=3, device="cuda:1")
+    lines = [*outlook(summary(), places, going_on(summary(), places, compute)), *final_outlook("s", places)]
     lines += exported_lines({"folder": "o p", "differences": {}, "num_checked": 1, "notes": ()})
     commands = [line for line in lines if line.startswith("  ")]
     read = [shell(line.partition(" > ")[0]).stdout.splitlines() for line in commands]
@@ -111,12 +113,13 @@ def test_the_same_command_is_what_was_typed(monkeypatch: pytest.MonkeyPatch) -> 
     app = typer.Typer()
 
     @app.command(name="run")
+    @grouped
     def run(
         space: SpaceArgument,
-        overrides: SetOption = [],  # noqa: B006 - typer copies it
-        workers: WorkersOption = 1,
-        workspace: WorkspaceOption = Path("runs"),
-        storage: StorageOption = None,
+        *,
+        overrides: Overrides,
+        compute: LocalCompute,
+        places: StudyWorkspace,
         top: Annotated[int, typer.Option()] = 3,
     ) -> None:
         typer.echo(this_command())
@@ -135,9 +138,9 @@ def test_the_same_command_is_what_was_typed(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_what_was_interrupted_before_its_first_trial_is_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.cli.studies.this_command", lambda: "the same")
+    monkeypatch.setattr("pipeline.cli.running.this_command", lambda: "the same")
     none = dict.fromkeys(TRIALS, 0)
-    assert going_on(summary(trials=none, best=None), Places(), {"workers": 1}) == "the same"
+    assert going_on(summary(trials=none, best=None), Places(), Compute()) == "the same"
 
 
 def test_ctrl_c_prints_a_command_that_goes_on_with_the_same_study(
@@ -162,7 +165,7 @@ def test_ctrl_c_prints_a_command_that_goes_on_with_the_same_study(
                 process.send_signal(signal.SIGINT)
     assert process.returncode in (0, 130), lines  # 0: the third trial had ended before the signal came
     again = [line for line in lines if "# go on" in line]
-    assert again == ["  dnntune resume cc --workers 1 --threads 1    # go on: 2 trials are left\n"]
+    assert again == ["  dnntune resume cc --threads 1    # go on: 2 trials are left\n"]
     done = shell(again[0])
     assert done.returncode == 0, done.stderr
     study = load_study(open_storage(Places(workspace).storage_url), "cc")

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from pipeline.config.trial import TrialConfig
+from pipeline.core.compute import Compute
 from pipeline.core.errors import StudyError
 from pipeline.data.loading import load_data
 from pipeline.evaluation.predictor import KeptModel, ModelBench
@@ -39,7 +40,7 @@ def chosen(models: dict[tuple[int, int], KeptModel], library: list[KeptModel]) -
     trials = list(dict.fromkeys(trial for trial, _ in models))
     values = {trial: {seed: 0.9 for of, seed in models if of == trial} for trial in trials}
     ranked = [Finalist(trial, 0.9, values[trial], 0.9, None, {}) for trial in trials]
-    return choose(ranked, models, library, metric="valid_accuracy", bench=ModelBench(device="cpu"))
+    return choose(ranked, models, library, metric="valid_accuracy", bench=ModelBench(Compute(device="cpu")))
 
 
 def test_labels_may_be_the_same_where_images_are_not() -> None:

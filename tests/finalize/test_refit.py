@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from pipeline.config.trial import TrialConfig
+from pipeline.core.compute import Compute
 from pipeline.core.workspace import Places
 from pipeline.data.loading import load_data
 from pipeline.evaluation.predictor import KeptModel, ModelBench
@@ -61,7 +62,7 @@ def refitted(
     choice = Choice([finalist], seed, {(3, seed): KeptModel("chosen", settings, workspace / "none")}, {})
     places = Places(workspace)
     places.models("small-final").mkdir(parents=True)
-    found = refit(choice, finals, ModelBench(device="cpu"), places, say=say)
+    found = refit(choice, finals, ModelBench(Compute(device="cpu")), places, say=say)
     from safetensors.torch import load_file
 
     return found, load_file(found.model.file)

@@ -17,6 +17,7 @@ from pipeline.cli.display.console import EPOCH_HEAD, epoch_line, figure_lines
 from pipeline.cli.display.diagnosis_text import diagnosis_lines
 from pipeline.config.model import BackboneConfig
 from pipeline.config.trial import TrialConfig
+from pipeline.core.compute import Compute
 from pipeline.core.errors import DnntuneError
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.data.loading import load_data
@@ -49,7 +50,7 @@ def make(head: dict[str, Any] | None = None, **settings: Any) -> TrialConfig:
 def test_the_report_has_the_phases_and_the_images(tmp_path: Path) -> None:
     config = make({"input_batch_norm": True}, transfer={"frozen_epochs": 1, "unfreeze_top_stages": 1})
     epochs: list[EpochResult] = []
-    figures = train_and_test(config, device="cpu", cache=FeatureCache(tmp_path), show=epochs.append)
+    figures = train_and_test(config, compute=Compute(device="cpu"), cache=FeatureCache(tmp_path), show=epochs.append)
     assert [epoch.phase for epoch in epochs] == ["frozen"] + ["unfreeze 1"] * 3
     best = max(epoch.valid_accuracy for epoch in epochs[1:])
     assert figures["phases"] == (f"frozen {epochs[0].valid_accuracy:.4f} in 1 epoch; unfreeze 1 {best:.4f} in 3 epochs")
@@ -65,10 +66,10 @@ def test_the_report_has_the_phases_and_the_images(tmp_path: Path) -> None:
 
 def test_the_cache_changes_nothing_but_the_images(tmp_path: Path) -> None:
     config = make({"hidden_layers": 1, "width": 16, "dropout": {"kind": "dropout"}})
-    without = train_and_test(config, device="cpu", mc_samples=3)
+    without = train_and_test(config, compute=Compute(device="cpu"), mc_samples=3)
     assert (without["backbone_images"], without["cached_images"]) == (4 * IMAGES, 0)
     for built in (IMAGES, 0):
-        found = train_and_test(config, device="cpu", mc_samples=3, cache=FeatureCache(tmp_path))
+        found = train_and_test(config, compute=Compute(device="cpu"), mc_samples=3, cache=FeatureCache(tmp_path))
         assert (found["backbone_images"], found["cached_images"]) == (built, 4 * IMAGES)
         for name in ("best_valid_loss", "test_loss", "best_valid_accuracy", "test_accuracy"):
             assert found[name] == pytest.approx(without[name], rel=1e-4)
@@ -79,20 +80,22 @@ def test_the_cache_changes_nothing_but_the_images(tmp_path: Path) -> None:
 
 def test_a_network_that_learns_as_a_whole_has_one_phase_and_a_perceptron_none(tmp_path: Path) -> None:
     cache = FeatureCache(tmp_path)
-    whole = train_and_test(make(transfer={"kind": "none"}, epochs=2), device="cpu", cache=cache)
+    whole = train_and_test(make(transfer={"kind": "none"}, epochs=2), compute=Compute(device="cpu"), cache=cache)
     assert whole["phases"].startswith("all 0.")
     assert (whole["backbone_images"], whole["cached_images"]) == (2 * IMAGES, 0)
     assert not list(tmp_path.iterdir())
     mlp = {"kind": "mlp", "hidden_layers": 1, "width": 8}
-    perceptron = train_and_test(make(model=mlp, transfer={"kind": "none"}), device="cpu", cache=cache)
+    perceptron = train_and_test(make(model=mlp, transfer={"kind": "none"}), compute=Compute(device="cpu"), cache=cache)
     assert not OF_BACKBONES & perceptron.keys()
     assert not [line for line in figure_lines(perceptron) if "backbone" in line]
 
 
 def test_a_linear_head_has_nothing_to_drop_unless_its_features_are() -> None:
     with pytest.raises(DnntuneError, match="Monte Carlo dropout needs dropout"):
-        train_and_test(make(), device="cpu", mc_samples=3)
-    figures = train_and_test(make({"dropout": {"kind": "dropout", "rate": 0.5}}), device="cpu", mc_samples=3)
+        train_and_test(make(), compute=Compute(device="cpu"), mc_samples=3)
+    figures = train_and_test(
+        make({"dropout": {"kind": "dropout", "rate": 0.5}}), compute=Compute(device="cpu"), mc_samples=3
+    )
     plain, monte_carlo = (figures["assessment"][name]["log_likelihood"] for name in ("plain", "monte_carlo"))
     assert plain != monte_carlo
 

@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 
 from pipeline.config.study import StudyConfig
 from pipeline.config.trial import TrialConfig
+from pipeline.core.compute import Compute
 from pipeline.core.errors import StudyError
 from pipeline.core.workspace import Places
 from pipeline.records.results import Outcome, TrialResult
@@ -194,7 +195,7 @@ def test_what_takes_a_failed_trials_place_has_one_of_the_seeds(
     cases = Cases({"full": config(epochs=1), "huge": config(epochs=1, model={"width": [1, 10**15]})}, 2)
     places = Places(workspace)
     with contextlib.suppress(StudyError):  # the same failure, again and again, may end the study
-        run_study(cases, cases.settings(), name="c", places=places, threads=1, device="cpu")
+        run_study(cases, cases.settings(), name="c", places=places, compute=Compute(threads=1, device="cpu"))
     trials = load_study(open_storage(places.storage_url), "c").trials
     assert {outcome_of(trial) for trial in trials} >= {"complete", "failed"}
     assert {trial.params[SEED] for trial in trials if trial.params} == {0, 1}

@@ -9,6 +9,7 @@ from typing import Any
 
 import optuna
 
+from pipeline.core.compute import Compute
 from pipeline.core.workspace import Places
 from pipeline.space.files import load_space
 from pipeline.space.overrides import Override
@@ -22,9 +23,11 @@ from tests.processes import workers_of
 SLOW = ["epochs=3000", "early_stopping.patience=null", "study.trials=2"]
 
 
-def run(file: Path, workspace: Path, *settings: str, **options: Any) -> StudySummary:
+def run(
+    file: Path, workspace: Path, *settings: str, compute: Compute = Compute(threads=1), **options: Any
+) -> StudySummary:
     loaded = load_space(str(file), [Override.parse(setting) for setting in settings])
-    return run_study(loaded.space, loaded.study, name=loaded.name, places=Places(workspace), threads=1, **options)
+    return run_study(loaded.space, loaded.study, name=loaded.name, places=Places(workspace), compute=compute, **options)
 
 
 def trials_of(workspace: Path, name: str = "small") -> list[optuna.trial.FrozenTrial]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import optuna
 import pytest
 
+from pipeline.core.compute import Compute
 from pipeline.core.processes.process_tree import descendants
 from pipeline.core.workspace import Places
 from pipeline.records.results import TrialResult
@@ -172,7 +173,9 @@ def test_a_trial_that_died_elsewhere_is_made_up_for(space_file: Path, workspace:
     elsewhere = study.ask()
     if has_parameters:
         loaded.space.sample(elsewhere)
-    summary = run_study(loaded.space, loaded.study, name="small", places=Places(workspace, storage=url), threads=1)
+    summary = run_study(
+        loaded.space, loaded.study, name="small", places=Places(workspace, storage=url), compute=Compute(threads=1)
+    )
     assert (summary.trials["complete"], summary.trials["failed"], summary.num_left) == (1, 1, 0)
     dead, other = study.trials
     assert result_of(dead) == SILENT
@@ -190,7 +193,7 @@ def test_a_trial_that_lives_elsewhere_is_waited_for(space_file: Path, workspace:
     places, summaries = Places(workspace, storage=url), []
 
     def run() -> None:
-        summaries.append(run_study(loaded.space, loaded.study, name="small", places=places, threads=1))
+        summaries.append(run_study(loaded.space, loaded.study, name="small", places=places, compute=Compute(threads=1)))
 
     thread = threading.Thread(target=run)
     thread.start()

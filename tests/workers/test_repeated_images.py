@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.config.data import DataConfig
 from pipeline.config.trial import TrialConfig
+from pipeline.core.compute import Compute
 from pipeline.core.workspace import Places
 from pipeline.evaluation.train_and_test import train_and_test
 from pipeline.finalize.run import Wanted, finalize
@@ -60,7 +61,7 @@ def test_a_study_says_so_once(archive: Path, tmp_path: Path, workspace: Path) ->
         " model: {width: {int: [4, 8]}}}"
     )
     listener = Listener()
-    run(file, workspace, workers=2, watcher=listener)
+    run(file, workspace, compute=Compute(workers=2, threads=1), watcher=listener)
     assert [notice.startswith(TOLD) for notice in listener.notices] == [True]
 
 
@@ -69,19 +70,21 @@ def test_what_finalizes_says_so_of_the_test_images(with_test: Path, tmp_path: Pa
     file.write_text(f"study: {{trials: 1}}\nspace: {{data: {{name: arrays, path: {with_test}}}, epochs: 1}}")
     run(file, workspace)
     told: list[str] = []
-    finalize("mine", places=Places(workspace), wanted=Wanted(top=1, num_seeds=2), threads=1, say=told.append)
+    finalize(
+        "mine", places=Places(workspace), wanted=Wanted(top=1, num_seeds=2), compute=Compute(threads=1), say=told.append
+    )
     assert [text.startswith(TOLD_OF_TEST) for text in told] == [False, True, False]
 
 
 def test_a_training_says_so_of_the_test_images(with_test: Path) -> None:
     told: list[str] = []
     config = TrialConfig(data=DataConfig(name="arrays", path=str(with_test)), epochs=1)
-    train_and_test(config, threads=1, warn=told.append)
+    train_and_test(config, compute=Compute(threads=1), warn=told.append)
     assert all(text.startswith(start) for text, start in zip(told, (TOLD, TOLD_OF_TEST), strict=True))
 
 
 def test_a_training_says_so(archive: Path) -> None:
     told: list[str] = []
     config = TrialConfig(data=DataConfig(name="arrays", path=str(archive)), epochs=1)
-    train_and_test(config, threads=1, warn=told.append)
+    train_and_test(config, compute=Compute(threads=1), warn=told.append)
     assert [text.startswith(TOLD) for text in told] == [True]

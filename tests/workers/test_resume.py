@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.core.compute import Compute
 from pipeline.core.workspace import Places
 from pipeline.records.events import EpochEnded, Event, TrialStarted
 from pipeline.records.results import DataSummary
@@ -58,7 +59,12 @@ class Killer:
 def run(folder: Path, epoch: int | None) -> Killer:
     file, watcher = read_space(parse(SPACE, "f.yaml"), "f"), Killer(epoch)
     summary = run_study(
-        file.space, file.study, name="f", places=Places(folder), threads=1, device="cpu", watcher=watcher
+        file.space,
+        file.study,
+        name="f",
+        places=Places(folder),
+        compute=Compute(threads=1, device="cpu"),
+        watcher=watcher,
     )
     assert summary.trials["complete"] == 1
     return watcher

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.config.study import StudyConfig
 from pipeline.config.trial import TrialConfig
+from pipeline.core.compute import Compute
 from pipeline.core.errors import StudyError
 from pipeline.core.workspace import Places
 from pipeline.records.results import COUNTED
@@ -59,7 +60,7 @@ def draw_nonsense(trial: optuna.Trial) -> TrialConfig:
 
 def test_a_function_draws_what_a_space_cannot_say(workspace: Path) -> None:
     settings = StudyConfig(trials=3)
-    summary = run_study(draw_config, settings, name="function", places=Places(workspace), threads=1)
+    summary = run_study(draw_config, settings, name="function", places=Places(workspace), compute=Compute(threads=1))
     assert summary.trials["complete"] == 3
     for trial in trials_of(workspace, "function"):
         assert trial.params["width"] <= 16 // trial.params["layers"]
@@ -67,7 +68,9 @@ def test_a_function_draws_what_a_space_cannot_say(workspace: Path) -> None:
 
 def test_the_same_failure_three_times_ends_the_study(workspace: Path) -> None:
     with pytest.raises(StudyError, match="3 trials in a row failed with the same error: ArithmeticError: never"):
-        run_study(draw_nonsense, StudyConfig(trials=20), name="nonsense", places=Places(workspace), threads=1)
+        run_study(
+            draw_nonsense, StudyConfig(trials=20), name="nonsense", places=Places(workspace), compute=Compute(threads=1)
+        )
     assert [outcome_of(trial) for trial in trials_of(workspace, "nonsense")] == ["failed"] * 3
     assert set(statuses(workspace)) == {"FAILED"}
 

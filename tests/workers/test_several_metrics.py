@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.config.study import StudyConfig
 from pipeline.config.trial import TrialConfig
+from pipeline.core.compute import Compute
 from pipeline.core.errors import StudyError
 from pipeline.core.workspace import Places
 from pipeline.data.image_data import ImageData
@@ -51,7 +52,7 @@ def read(file: Path, *settings: str) -> SpaceFile:
 
 def run(file: Path, workspace: Path, *settings: str) -> StudySummary:
     loaded = read(file, *settings)
-    return run_study(loaded.space, loaded.study, name=loaded.name, places=Places(workspace), threads=1)
+    return run_study(loaded.space, loaded.study, name=loaded.name, places=Places(workspace), compute=Compute(threads=1))
 
 
 def trials_of(workspace: Path, name: str = "two") -> list[FrozenTrial]:

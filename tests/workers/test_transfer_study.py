@@ -19,6 +19,7 @@ import pytest
 import torch
 from filelock import FileLock
 
+from pipeline.core.compute import Compute
 from pipeline.core.workspace import Places
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.data.loading import load_data
@@ -141,9 +142,11 @@ def build_in_peace(file: Path, folder: Path, *settings: str) -> Path:
     return entry
 
 
-def run(file: Path, workspace: Path, *settings: str, **options: Any) -> StudySummary:
+def run(
+    file: Path, workspace: Path, *settings: str, compute: Compute = Compute(threads=1), **options: Any
+) -> StudySummary:
     loaded = load_space(str(file), [Override.parse(setting) for setting in settings])
-    return run_study(loaded.space, loaded.study, name=loaded.name, places=Places(workspace), threads=1, **options)
+    return run_study(loaded.space, loaded.study, name=loaded.name, places=Places(workspace), compute=compute, **options)
 
 
 def results(workspace: Path, outcome: str = "complete") -> list[TrialResult]:
@@ -171,7 +174,7 @@ def test_eight_workers_that_ask_at_once_build_one_cache(space_file: Path, worksp
     lock = FileLock(folder / whole.with_suffix(".lock").name)
     with lock:
         gate = Gate(lock, workers=8)
-        summary = run(space_file, workspace, *settings, workers=8, watcher=gate)
+        summary = run(space_file, workspace, *settings, compute=Compute(8, threads=1), watcher=gate)
     assert summary.trials["complete"] == 8
     assert len(gate.said(WAITING)) == 8
     assert len(gate.said(ONCE)) == 1
@@ -185,7 +188,7 @@ def test_eight_workers_that_ask_at_once_build_one_cache(space_file: Path, worksp
 @pytest.mark.usefixtures("forked")
 def test_a_worker_killed_while_it_builds_leaves_nothing_torn(space_file: Path, workspace: Path, tmp_path: Path) -> None:
     killer = Killer(Places(workspace).feature_cache)
-    summary = run(space_file, workspace, "study.trials=3", workers=2, watcher=killer)
+    summary = run(space_file, workspace, "study.trials=3", compute=Compute(2, threads=1), watcher=killer)
     assert killer.killed is not None
     assert (summary.trials["complete"], summary.trials["failed"], summary.num_left) == (3, 1, 0)
     whole = build_in_peace(space_file, tmp_path / "whole")

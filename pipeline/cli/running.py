@@ -1,0 +1,163 @@
+"""Commands that run a study: run, worker, resume."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.cli.groups import group, grouped
+from pipeline.cli.options import (
+    JsonOption,
+    NewOptions,
+    Overrides,
+    SpaceArgument,
+    StudyArgument,
+    StudyNameOption,
+    StudyOptions,
+    WholeWorkspace,
+    WorkerCompute,
+    app,
+    this_command,
+)
+from pipeline.core.commands import command
+from pipeline.core.compute import Compute
+from pipeline.core.printing import say
+from pipeline.core.workspace import Places
+
+if TYPE_CHECKING:
+    from pipeline.study.summary import StudySummary
+
+
+@app.command()
+@grouped
+def run(
+    space: SpaceArgument,
+    *,
+    options: Annotated[StudyOptions, group(StudyOptions)],
+    study: StudyNameOption = None,
+    compute: WorkerCompute,
+    overrides: Overrides,
+    as_json: JsonOption = False,
+    places: WholeWorkspace,
+) -> None:
+    """Run a study, go on with it, or join it where it runs; then show the leaderboard."""
+    from pipeline.space.files import load_space
+    from pipeline.space.overrides import Override
+    from pipeline.workers.run import run_study
+
+    named = [
+        Override(f"study.{name}", str(value), f"--{name.replace('_', '-')} {value}")
+        for name, value in options.given().items()
+    ]
+    if study is not None:
+        named.append(Override("study.name", json.dumps(study, ensure_ascii=False), f"--study {study}"))
+    file = load_space(space, [*overrides, *named])
+    for notice in file.notices:
+        say(notice, err=True)
+    start = partial(run_study, file.space, file.study, name=file.name, places=places, compute=compute)
+    again = partial(going_on, places=places, compute=compute)
+    watch(start, places, metric=file.study.metric, again=again, as_json=as_json)
+
+
+@app.command()
+@grouped
+def worker(
+    study: StudyArgument, *, compute: WorkerCompute, as_json: JsonOption = False, places: WholeWorkspace
+) -> None:
+    """Run trials of a study that exists, from any machine: it needs the storage and the data, and no space file."""
+    from pipeline.study.studies import carried, open_study
+    from pipeline.workers.run import join_study
+
+    metric = carried(open_study(places, study))[1].metric
+    start = partial(join_study, study, places=places, compute=compute)
+    watch(start, places, metric=metric, again=lambda summary: this_command(), as_json=as_json)
+
+
+@app.command()
+@grouped
+def resume(
+    study: StudyArgument,
+    *,
+    options: Annotated[NewOptions, group(NewOptions, "trials", "timeout", "retries", "trial_timeout", "trial_memory")],
+    compute: WorkerCompute,
+    as_json: JsonOption = False,
+    places: WholeWorkspace,
+) -> None:
+    """Go on with a study as its storage has it, without its space file; options replace its settings."""
+    from pipeline.study.studies import carried, open_study, with_options
+    from pipeline.workers.run import run_study
+
+    space, settings = carried(open_study(places, study))
+    settings = with_options(settings, **options.given())
+    start = partial(run_study, space, settings, name=study, places=places, compute=compute)
+    again = partial(going_on, places=places, compute=compute)
+    watch(start, places, metric=settings.metric, again=again, as_json=as_json)
+
+
+def going_on(summary: "StudySummary", places: Places, compute: Compute) -> str:
+    """Returns the command that goes on with a study: by its name, or the same one if nothing of it has run yet.
+
+    Args:
+        summary: How it stands.
+        places: Where it is kept.
+        compute: What it runs on.
+    """
+    if not any(summary.trials.values()):
+        return this_command()
+    from pipeline.cli.display.console import OPTIONS
+
+    return command("resume", summary.study, **compute.options(), **places.options(*OPTIONS))
+
+
+def watch(
+    start: "Callable[..., StudySummary]",
+    places: Places,
+    *,
+    metric: str,
+    again: "Callable[[StudySummary], str]",
+    as_json: bool,
+) -> None:
+    """Shows a study while it runs, and how it stands then.
+
+    Args:
+        start: Runs it, and tells its progress.
+        places: Where it is kept.
+        metric: What it optimizes.
+        again: Returns the command that goes on with it.
+        as_json: Whether standard output ends with a line of JSON.
+    """
+    from pipeline.cli.display.console import outlook, print_leaderboard
+    from pipeline.cli.display.progress import StudyProgress
+
+    progress = StudyProgress(metric)
+    try:
+        summary = start(watcher=progress)
+    finally:
+        progress.close()
+    if summary.best is None:
+        say(f"study {summary.study} has no complete trial yet", err=True)
+    else:
+        print_leaderboard(summary.study, places, top=10, err=as_json)
+    for line in outlook(summary, places, again(summary)):
+        say(line, err=True)
+    say_what_mlflow_lacks(summary, places)
+    if as_json:
+        say(json.dumps(summary.to_json()))
+    if summary.interrupted:
+        raise typer.Exit(130)
+
+
+# The options that say where a study is, and where it is logged.
+SYNC_OPTIONS = ("workspace", "storage", "tracking_uri", "experiment")
+
+
+def say_what_mlflow_lacks(summary: "StudySummary", places: Places) -> None:
+    """Says what of a study could not be logged, and what writes it later; nothing if all was."""
+    if summary.tracking_error is not None:
+        say(
+            f"warning: {summary.tracking_error}. The study's results are safe; this writes the rest:\n"
+            f"  {command('sync', summary.study, **places.options(*SYNC_OPTIONS))}",
+            err=True,
+        )
