@@ -24,7 +24,7 @@ import torch
 
 from pipeline.config.trial import TrialConfig
 from pipeline.core.compute import Compute
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.data.loading import load_data
 from pipeline.records.events import EpochEnded, Event, Notice, TrialEnded, TrialStarted
@@ -99,7 +99,7 @@ class Log:
             for number, result in self.results.items()
         }
 
-    def end_of(self, number: int) -> float:
+    def report_error(self, number: int) -> float:
         """Returns when a trial's training was over, a Unix time in seconds."""
         return self.started[number].started + self.results[number].seconds
 
@@ -144,19 +144,19 @@ def run(file: SpaceFile, *, workers: int, workspace: Path | None, again: bool) -
     """Runs a study in a fresh workspace."""
     log, called = Log(), time.time()
     with tempfile.TemporaryDirectory(dir=workspace) as folder:
-        places = Places(Path(folder))
+        here = Workspace(Path(folder))
         summary = run_study(
             file.space,
             file.study,
             name="cache",
-            places=places,
+            workspace=here,
             compute=Compute(workers, threads=1, device="cpu"),
-            watcher=log,
+            observer=log,
         )
         if summary.trials["complete"] < len(log.results):
             raise SystemExit("not every trial is complete: the times would tell nothing")
-        assert all(result.same_as is None for result in log.results.values())
-        bare = train_again(log, places.feature_cache, file.study.gradient_flow_steps) if again else None
+        assert all(result.duplicate_of is None for result in log.results.values())
+        bare = train_again(log, here.feature_cache, file.study.gradient_flow_steps) if again else None
     return Study(log, called, summary.seconds, bare)
 
 
@@ -178,8 +178,8 @@ def print_shares(study: Study, bare: Bare) -> None:
     """Prints what the time of a study of one worker went into."""
     log, numbers = study.log, sorted(study.log.results)
     first, *others = numbers
-    lead, tail = log.started[first].started - study.called, study.called + study.seconds - log.end_of(numbers[-1])
-    wall = (log.end_of(numbers[-1]) - log.end_of(first)) / len(others)
+    lead, tail = log.started[first].started - study.called, study.called + study.seconds - log.report_error(numbers[-1])
+    wall = (log.report_error(numbers[-1]) - log.report_error(first)) / len(others)
     inside = statistics.fmean(log.results[number].seconds for number in others)
     training = statistics.fmean(sum(epoch.seconds for epoch in log.epochs[number]) for number in others)
     # The machine may be busier at one time than at another: the study's pace is brought to what was timed after it.

@@ -11,14 +11,14 @@ from pathlib import Path
 from PIL import Image
 
 from pipeline.config.data import DataConfig
-from pipeline.data.images import Part
+from pipeline.data.images import Split
 from pipeline.data.loading import READERS
-from pipeline.data.sources.own_data import data_folders
+from pipeline.data.sources.user_data import data_folders
 
-PARTS: tuple[Part, ...] = ("train", "test")
+PARTS: tuple[Split, ...] = ("train", "test")
 
 
-def write(folder: Path, part: Part, per_class: int) -> None:
+def write(folder: Path, part: Split, per_class: int) -> None:
     """Writes the first images of each class as FOLDER/PART/CLASS/ROW.png."""
     images = READERS["fashion_mnist"](part, DataConfig(name="fashion_mnist"), data_folders(None))
     assert images is not None

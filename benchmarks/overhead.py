@@ -21,7 +21,7 @@ import torch
 
 from pipeline.config.trial import TrialConfig
 from pipeline.core.compute import Compute
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.data.loading import load_data
 from pipeline.records.events import Event, TrialEnded, TrialStarted
 from pipeline.records.results import DataSummary
@@ -52,7 +52,7 @@ class Clock:
         if isinstance(event, TrialStarted):
             self.configs[event.number] = event.config
         elif isinstance(event, TrialEnded):
-            self.epochs[event.number] = 0 if event.result.same_as is not None else event.result.epochs
+            self.epochs[event.number] = 0 if event.result.duplicate_of is not None else event.result.epochs
             self.ends.append(time.perf_counter())
 
     def tick(self) -> None:
@@ -91,9 +91,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             file.space,
             file.study,
             name="overhead",
-            places=Places(Path(folder)),
+            workspace=Workspace(Path(folder)),
             compute=Compute(threads=1, device="cpu"),
-            watcher=clock,
+            observer=clock,
         )
         cpu, last_to_end = _cpu_seconds() - clock.cpu_began, time.perf_counter() - clock.ends[-1]
     walls = [later - earlier for earlier, later in zip([clock.began, *clock.ends], clock.ends, strict=False)]

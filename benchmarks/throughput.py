@@ -35,7 +35,7 @@ from pipeline.config.training import AdamW, ClipNorm, Constant, EarlyStopping
 from pipeline.config.trial import TrialConfig
 from pipeline.data.image_data import ImageData, LabeledImages
 from pipeline.data.loading import load_data
-from pipeline.data.sources.own_data import DEBIAN_FASHION_MNIST
+from pipeline.data.sources.user_data import DEBIAN_FASHION_MNIST
 from pipeline.training.start import start
 
 BATCH_SIZE = 128

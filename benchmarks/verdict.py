@@ -55,10 +55,10 @@ def run(config: TrialConfig, data: ImageData) -> tuple[str, str, float]:
         for epoch in start(config, data, measure_every=every).epochs:
             verdict = judge(epoch.gradient_flow)
             assert verdict is not None
-            first, last, best = first or verdict.word, verdict.word, max(best, epoch.valid_accuracy)
+            first, last, best = first or verdict.label, verdict.label, max(best, epoch.valid_accuracy)
     except DivergedError as error:
         verdict = judge(error.gradient_flow, str(error))
-        last = verdict.word if verdict is not None else "diverged"
+        last = verdict.label if verdict is not None else "diverged"
         return first or f"{last}, diverged at once", last, 0.0
     return first, last, best
 

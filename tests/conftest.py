@@ -15,8 +15,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import hypothesis
 import pytest
 
-from pipeline.core.workspace import STORAGE_VARIABLES, TRACKING_VARIABLES, Places
-from pipeline.data.sources.own_data import DEBIAN_FASHION_MNIST
+from pipeline.core.workspace import STORAGE_VARIABLES, TRACKING_VARIABLES, Workspace
+from pipeline.data.sources.user_data import DEBIAN_FASHION_MNIST
 from tests.command import dnntune
 from tests.servers import HOW_TO_GET, PostgreSQL, postgresql_programs, postgresql_server
 
@@ -67,7 +67,7 @@ def _logs_import_mlflow_once() -> None:
 
     log.CONTEXT = multiprocessing.get_context("forkserver")  # type: ignore[assignment]
     log.END_SECONDS = 60.0
-    processes.PRELOAD += ["mlflow.store.tracking.sqlalchemy_store", "pipeline.tracking.scribe"]
+    processes.PRELOAD += ["mlflow.store.tracking.sqlalchemy_store", "pipeline.tracking.log_writer"]
 
 
 @pytest.fixture
@@ -83,9 +83,9 @@ def mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A MLflow database with its tables and nothing else; to make one takes seconds."""
     from pipeline.tracking.store import open_client
 
-    places = Places(tmp_path_factory.mktemp("mlflow"))
-    open_client(places.tracking_url)
-    return places.workspace / "mlflow.db"
+    workspace = Workspace(tmp_path_factory.mktemp("mlflow"))
+    open_client(workspace.tracking_url)
+    return workspace.root / "mlflow.db"
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from benchmarks.reference.published import SETTINGS
 from benchmarks.reference.report import Done, write_report
 from benchmarks.reference.settings import Setting
 from benchmarks.reference.training import Run, run
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.records.verdict import first_to_last
 from pipeline.tracking.axes import Axes
 from pipeline.tracking.naming import params_of
@@ -36,7 +36,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference-results.md"
 
 def fingerprint(setting: Setting, seed: int) -> str:
     """Returns what changes whenever a run of the setting would."""
-    what = [setting.trial(seed).plain(), setting.split, setting.scaling]
+    what = [setting.trial(seed).to_dict(), setting.split, setting.scaling]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -62,7 +62,7 @@ def log(client: "MlflowClient", experiment: str, setting: Setting, seed: int, do
     }
     metrics = [Metric(name, value, now, step) for step, values in curves.items() for name, value in values.items()]
     metrics += [Metric(f"final_{name}", value, now, len(done.epochs)) for name, value in done.figures.items()]
-    params = [Param(name, value) for name, value in params_of(setting.trial(seed).plain(), Axes()).items()]
+    params = [Param(name, value) for name, value in params_of(setting.trial(seed).to_dict(), Axes()).items()]
     client.log_batch(created.info.run_id, metrics=metrics, params=params)
     client.set_terminated(created.info.run_id, end_time=int(done.ended * 1000))
 
@@ -78,10 +78,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--report", action="store_true", help="train nothing")
     parser.add_argument("--page", type=Path, default=PAGE, help="where the page is written")
     options = parser.parse_args(arguments)
-    places = Places(options.workspace, experiment=EXPERIMENT)
+    workspace = Workspace(options.workspace, experiment=EXPERIMENT)
     options.workspace.mkdir(parents=True, exist_ok=True)
-    client = open_client(places.tracking_url)
-    experiment = experiment_id(client, EXPERIMENT, places.artifacts)
+    client = open_client(workspace.tracking_url)
+    experiment = experiment_id(client, EXPERIMENT, workspace.artifacts)
     there = finished(client, experiment)
     settings = [setting.shortened(options.epochs) for setting in SETTINGS]
     wanted = [(setting, seed) for seed in range(options.seeds) for setting in settings if options.only in setting.key]

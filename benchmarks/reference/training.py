@@ -12,11 +12,11 @@ from pipeline.config.study import StudyConfig
 from pipeline.data.image_data import ImageData, LabeledImages, to_device
 from pipeline.data.images import Images, check
 from pipeline.data.sources.idx import read_fashion_mnist
-from pipeline.data.sources.own_data import data_folders
+from pipeline.data.sources.user_data import data_folders
 from pipeline.data.split import stratified_split
 from pipeline.records.results import EpochResult
 from pipeline.records.verdict import judge
-from pipeline.training.evaluation import assess, predict, predict_by_monte_carlo
+from pipeline.training.evaluation import classification_metrics, predict, predict_by_monte_carlo
 from pipeline.training.start import start
 
 MC_SAMPLES = 100
@@ -61,17 +61,17 @@ def run(setting: Setting, seed: int) -> Run:
                 log_probabilities = predict_by_monte_carlo(
                     training.model, test, training.precision, samples=MC_SAMPLES, seed=seed
                 )
-                figures["test_accuracy_mc"] = assess(log_probabilities, test.labels).accuracy
+                figures["test_accuracy_mc"] = classification_metrics(log_probabilities, test.labels).accuracy
     if setting.stops_early:
         best = next(epoch for epoch in reversed(epochs) if epoch.is_best)
         log_probabilities = predict(training.model, test, training.precision)
         figures = {
             "valid_accuracy": best.valid_accuracy,
-            "test_accuracy": assess(log_probabilities, test.labels).accuracy,
+            "test_accuracy": classification_metrics(log_probabilities, test.labels).accuracy,
         }
     flow = next((epoch.gradient_flow for epoch in reversed(epochs) if epoch.gradient_flow), ())
     verdict = judge(flow)
-    return Run(epochs, figures, "" if verdict is None else verdict.word, started, time.time())
+    return Run(epochs, figures, "" if verdict is None else verdict.label, started, time.time())
 
 
 def prepare(setting: Setting) -> tuple[ImageData, LabeledImages]:

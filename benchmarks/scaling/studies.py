@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.scaling.crew import Crew
 from pipeline.core.compute import Compute
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.records.events import EpochEnded, Event, TrialEnded, TrialStarted
 from pipeline.records.results import DataSummary
 from pipeline.space.files import SpaceFile, read_space
@@ -37,7 +37,7 @@ class Stopwatch:
             case EpochEnded(number=number, result=epoch):
                 self.training[number] += epoch.seconds
             case TrialEnded(number=number, result=result):
-                if result.outcome != "complete" or result.same_as is not None:
+                if result.outcome != "complete" or result.duplicate_of is not None:
                     raise SystemExit(f"trial {number} {result.outcome} ({result.reason}): the times would tell nothing")
                 self.ends[number] = self.starts[number] + result.seconds
 
@@ -84,9 +84,9 @@ def _study(file: SpaceFile, workers: int, workspace: Path) -> Callable[[], Stopw
             file.space,
             file.study,
             name=file.name,
-            places=Places(workspace),
+            workspace=Workspace(workspace),
             compute=Compute(workers, threads=1, device="cpu"),
-            watcher=watch,
+            observer=watch,
         )
         return watch
 

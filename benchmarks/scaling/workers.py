@@ -128,7 +128,7 @@ def _report(measured: Rounds, *, workers: int, file: SpaceFile, epochs: int, tri
         ]
         for words, values in kinds.items()
     ]
-    data = file.space.source["data"]["name"]
+    data = file.space.definition["data"]["name"]
     notes = [
         f"Median (smallest to largest) of n = {len(measured.startup[1])} rounds of each, in alternation.",
         f"One study is {trials} trials of {epochs} epochs on {data}, perceptrons of 3 x 80 to 120, the same "

@@ -27,7 +27,7 @@ from benchmarks.transfer.methods import (
 from benchmarks.transfer.report import draw, table
 from benchmarks.transfer.runs import fingerprint, finished, run_missing
 from pipeline.config.trial import TrialConfig
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 
 FILE = "transfer.jsonl"
 
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.workspace.mkdir(parents=True, exist_ok=True)
     file = options.workspace / FILE
     configs = wanted(options)
-    run_missing(configs, file, cache=Places(options.workspace).feature_cache, processes=options.processes)
+    run_missing(configs, file, cache=Workspace(options.workspace).feature_cache, processes=options.processes)
     there = finished(file)
     accuracies: dict[tuple[str, int], list[float]] = {}
     for cell, config in configs.items():

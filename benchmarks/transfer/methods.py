@@ -9,7 +9,7 @@ from pipeline.config.training import AdamW, EarlyStopping
 from pipeline.config.transfer import Frozen, TransferConfig, Unfreeze
 from pipeline.config.trial import TrialConfig
 from pipeline.core.compute import Compute
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.space.files import load_space
 from pipeline.space.overrides import Override
 from pipeline.workers.run import run_study
@@ -82,7 +82,7 @@ def best_mlp(size: int, *, trials: int, epochs: int, workspace: Path, workers: i
         file.space,
         file.study,
         name=f"transfer-mlp-{size}-{epochs}",
-        places=Places(workspace),
+        workspace=Workspace(workspace),
         compute=Compute(workers, threads=1, device="cpu"),
     )
     if summary.interrupted or summary.best is None:

@@ -19,7 +19,7 @@ KEPT = ("test_accuracy", "best_valid_accuracy", "best_epoch", "epochs", "seconds
 
 def fingerprint(config: TrialConfig) -> str:
     """Returns what changes whenever a run would."""
-    return hashlib.sha256(json.dumps(config.plain(), sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def measure(config: TrialConfig, cache: Path) -> dict[str, Any]:

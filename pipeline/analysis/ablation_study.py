@@ -8,14 +8,14 @@ from typing import Any
 from pipeline.analysis.ablation import FULL, Row, ablation_csv, ablations, rows
 from pipeline.config.trial import TrialConfig
 from pipeline.core.compute import Compute
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.figures.canvas import check_figure_path, png, save
 from pipeline.figures.curves import draw_differences
 from pipeline.study.cases import Cases, results_by_case
 from pipeline.study.studies import open_study
 from pipeline.study.summary import StudySummary
 from pipeline.workers.run import run_study
-from pipeline.workers.session import Watcher, attach_to_study
+from pipeline.workers.session import StudyObserver, attach_to_study
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ def run_ablation(
     *,
     name: str,
     num_seeds: int,
-    places: Places,
+    workspace: Workspace,
     compute: Compute,
-    watcher: Watcher,
+    observer: StudyObserver,
     figure: Path,
 ) -> Ablation:
     """Trains a configuration and its ablations over seeds, or goes on with it; draws the figure and logs it.
@@ -54,9 +54,9 @@ def run_ablation(
         config: The full configuration; its seed is the first one.
         name: The study's name.
         num_seeds: Trainings of each.
-        places: Where it is kept.
+        workspace: Where it is kept.
         compute: What it runs on.
-        watcher: Is told what happens.
+        observer: Is told what happens.
         figure: File for the figure.
 
     Raises:
@@ -64,10 +64,10 @@ def run_ablation(
     """
     check_figure_path(figure)
     cases = Cases(ablations(config), num_seeds)
-    summary = run_study(cases, cases.settings(), name=name, places=places, compute=compute, watcher=watcher)
+    summary = run_study(cases, cases.settings(), name=name, workspace=workspace, compute=compute, observer=observer)
     if not any(summary.trials.values()):
         return Ablation([], summary, None)
-    study = open_study(places, name)
+    study = open_study(workspace, name)
     found = rows(results_by_case(study))
     shown = [row for row in found if row.case != FULL and row.differences]
     if shown:
@@ -80,5 +80,7 @@ def run_ablation(
         )
         save(drawing, figure)
         if summary.tracking_error is None:
-            attach_to_study(study, places, {"ablation.png": png(drawing), "ablation.csv": ablation_csv(found).encode()})
+            attach_to_study(
+                study, workspace, {"ablation.png": png(drawing), "ablation.csv": ablation_csv(found).encode()}
+            )
     return Ablation(found, summary, figure if shown else None)

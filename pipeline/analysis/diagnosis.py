@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.analysis.probe import Excerpt, first_steps
+from pipeline.analysis.probe import ProbeRun, first_steps
 from pipeline.analysis.remedies import Remedy, network, remedies
 from pipeline.config.trial import TrialConfig
 from pipeline.data.image_data import ImageData
 from pipeline.records.results import LayerFlow, Verdict
 from pipeline.records.verdict import judge
-from pipeline.space.distributions import word
+from pipeline.space.distributions import format_value
 
 # Steps that are measured, spread evenly over those that are taken.
 NUM_MEASURED = 10
@@ -26,7 +26,7 @@ SATURATED = 0.5
 
 
 @dataclass(frozen=True)
-class Tried:
+class TriedRemedy:
     """A remedy, and what the same steps gave with it: a verdict and the last losses' mean, in nats."""
 
     remedy: Remedy
@@ -56,7 +56,7 @@ class Diagnosis:
     first_loss: float | None
     last_loss: float | None
     findings: tuple[str, ...]
-    tried: tuple[Tried, ...]
+    tried: tuple[TriedRemedy, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values for another program."""
@@ -75,20 +75,20 @@ def diagnose(
         show: Is told what is being done.
     """
     show(network(config.model))
-    excerpt, verdict = _measure(config, data, num_steps)
+    probe_run, verdict = _measure(config, data, num_steps)
     tried = []
-    for remedy in remedies(config, verdict.word):
+    for remedy in remedies(config, verdict.label):
         show(f"trying {settings_text(remedy)}")
         outcome, found = _measure(config.replaced(remedy.settings), data, num_steps)
-        tried.append(Tried(remedy, found, _last_loss(outcome)))
+        tried.append(TriedRemedy(remedy, found, _last_loss(outcome)))
     return Diagnosis(
         network=network(config.model),
-        num_steps=len(excerpt.losses),
-        layers=excerpt.layers,
+        num_steps=len(probe_run.losses),
+        layers=probe_run.layers,
         verdict=verdict,
-        first_loss=excerpt.losses[0] if excerpt.losses else None,
-        last_loss=_last_loss(excerpt),
-        findings=tuple(_findings(excerpt.layers)),
+        first_loss=probe_run.losses[0] if probe_run.losses else None,
+        last_loss=_last_loss(probe_run),
+        findings=tuple(_findings(probe_run.layers)),
         tried=tuple(sorted(tried, key=_usefulness)),
     )
 
@@ -100,27 +100,27 @@ def settings_text(remedy: Remedy) -> str:
 
 def _option(path: str, value: Any) -> str:
     if isinstance(value, dict):
-        inner = ", ".join(f"{name}: {word(each)}" for name, each in value.items())
+        inner = ", ".join(f"{name}: {format_value(each)}" for name, each in value.items())
         return shlex.quote(f"{path}={{{inner}}}")
-    return shlex.quote(f"{path}={'null' if value is None else word(value)}")
+    return shlex.quote(f"{path}={'null' if value is None else format_value(value)}")
 
 
-def _measure(config: TrialConfig, data: ImageData, num_steps: int) -> tuple[Excerpt, Verdict]:
+def _measure(config: TrialConfig, data: ImageData, num_steps: int) -> tuple[ProbeRun, Verdict]:
     every = max(1, num_steps // NUM_MEASURED)
-    excerpt = first_steps(config, data, num_steps=num_steps, measure_every=every)
-    verdict = judge(excerpt.layers, excerpt.diverged)
+    probe_run = first_steps(config, data, num_steps=num_steps, measure_every=every)
+    verdict = judge(probe_run.layers, probe_run.diverged)
     assert verdict is not None
-    return excerpt, verdict
+    return probe_run, verdict
 
 
-def _usefulness(tried: Tried) -> tuple[bool, float]:
-    return tried.verdict.word != "healthy", math.inf if tried.loss is None else tried.loss
+def _usefulness(tried: TriedRemedy) -> tuple[bool, float]:
+    return tried.verdict.label != "healthy", math.inf if tried.loss is None else tried.loss
 
 
-def _last_loss(excerpt: Excerpt) -> float | None:
-    if excerpt.diverged is not None:
+def _last_loss(probe_run: ProbeRun) -> float | None:
+    if probe_run.diverged is not None:
         return None
-    return statistics.fmean(excerpt.losses[-max(1, len(excerpt.losses) // 10) :])
+    return statistics.fmean(probe_run.losses[-max(1, len(probe_run.losses) // 10) :])
 
 
 def _findings(layers: tuple[LayerFlow, ...]) -> Iterator[str]:

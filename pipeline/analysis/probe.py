@@ -16,7 +16,7 @@ SMOOTHING = 0.95
 
 
 @dataclass(frozen=True)
-class Excerpt:
+class ProbeRun:
     """The first steps of a training.
 
     Attributes:
@@ -30,7 +30,7 @@ class Excerpt:
     diverged: str | None
 
 
-def first_steps(config: TrialConfig, data: ImageData, *, num_steps: int, measure_every: int) -> Excerpt:
+def first_steps(config: TrialConfig, data: ImageData, *, num_steps: int, measure_every: int) -> ProbeRun:
     """Takes the first steps of a training, over as many epochs as they need; nothing is validated.
 
     Args:
@@ -53,7 +53,7 @@ def first_steps(config: TrialConfig, data: ImageData, *, num_steps: int, measure
     else:
         diverged = None
     assert training.step.flow is not None
-    return Excerpt(training.step.flow.collect(), tuple(losses), diverged)
+    return ProbeRun(training.step.flow.collect(), tuple(losses), diverged)
 
 
 def range_test(

@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.config.model import BackboneConfig, MlpConfig, layers_path, resolve_initialization, top_layers
 from pipeline.config.trial import TrialConfig
-from pipeline.records.results import VerdictWord
+from pipeline.records.results import VerdictLabel
 from pipeline.space.tree import flatten
 
 NAMES = {"he": "He's", "glorot": "Glorot's", "lecun": "LeCun's", "torch": "PyTorch's"}
@@ -41,30 +41,30 @@ def network(model: MlpConfig | BackboneConfig) -> str:
     return f"{model.name} with {weights} weights and {head}"
 
 
-def remedies(config: TrialConfig, word: VerdictWord) -> list[Remedy]:
+def remedies(config: TrialConfig, label: VerdictLabel) -> list[Remedy]:
     """Returns what can be done about a verdict, the likeliest first; nothing where the network is healthy.
 
     Only changes that keep to the rules of a configuration are returned, and of each what it really changes.
     """
-    present = flatten(config.plain())
+    current = flatten(config.to_dict())
     found = [
-        Remedy({path: value for path, value in each.settings.items() if present.get(path) != value}, each.reason)
-        for each in REMEDIES[word](config)
+        Remedy({path: value for path, value in each.settings.items() if current.get(path) != value}, each.reason)
+        for each in REMEDIES[label](config)
     ]
     return [remedy for remedy in found if remedy.settings and _is_allowed(config, remedy)]
 
 
 def _vanishing(config: TrialConfig) -> Iterator[Remedy]:
-    layers, place = top_layers(config.model), layers_path(config.model)
+    layers, path = top_layers(config.model), layers_path(config.model)
     yield from _suited_initialization(config, "it keeps the variance from layer to layer")
     if layers.activation in ("sigmoid", "tanh"):
         yield Remedy(
-            {f"{place}.activation": "selu", **_suited(config), f"{place}.batch_norm": "none"},
+            {f"{path}.activation": "selu", **_suited(config), f"{path}.batch_norm": "none"},
             "its slope for positive inputs is just above 1, and it normalizes itself",
         )
     yield from _batch_norm(config, "it brings each layer's inputs back to variance 1")
     if layers.hidden_layers > 5:
-        yield Remedy({f"{place}.hidden_layers": 5, **_widths(config, 5)}, "fewer layers multiply fewer slopes")
+        yield Remedy({f"{path}.hidden_layers": 5, **_widths(config, 5)}, "fewer layers multiply fewer slopes")
 
 
 def _exploding(config: TrialConfig) -> Iterator[Remedy]:
@@ -100,8 +100,8 @@ REMEDIES = {
 
 
 def _suited(config: TrialConfig) -> dict[str, Any]:
-    place = layers_path(config.model)
-    return {f"{place}.initialization": "auto", f"{place}.initialization_gain": None}
+    path = layers_path(config.model)
+    return {f"{path}.initialization": "auto", f"{path}.initialization_gain": None}
 
 
 def _suited_initialization(config: TrialConfig, reason: str) -> Iterator[Remedy]:

@@ -9,10 +9,10 @@ from pipeline.cli import configurations, running, studies  # help has the comman
 
 # isort: split
 from pipeline.cli import evidence, pages, predict, register, report, results, schedule
-from pipeline.cli.ending import end_of, flush
+from pipeline.cli.error_handling import flush, report_error
 from pipeline.cli.options import app
 from pipeline.core.errors import DnntuneError
-from pipeline.core.printing import say
+from pipeline.core.printing import print_line
 from pipeline.core.processes.interrupts import answered
 
 __all__ = [
@@ -35,7 +35,7 @@ __all__ = [
 def version(show: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False) -> None:
     """Tune image classifiers with Optuna and PyTorch; every trial in MLflow."""
     if show:
-        say(f"dnntune {__version__}")
+        print_line(f"dnntune {__version__}")
         raise typer.Exit
 
 
@@ -46,13 +46,13 @@ def main() -> None:
         try:
             app()
         except DnntuneError as error:
-            say(f"dnntune: {error}", err=True)
+            print_line(f"dnntune: {error}", err=True)
             code = error.exit_code
         except KeyboardInterrupt:
             code = interrupts.exit_code
         except SystemExit as end:  # typer's, at every command's end; it has the code of Ctrl-C for SIGTERM, too
             code = interrupts.exit_code if end.code == 130 else end.code
         except Exception as error:
-            code = end_of(error)
+            code = report_error(error)
         code = flush() or code
     interrupts.end(code)

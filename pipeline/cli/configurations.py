@@ -18,8 +18,8 @@ from pipeline.cli.options import (
     workspace_of,
 )
 from pipeline.core.compute import Compute
-from pipeline.core.printing import say
-from pipeline.core.workspace import Places
+from pipeline.core.printing import print_line
+from pipeline.core.workspace import Workspace
 
 if TYPE_CHECKING:
     from pipeline.records.results import EpochResult
@@ -34,23 +34,23 @@ def check(
     *,
     compute: Annotated[Compute, group(compute_of, "device")],
     overrides: Overrides,
-    places: Annotated[Places, group(workspace_of, "data_dir")],
+    workspace: Annotated[Workspace, group(workspace_of, "data_dir")],
 ) -> None:
     """Check that a search space can be run on this machine, and print it as a table."""
     from pipeline.cli.display.console import wide_console
     from pipeline.cli.display.space_table import space_table
-    from pipeline.setup.readiness import prove_built_in, prove_ready
+    from pipeline.setup.preflight import check_ready, prove_built_in
     from pipeline.space.files import load_space, sample_configurations
 
     file = load_space(space, overrides)
     for notice in file.notices:
-        say(notice, err=True)
-    prove_ready(file.space.corners, compute.device)
-    for notice in prove_built_in(file.space.corners, places.data_dir):
-        say(notice, err=True)
+        print_line(notice, err=True)
+    check_ready(file.space.boundary_configs, compute.device)
+    for notice in prove_built_in(file.space.boundary_configs, workspace.data_dir):
+        print_line(notice, err=True)
     wide_console(err=bool(sample)).print(space_table(file.name, file.space))
     for text in sample_configurations(file.space, sample, seed):
-        say(f"---\n{text}", end="")
+        print_line(f"---\n{text}", end="")
 
 
 @app.command()
@@ -60,7 +60,7 @@ def train(
     *,
     overrides: Overrides,
     compute: DeviceCompute,
-    places: Annotated[Places, group(workspace_of, "data_dir", "workspace")],
+    workspace: Annotated[Workspace, group(workspace_of, "data_dir", "workspace")],
     mc_samples: Annotated[
         int | None, typer.Option("--mc-samples", min=1, help="Passes of Monte Carlo dropout at the evaluation.")
     ] = None,
@@ -71,31 +71,31 @@ def train(
     from pipeline.space.files import load_configuration
 
     trial = load_configuration(config, overrides)
-    from pipeline.setup.readiness import prove_ready
+    from pipeline.setup.preflight import check_ready
 
-    prove_ready(lambda paths: [trial], compute.device)
-    from pipeline.cli.display.console import EPOCH_HEAD, echo, epoch_line, figure_lines
+    check_ready(lambda paths: [trial], compute.device)
+    from pipeline.cli.display.console import EPOCH_HEAD, epoch_line, line_printer, metric_lines
     from pipeline.data.feature_cache import FeatureCache
     from pipeline.evaluation.train_and_test import train_and_test
 
-    tell = echo(err=as_json)
+    write_line = line_printer(err=as_json)
 
     def show(epoch: "EpochResult") -> None:
         if epoch.epoch == 1:  # not before: what is wrong with the data or the network is said by then
-            tell(EPOCH_HEAD)
-        tell(epoch_line(epoch))
+            write_line(EPOCH_HEAD)
+        write_line(epoch_line(epoch))
 
-    figures = train_and_test(
+    metrics = train_and_test(
         trial,
-        data_dir=places.data_dir,
+        data_dir=workspace.data_dir,
         compute=compute,
         mc_samples=mc_samples,
-        cache=FeatureCache(places.feature_cache, say=tell),
+        cache=FeatureCache(workspace.feature_cache, notify=write_line),
         show=show,
-        warn=tell,
+        warn=write_line,
         export=export,
     )
-    for line in figure_lines(figures):
-        tell(line)
+    for line in metric_lines(metrics):
+        write_line(line)
     if as_json:
-        say(json.dumps(figures))
+        print_line(json.dumps(metrics))

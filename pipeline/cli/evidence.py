@@ -22,8 +22,8 @@ from pipeline.cli.options import (
     workspace_of,
 )
 from pipeline.cli.running import say_what_mlflow_lacks
-from pipeline.core.printing import say
-from pipeline.core.workspace import Places
+from pipeline.core.printing import print_line
+from pipeline.core.workspace import Workspace
 
 NoiseOption = Annotated[
     str | None,
@@ -42,7 +42,7 @@ def diagnose(
     *,
     overrides: Overrides,
     compute: DeviceCompute,
-    places: Annotated[Places, group(workspace_of, "data_dir")],
+    workspace: Annotated[Workspace, group(workspace_of, "data_dir")],
     as_json: JsonOption = False,
 ) -> None:
     """Say whether gradients vanish or explode, and what helps."""
@@ -54,13 +54,13 @@ def diagnose(
     from pipeline.cli.display.diagnosis_text import diagnosis_lines, diagnosis_table
     from pipeline.setup.inputs import load_images
 
-    data = load_images(trial, random_images, data_dir=places.data_dir, compute=compute)
-    found = diagnose(trial, data, num_steps=steps, show=lambda line: say(line, err=True))
+    data = load_images(trial, random_images, data_dir=workspace.data_dir, compute=compute)
+    found = diagnose(trial, data, num_steps=steps, show=lambda line: print_line(line, err=True))
     wide_console(err=as_json).print(diagnosis_table(found))
     for line in diagnosis_lines(found):
-        say(line, err=as_json)
+        print_line(line, err=as_json)
     if as_json:
-        say(json.dumps(found.to_json()))
+        print_line(json.dumps(found.to_json()))
 
 
 @app.command(name="lr-find")
@@ -75,7 +75,7 @@ def lr_find(
     *,
     overrides: Overrides,
     compute: DeviceCompute,
-    places: Annotated[Places, group(workspace_of, "data_dir", "workspace")],
+    workspace: Annotated[Workspace, group(workspace_of, "data_dir", "workspace")],
     as_json: JsonOption = False,
 ) -> None:
     """Find learning rates worth searching by a range test."""
@@ -85,7 +85,7 @@ def lr_find(
 
     if not 0.0 < low < high:
         raise DnntuneError(f"--low must lie above 0 and below --high; got {low:g} and {high:g}")
-    path = figure_path(figure, places.workspace, "lr-find")
+    path = figure_path(figure, workspace.root, "lr-find")
     trial = load_configuration(config, overrides)
     from pipeline.analysis.probe import range_test
     from pipeline.analysis.rate_range import curve_lines, suggest, suggestion_lines
@@ -93,14 +93,14 @@ def lr_find(
     from pipeline.figures.curves import draw_range_test
     from pipeline.setup.inputs import load_images
 
-    data = load_images(trial, random_images, data_dir=places.data_dir, compute=compute)
+    data = load_images(trial, random_images, data_dir=workspace.data_dir, compute=compute)
     rates, losses = range_test(trial, data, low=low, high=high, num_steps=steps)
     found = suggest(rates, losses)
     save(draw_range_test(rates, losses, (found.low, found.high), f"range test, {trial.optimizer.kind}"), path)
     for line in [*curve_lines(rates, losses, found), *suggestion_lines(found), f"figure: {path}"]:
-        say(line, err=as_json)
+        print_line(line, err=as_json)
     if as_json:
-        say(json.dumps({"low": found.low, "high": found.high, "constant": found.constant, "figure": str(path)}))
+        print_line(json.dumps({"low": found.low, "high": found.high, "constant": found.constant, "figure": str(path)}))
 
 
 @app.command()
@@ -114,7 +114,7 @@ def ablate(
     figure: FigureOption = None,
     overrides: Overrides,
     as_json: JsonOption = False,
-    places: WholeWorkspace,
+    workspace: WholeWorkspace,
 ) -> None:
     """Switch each technique off, alone, over seeds."""
     from pipeline.cli.display.console import figure_path, wide_console
@@ -125,7 +125,7 @@ def ablate(
 
     trial = load_configuration(config, overrides)
     name = study or check_name(fitting(f"ablation-{configuration_name(config)}"), "a study")
-    path = figure_path(figure, places.workspace, name)
+    path = figure_path(figure, workspace.root, name)
     from pipeline.analysis.ablation_study import run_ablation
 
     progress = StudyProgress("valid_accuracy")
@@ -134,9 +134,9 @@ def ablate(
             trial,
             name=name,
             num_seeds=seeds,
-            places=places,
+            workspace=workspace,
             compute=compute,
-            watcher=progress,
+            observer=progress,
             figure=path,
         )
     finally:
@@ -144,12 +144,12 @@ def ablate(
     if found.rows:
         wide_console(err=as_json).print(ablation_table(name, found.rows))
     if found.figure is not None:
-        say(f"figure: {found.figure}", err=as_json)
+        print_line(f"figure: {found.figure}", err=as_json)
     if found.summary.num_left:
-        say(f"{found.summary.num_left} trainings are left. Go on with them:\n  {this_command()}", err=True)
-    say_what_mlflow_lacks(found.summary, places)
+        print_line(f"{found.summary.num_left} trainings are left. Go on with them:\n  {this_command()}", err=True)
+    say_what_mlflow_lacks(found.summary, workspace)
     if as_json:
-        say(json.dumps(found.to_json()))
+        print_line(json.dumps(found.to_json()))
     if found.summary.interrupted:
         raise typer.Exit(130)
 
@@ -161,7 +161,7 @@ def importance(
     figure: FigureOption = None,
     as_json: JsonOption = False,
     *,
-    places: StudyWorkspace,
+    workspace: StudyWorkspace,
 ) -> None:
     """Show which parameters of a study mattered."""
     import dataclasses
@@ -173,14 +173,14 @@ def importance(
     from pipeline.figures.curves import draw_importances
     from pipeline.study.studies import open_study
 
-    path = figure_path(figure, places.workspace, f"importance-{study}")
-    found = importances(open_study(places, study))
+    path = figure_path(figure, workspace.root, f"importance-{study}")
+    found = importances(open_study(workspace, study))
     num_trials = max(row.trials for row in found)
     wide_console(err=as_json).print(importance_table(study, found))
     if num_trials < ENOUGH_TRIALS:
-        say(f"{num_trials} complete trials make rough importances: {ENOUGH_TRIALS} would be enough", err=True)
+        print_line(f"{num_trials} complete trials make rough importances: {ENOUGH_TRIALS} would be enough", err=True)
     rows = [(row.parameter, row.ped_anova, row.fanova) for row in found]
     save(draw_importances(rows, f"{study}: {num_trials} complete trials"), path)
-    say(f"figure: {path}", err=as_json)
+    print_line(f"figure: {path}", err=as_json)
     if as_json:
-        say(json.dumps([dataclasses.asdict(row) for row in found]))
+        print_line(json.dumps([dataclasses.asdict(row) for row in found]))

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer._click.globals import get_current_context
 
-from pipeline.cli.ending import Commands
+from pipeline.cli.error_handling import Commands
 from pipeline.cli.groups import group
 from pipeline.core.commands import command
 from pipeline.core.compute import Compute, Launch
 from pipeline.core.names import broken_plain_rule, check_name
-from pipeline.core.printing import say
+from pipeline.core.printing import print_line
 from pipeline.core.urls import StoreUrl
-from pipeline.core.workspace import STORAGE_VARIABLES, TRACKING_VARIABLES, Places
+from pipeline.core.workspace import STORAGE_VARIABLES, TRACKING_VARIABLES, Workspace
 
 if TYPE_CHECKING:
     from pipeline.space.overrides import Override
@@ -51,7 +51,7 @@ def _warn_of_secret(context: typer.Context, parameter: typer.CallbackParam, valu
     source = context.get_parameter_source(parameter.name)
     if value is not None and value.has_secret and source is not None and source.name == "COMMANDLINE":
         assert isinstance(parameter.envvar, list)
-        say(
+        print_line(
             f"warning: while this runs, everybody on this machine can read the password of {parameter.opts[0]}. "
             f"Give the address in ${parameter.envvar[0]} instead",
             err=True,
@@ -142,9 +142,9 @@ def workspace_of(
     data_dir: Annotated[
         str | None, typer.Option(metavar="DIR", help="Folder to look for data sets in first; then $DNNTUNE_DATA.")
     ] = None,
-) -> Places:
+) -> Workspace:
     """Returns where things are kept."""
-    return Places(workspace, storage, tracking_uri, experiment, data_dir)
+    return Workspace(workspace, storage, tracking_uri, experiment, data_dir)
 
 
 def compute_of(
@@ -207,9 +207,9 @@ class NewOptions(StudyOptions):
 
 
 # What a command takes as one value. Of the workspace, each has the part that it uses.
-StudyWorkspace = Annotated[Places, group(workspace_of, "workspace", "storage")]
-LoggedWorkspace = Annotated[Places, group(workspace_of, "workspace", "storage", "tracking_uri", "experiment")]
-WholeWorkspace = Annotated[Places, group(workspace_of)]
+StudyWorkspace = Annotated[Workspace, group(workspace_of, "workspace", "storage")]
+LoggedWorkspace = Annotated[Workspace, group(workspace_of, "workspace", "storage", "tracking_uri", "experiment")]
+WholeWorkspace = Annotated[Workspace, group(workspace_of)]
 WorkerCompute = Annotated[Compute, group(compute_of)]
 LocalCompute = Annotated[Compute, group(compute_of, "workers", "threads", "device")]
 DeviceCompute = Annotated[Compute, group(compute_of, "device", "threads")]

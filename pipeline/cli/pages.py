@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pipeline.cli.groups import group, grouped
 from pipeline.cli.options import PortOption, StudiesArgument, StudyWorkspace, app, workspace_of
-from pipeline.core.printing import say
-from pipeline.core.workspace import Places
+from pipeline.core.printing import print_line
+from pipeline.core.workspace import Workspace
 
 
 @app.command()
@@ -13,23 +13,23 @@ from pipeline.core.workspace import Places
 def ui(
     studies: StudiesArgument = None,
     *,
-    places: Annotated[Places, group(workspace_of, "workspace", "tracking_uri", "experiment")],
+    workspace: Annotated[Workspace, group(workspace_of, "workspace", "tracking_uri", "experiment")],
     port: PortOption = 5000,
 ) -> None:
     """Open MLflow's page on the right store; prints the address of each study's comparison, or of the studies named."""
     from pipeline.tracking.ui.page import serve
 
-    serve(places, port, studies=studies or (), say=say)
+    serve(workspace, port, studies=studies or (), notify=print_line)
 
 
 @app.command()
 @grouped
 def dashboard(
     *,
-    places: StudyWorkspace,
+    workspace: StudyWorkspace,
     port: PortOption = 8080,
 ) -> None:
     """Open Optuna's dashboard on the studies: history, importance, slices, contours."""
     from pipeline.study.dashboard import serve_dashboard
 
-    serve_dashboard(places, port, say=say)
+    serve_dashboard(workspace, port, notify=print_line)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.cli.options import app
-from pipeline.core.printing import say
+from pipeline.core.printing import print_line
 
 if TYPE_CHECKING:
     from pipeline.export.prediction import Prediction
@@ -34,26 +34,26 @@ def predict(
     has_failed = False
     for result in predict_files(export, images, batch_size=batch_size, mc_samples=mc_samples):
         if isinstance(result, DataError):
-            say(f"dnntune: {result}", err=True)
+            print_line(f"dnntune: {result}", err=True)
             has_failed = True
             continue
         order = list(range(len(export.class_names))) if probabilities else result.order()[:top]
         if as_json:
-            say(json.dumps(_plain(result, export.class_names, order)))
+            print_line(json.dumps(_to_dict(result, export.class_names, order)))
         else:
-            say(f"{result.file}: {', '.join(_words(result, export.class_names, index) for index in order)}")
+            print_line(f"{result.file}: {', '.join(_format(result, export.class_names, index) for index in order)}")
     if has_failed:
         raise typer.Exit(2)
 
 
-def _words(result: "Prediction", class_names: tuple[str, ...], index: int) -> str:
+def _format(result: "Prediction", class_names: tuple[str, ...], index: int) -> str:
     spread = "" if result.spread is None else f" ± {result.spread[index]:.4f}"
     return f"{class_names[index]} {result.probabilities[index]:.4f}{spread}"
 
 
-def _plain(result: "Prediction", class_names: tuple[str, ...], order: list[int]) -> dict[str, Any]:
+def _to_dict(result: "Prediction", class_names: tuple[str, ...], order: list[int]) -> dict[str, Any]:
     def one(index: int) -> dict[str, Any]:
-        figures = {"label": class_names[index], "probability": result.probabilities[index]}
-        return figures if result.spread is None else {**figures, "spread": result.spread[index]}
+        fields = {"label": class_names[index], "probability": result.probabilities[index]}
+        return fields if result.spread is None else {**fields, "spread": result.spread[index]}
 
     return {"file": str(result.file), **one(result.order()[0]), "classes": [one(index) for index in order]}

@@ -13,8 +13,8 @@ from pipeline.cli.options import (
     workspace_of,
 )
 from pipeline.core.compute import Compute
-from pipeline.core.printing import say
-from pipeline.core.workspace import Places
+from pipeline.core.printing import print_line
+from pipeline.core.workspace import Workspace
 
 
 @app.command()
@@ -25,16 +25,16 @@ def register(
     *,
     compute: Annotated[Compute, group(compute_of, "threads", "device")],
     as_json: JsonOption = False,
-    places: Annotated[Places, group(workspace_of, "workspace", "storage", "tracking_uri", "data_dir")],
+    workspace: Annotated[Workspace, group(workspace_of, "workspace", "storage", "tracking_uri", "data_dir")],
 ) -> None:
     """Register a finalized study's model in MLflow; it becomes the champion if it beats the one that is."""
-    from pipeline.cli.display.console import echo
+    from pipeline.cli.display.console import line_printer
     from pipeline.registration.study import register
     from pipeline.registration.versions import outcome_lines
 
-    done = register(study, model=name, places=places, compute=compute)
-    tell = echo(err=as_json)
+    done = register(study, model=name, workspace=workspace, compute=compute)
+    write_line = line_printer(err=as_json)
     for line in outcome_lines(done):
-        tell(line)
+        write_line(line)
     if as_json:
-        say(json.dumps(done.to_json()))
+        print_line(json.dumps(done.to_json()))

@@ -7,8 +7,8 @@ import typer
 
 from pipeline.cli.groups import group, grouped
 from pipeline.cli.options import StudyArgument, app, workspace_of
-from pipeline.core.printing import say
-from pipeline.core.workspace import Places
+from pipeline.core.printing import print_line
+from pipeline.core.workspace import Workspace
 
 
 @app.command()
@@ -19,11 +19,11 @@ def report(
         Path | None, typer.Option(metavar="FILE", help="Where the report goes; default: the workspace.")
     ] = None,
     *,
-    places: Annotated[Places, group(workspace_of, "workspace", "storage", "tracking_uri")],
+    workspace: Annotated[Workspace, group(workspace_of, "workspace", "storage", "tracking_uri")],
 ) -> None:
     """Write a study's report: one HTML file with its answer, figures, failures, and how to repeat it."""
     from pipeline.report.page import attach_report, write_report
 
-    file = write_report(places, study, out)
-    say(f"report: {file}")
-    attach_report(places, study, file)
+    file = write_report(workspace, study, out)
+    print_line(f"report: {file}")
+    attach_report(workspace, study, file)

@@ -18,8 +18,8 @@ from pipeline.cli.options import (
     workspace_of,
 )
 from pipeline.core.compute import Compute
-from pipeline.core.printing import say
-from pipeline.core.workspace import Places
+from pipeline.core.printing import print_line
+from pipeline.core.workspace import Workspace
 
 
 @app.command()
@@ -35,37 +35,37 @@ def finalize(
     *,
     compute: LocalCompute,
     as_json: JsonOption = False,
-    places: WholeWorkspace,
+    workspace: WholeWorkspace,
 ) -> None:
     """Train a study's best configurations over fresh seeds, choose one, and measure it once on the test set."""
-    from pipeline.cli.display.console import echo, final_outlook, wide_console
+    from pipeline.cli.display.console import final_outlook, line_printer, wide_console
     from pipeline.cli.display.progress import StudyProgress
     from pipeline.cli.display.tables import finalists_table
-    from pipeline.finalize.run import Wanted, finalize
+    from pipeline.finalize.run import FinalizeOptions, finalize
     from pipeline.report.final_text import final_lines
     from pipeline.study.studies import metrics_of, open_study
 
-    tell = echo(err=as_json)
-    progress = StudyProgress(next(iter(metrics_of(open_study(places, study))), ""))
+    write_line = line_printer(err=as_json)
+    progress = StudyProgress(next(iter(metrics_of(open_study(workspace, study))), ""))
     try:
         done = finalize(
             study,
-            places=places,
-            wanted=Wanted(top, seeds, refit, mc_samples),
+            workspace=workspace,
+            options=FinalizeOptions(top, seeds, refit, mc_samples),
             compute=compute,
-            watcher=progress,
-            say=echo(err=True),
+            observer=progress,
+            notify=line_printer(err=True),
         )
     finally:
         progress.close()
     if done.final is None:
-        say(f"{done.summary.num_left} trainings are left. Go on with them:\n  {this_command()}", err=True)
+        print_line(f"{done.summary.num_left} trainings are left. Go on with them:\n  {this_command()}", err=True)
     else:
         wide_console(err=as_json).print(finalists_table(done.final))
-        for line in [*final_lines(done.final), *final_outlook(study, places)]:
-            tell(line)
+        for line in [*final_lines(done.final), *final_outlook(study, workspace)]:
+            write_line(line)
     if as_json:
-        say(json.dumps(None if done.final is None else done.final.to_json()))
+        print_line(json.dumps(None if done.final is None else done.final.to_json()))
     if done.summary.interrupted:
         raise typer.Exit(130)
 
@@ -89,30 +89,30 @@ def export(
     *,
     compute: Annotated[Compute, group(compute_of, "threads", "device")],
     as_json: JsonOption = False,
-    places: Annotated[Places, group(workspace_of, "workspace", "storage", "data_dir")],
+    workspace: Annotated[Workspace, group(workspace_of, "workspace", "storage", "data_dir")],
 ) -> None:
     """Export a study's model: the finalized one, or else the best trial's; for dnntune predict, ONNX and PyTorch."""
-    from pipeline.cli.display.console import echo, exported_lines
+    from pipeline.cli.display.console import exported_lines, line_printer
     from pipeline.core.errors import DnntuneError
 
     if trial is not None and top is not None:
         raise DnntuneError("--trial and --top exclude each other: leave one out")
-    from pipeline.evaluation.predictor import ModelBench
+    from pipeline.evaluation.predictor import Predictor
     from pipeline.finalize.finalists import best_entries
     from pipeline.finalize.study_export import export_all, study_model, trial_model
     from pipeline.study.studies import open_study
 
-    loaded = open_study(places, study)
+    loaded = open_study(workspace, study)
     if top is not None:
         numbers = [entry.number for entry in best_entries(loaded, top)]
-        models = {out / f"trial-{number:04d}": trial_model(loaded, number, places) for number in numbers}
+        models = {out / f"trial-{number:04d}": trial_model(loaded, number, workspace) for number in numbers}
     else:
-        models = {out: study_model(study, places) if trial is None else trial_model(loaded, trial, places)}
-    bench = ModelBench(compute, data_dir=places.data_dir)
-    tell = echo(err=as_json)
-    written = export_all(models, bench=bench, num_checked=images, fold_batch_norm=fold, overwrite=overwrite)
+        models = {out: study_model(study, workspace) if trial is None else trial_model(loaded, trial, workspace)}
+    predictor = Predictor(compute, data_dir=workspace.data_dir)
+    write_line = line_printer(err=as_json)
+    written = export_all(models, predictor=predictor, num_checked=images, fold_batch_norm=fold, overwrite=overwrite)
     for exported in written:
         for line in exported_lines(exported.to_json()):
-            tell(line)
+            write_line(line)
     if as_json:
-        say(json.dumps([exported.to_json() for exported in written]))
+        print_line(json.dumps([exported.to_json() for exported in written]))

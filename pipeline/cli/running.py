@@ -23,8 +23,8 @@ from pipeline.cli.options import (
 )
 from pipeline.core.commands import command
 from pipeline.core.compute import Compute
-from pipeline.core.printing import say
-from pipeline.core.workspace import Places
+from pipeline.core.printing import print_line
+from pipeline.core.workspace import Workspace
 
 if TYPE_CHECKING:
     from pipeline.study.summary import StudySummary
@@ -40,7 +40,7 @@ def run(
     compute: WorkerCompute,
     overrides: Overrides,
     as_json: JsonOption = False,
-    places: WholeWorkspace,
+    workspace: WholeWorkspace,
 ) -> None:
     """Run a study, go on with it, or join it where it runs; then show the leaderboard."""
     from pipeline.space.files import load_space
@@ -55,24 +55,24 @@ def run(
         named.append(Override("study.name", json.dumps(study, ensure_ascii=False), f"--study {study}"))
     file = load_space(space, [*overrides, *named])
     for notice in file.notices:
-        say(notice, err=True)
-    start = partial(run_study, file.space, file.study, name=file.name, places=places, compute=compute)
-    again = partial(going_on, places=places, compute=compute)
-    watch(start, places, metric=file.study.metric, again=again, as_json=as_json)
+        print_line(notice, err=True)
+    start = partial(run_study, file.space, file.study, name=file.name, workspace=workspace, compute=compute)
+    again = partial(resume_command, workspace=workspace, compute=compute)
+    watch(start, workspace, metric=file.study.metric, again=again, as_json=as_json)
 
 
 @app.command()
 @grouped
 def worker(
-    study: StudyArgument, *, compute: WorkerCompute, as_json: JsonOption = False, places: WholeWorkspace
+    study: StudyArgument, *, compute: WorkerCompute, as_json: JsonOption = False, workspace: WholeWorkspace
 ) -> None:
     """Run trials of a study that exists, from any machine: it needs the storage and the data, and no space file."""
-    from pipeline.study.studies import carried, open_study
+    from pipeline.study.studies import open_study, stored_definition
     from pipeline.workers.run import join_study
 
-    metric = carried(open_study(places, study))[1].metric
-    start = partial(join_study, study, places=places, compute=compute)
-    watch(start, places, metric=metric, again=lambda summary: this_command(), as_json=as_json)
+    metric = stored_definition(open_study(workspace, study))[1].metric
+    start = partial(join_study, study, workspace=workspace, compute=compute)
+    watch(start, workspace, metric=metric, again=lambda summary: this_command(), as_json=as_json)
 
 
 @app.command()
@@ -83,37 +83,37 @@ def resume(
     options: Annotated[NewOptions, group(NewOptions, "trials", "timeout", "retries", "trial_timeout", "trial_memory")],
     compute: WorkerCompute,
     as_json: JsonOption = False,
-    places: WholeWorkspace,
+    workspace: WholeWorkspace,
 ) -> None:
     """Go on with a study as its storage has it, without its space file; options replace its settings."""
-    from pipeline.study.studies import carried, open_study, with_options
+    from pipeline.study.studies import open_study, stored_definition, with_options
     from pipeline.workers.run import run_study
 
-    space, settings = carried(open_study(places, study))
+    space, settings = stored_definition(open_study(workspace, study))
     settings = with_options(settings, **options.given())
-    start = partial(run_study, space, settings, name=study, places=places, compute=compute)
-    again = partial(going_on, places=places, compute=compute)
-    watch(start, places, metric=settings.metric, again=again, as_json=as_json)
+    start = partial(run_study, space, settings, name=study, workspace=workspace, compute=compute)
+    again = partial(resume_command, workspace=workspace, compute=compute)
+    watch(start, workspace, metric=settings.metric, again=again, as_json=as_json)
 
 
-def going_on(summary: "StudySummary", places: Places, compute: Compute) -> str:
+def resume_command(summary: "StudySummary", workspace: Workspace, compute: Compute) -> str:
     """Returns the command that goes on with a study: by its name, or the same one if nothing of it has run yet.
 
     Args:
         summary: How it stands.
-        places: Where it is kept.
+        workspace: Where it is kept.
         compute: What it runs on.
     """
     if not any(summary.trials.values()):
         return this_command()
     from pipeline.cli.display.console import OPTIONS
 
-    return command("resume", summary.study, **compute.options(), **places.options(*OPTIONS))
+    return command("resume", summary.study, **compute.options(), **workspace.options(*OPTIONS))
 
 
 def watch(
     start: "Callable[..., StudySummary]",
-    places: Places,
+    workspace: Workspace,
     *,
     metric: str,
     again: "Callable[[StudySummary], str]",
@@ -123,7 +123,7 @@ def watch(
 
     Args:
         start: Runs it, and tells its progress.
-        places: Where it is kept.
+        workspace: Where it is kept.
         metric: What it optimizes.
         again: Returns the command that goes on with it.
         as_json: Whether standard output ends with a line of JSON.
@@ -133,18 +133,18 @@ def watch(
 
     progress = StudyProgress(metric)
     try:
-        summary = start(watcher=progress)
+        summary = start(observer=progress)
     finally:
         progress.close()
     if summary.best is None:
-        say(f"study {summary.study} has no complete trial yet", err=True)
+        print_line(f"study {summary.study} has no complete trial yet", err=True)
     else:
-        print_leaderboard(summary.study, places, top=10, err=as_json)
-    for line in outlook(summary, places, again(summary)):
-        say(line, err=True)
-    say_what_mlflow_lacks(summary, places)
+        print_leaderboard(summary.study, workspace, top=10, err=as_json)
+    for line in outlook(summary, workspace, again(summary)):
+        print_line(line, err=True)
+    say_what_mlflow_lacks(summary, workspace)
     if as_json:
-        say(json.dumps(summary.to_json()))
+        print_line(json.dumps(summary.to_json()))
     if summary.interrupted:
         raise typer.Exit(130)
 
@@ -153,11 +153,11 @@ def watch(
 SYNC_OPTIONS = ("workspace", "storage", "tracking_uri", "experiment")
 
 
-def say_what_mlflow_lacks(summary: "StudySummary", places: Places) -> None:
+def say_what_mlflow_lacks(summary: "StudySummary", workspace: Workspace) -> None:
     """Says what of a study could not be logged, and what writes it later; nothing if all was."""
     if summary.tracking_error is not None:
-        say(
+        print_line(
             f"warning: {summary.tracking_error}. The study's results are safe; this writes the rest:\n"
-            f"  {command('sync', summary.study, **places.options(*SYNC_OPTIONS))}",
+            f"  {command('sync', summary.study, **workspace.options(*SYNC_OPTIONS))}",
             err=True,
         )

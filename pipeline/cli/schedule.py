@@ -10,7 +10,7 @@ import typer
 
 from pipeline.cli.options import JsonOption, app
 from pipeline.core.errors import Problem, SpaceError
-from pipeline.core.printing import say
+from pipeline.core.printing import print_line
 from pipeline.core.urls import mask
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def _warn_of_secrets(settings: list[str]) -> list[str]:
     for setting in settings:
         if mask(setting) != setting:
             name = setting.partition("=")[0]
-            say(
+            print_line(
                 f"warning: while this runs, everybody on this machine can read the password in --set {name}. "
                 "Give the address in $DNNTUNE_STORAGE or $DNNTUNE_TRACKING_URI instead",
                 err=True,
@@ -64,9 +64,9 @@ def schedule_once(
     """Go through a schedule's chain once: check, tune, finalize, register, report, clean. For cron and CI."""
     from pipeline.scheduling.steps import run_chain
 
-    results = run_chain(scheduled_run(schedule, run, overrides), tell, _progress)
+    results = run_chain(scheduled_run(schedule, run, overrides), log, _progress)
     if as_json:
-        say(json.dumps(results))
+        print_line(json.dumps(results))
 
 
 @app.command(name="schedule-step")
@@ -82,7 +82,7 @@ def schedule_step(
     from pipeline.scheduling.steps import step_of
 
     do = step_of(step, _progress)
-    say(json.dumps(do(scheduled_run(schedule, run, overrides), tell)))
+    print_line(json.dumps(do(scheduled_run(schedule, run, overrides), log)))
 
 
 @app.command(name="schedule-show")
@@ -98,7 +98,7 @@ def schedule_show(schedules: Annotated[list[Path], typer.Argument(metavar="SCHED
         except SpaceError as error:
             problems += error.problems
         else:
-            say(json.dumps({"name": file.name, **file.schedule.model_dump(mode="json")}))
+            print_line(json.dumps({"name": file.name, **file.schedule.model_dump(mode="json")}))
     if problems:
         raise SpaceError(problems)
 
@@ -112,6 +112,6 @@ def scheduled_run(path: Path, key: str | None, overrides: list[str]) -> "Schedul
     return ScheduledRun(file, key or datetime.now(UTC).strftime("%Y-%m-%d"))
 
 
-def tell(line: str) -> None:
+def log(line: str) -> None:
     """Prints a line for a person: standard output is for programs."""
-    say(line, err=True)
+    print_line(line, err=True)

@@ -9,7 +9,7 @@ import typer
 from pipeline.cli.groups import grouped
 from pipeline.cli.options import JsonOption, LoggedWorkspace, StudyArgument, StudyWorkspace, app
 from pipeline.core.errors import TrackingError
-from pipeline.core.printing import say
+from pipeline.core.printing import print_line
 
 
 @app.command()
@@ -18,17 +18,17 @@ def sync(
     study: StudyArgument,
     as_json: JsonOption = False,
     *,
-    places: LoggedWorkspace,
+    workspace: LoggedWorkspace,
 ) -> None:
     """Compare MLflow with a study's storage, trial by trial, and write what MLflow lacks."""
     from pipeline.tracking.sync import sync_study
 
-    synced = sync_study(places, study)
+    synced = sync_study(workspace, study)
     for number, wrong in synced.found.items():
-        say(f"trial {number}: {'; '.join(wrong)}", err=True)
-    say(f"{synced.num_written} trials written{', and the study' if synced.study_written else ''}", err=True)
+        print_line(f"trial {number}: {'; '.join(wrong)}", err=True)
+    print_line(f"{synced.num_written} trials written{', and the study' if synced.study_written else ''}", err=True)
     if as_json:
-        say(json.dumps(dataclasses.asdict(synced)))
+        print_line(json.dumps(dataclasses.asdict(synced)))
     if synced.left:
         raise TrackingError(f"MLflow still disagrees with the storage of study {study}: {synced.left}")
 
@@ -45,17 +45,17 @@ def best(
     ] = None,
     trial: Annotated[int | None, typer.Option(min=0, help="This trial's configuration, and not the best one.")] = None,
     *,
-    places: StudyWorkspace,
+    workspace: StudyWorkspace,
 ) -> None:
     """Print the configuration that finalize chose, else the best trial's, or a nearly best one: for train and run."""
-    from pipeline.study.choice import choose
+    from pipeline.study.selected_trial import select_trial
     from pipeline.study.studies import open_study
     from pipeline.study.summary import config_text
 
-    choice = choose(open_study(places, study), within=within, prefer=prefer, trial=trial)
-    for line in choice.reasons:
-        say(f"# {line}")
-    say(config_text(choice.config), end="")
+    selected = select_trial(open_study(workspace, study), within=within, prefer=prefer, trial=trial)
+    for line in selected.reasons:
+        print_line(f"# {line}")
+    print_line(config_text(selected.config), end="")
 
 
 @app.command()
@@ -64,22 +64,22 @@ def leaderboard(
     study: StudyArgument,
     top: Annotated[int, typer.Option(min=1, help="Trials to show.")] = 10,
     *,
-    places: StudyWorkspace,
+    workspace: StudyWorkspace,
 ) -> None:
     """Show the best trials of a study, and what differs between them."""
     from pipeline.cli.display.console import print_leaderboard
 
-    print_leaderboard(study, places, top=top, err=False)
+    print_leaderboard(study, workspace, top=top, err=False)
 
 
 @app.command()
 @grouped
 def studies(
     *,
-    places: StudyWorkspace,
+    workspace: StudyWorkspace,
 ) -> None:
     """List the studies in a storage."""
     from pipeline.cli.display.console import wide_console
     from pipeline.cli.display.study_list import study_list
 
-    wide_console().print(study_list(places))
+    wide_console().print(study_list(workspace))

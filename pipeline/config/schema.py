@@ -41,7 +41,7 @@ def annotation_of(block: type[Block], field: str) -> Any:
     return block.model_fields[field].annotation
 
 
-def misfit(block: type[Block], field: str, value: Any) -> str | None:
+def validation_error(block: type[Block], field: str, value: Any) -> str | None:
     """Returns why a value does not fit a field, or None if it does.
 
     Args:
@@ -55,8 +55,8 @@ def misfit(block: type[Block], field: str, value: Any) -> str | None:
         rules = dict.fromkeys(_rule(detail["type"], detail["msg"]) for detail in error.errors())
         words = [str(word) for word in _words(annotation_of(block, field))]
         if words and len(rules) == 1:
-            return f"must be one of {', '.join(words)}; got {shown(value)}{did_you_mean(value, words)}"
-        return f"{' or '.join(rules)}; got {shown(value)}"
+            return f"must be one of {', '.join(words)}; got {short_repr(value)}{did_you_mean(value, words)}"
+        return f"{' or '.join(rules)}; got {short_repr(value)}"
     return None
 
 
@@ -76,7 +76,7 @@ def paths_ending_in(name: str, block: type[Block]) -> list[str]:
     return [path for path in _all_paths(block) if path.split(".")[-1] == name]
 
 
-def shown(value: object) -> str:
+def short_repr(value: object) -> str:
     """Writes a value for an error message."""
     return shortened(repr(value), 60)
 

@@ -48,7 +48,7 @@ class Auto(UnfreezingBlock):
     """
 
     kind: Literal["auto"] = "auto"
-    rung_epochs: PositiveInt = 5
+    phase_epochs: PositiveInt = 5
     """Epochs of each rung at most, with a schedule of its own. Early stopping ends a rung sooner."""
     little_data: PositiveInt = 200
     """Data are little if there are fewer training images a class than this."""

@@ -20,10 +20,10 @@ class TrialConfig(TrialSettings):
             return {**fields, "transfer": {"kind": "frozen"}}
         return fields
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Returns all settings as plain values that YAML and JSON can hold, the kind of a block first."""
-        plain: dict[str, Any] = _kind_first(self.model_dump(mode="json"))
-        return plain
+        settings_dict: dict[str, Any] = _kind_first(self.model_dump(mode="json"))
+        return settings_dict
 
     def replaced(self, settings: Mapping[str, Any]) -> Self:
         """Returns this configuration with other settings.
@@ -34,18 +34,18 @@ class TrialConfig(TrialSettings):
         Raises:
             pydantic.ValidationError: The result breaks a rule.
         """
-        plain = self.plain()
+        settings_dict = self.to_dict()
         for path, value in settings.items():
             *blocks, name = path.split(".")
-            block = plain
+            block = settings_dict
             for key in blocks:
                 block = block[key]
             block[name] = value
-        return type(self).model_validate(plain)
+        return type(self).model_validate(settings_dict)
 
     @model_validator(mode="after")
     def _obeys_the_rules(self, info: ValidationInfo) -> Self:
-        if info.context is not None and not info.context.get("prove", True):
+        if info.context is not None and not info.context.get("check_rules", True):
             return self
         if broken := broken_rules(self):
             raise ValueError("; ".join(f"{path}: {message}" for path, message in broken))

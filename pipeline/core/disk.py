@@ -16,12 +16,12 @@ POSTGRESQL_DISK_FULL = "53100"
 _PERHAPS_FULL = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 
 
-def disk_full(error: BaseException, *places: Path) -> DiskFullError | None:
+def disk_full(error: BaseException, *workspace: Path) -> DiskFullError | None:
     """Returns what to tell a user if an error came of a full file system, however it is wrapped; None of another one.
 
     Args:
         error: Anything.
-        places: Folders or files that were written to, for errors that do not name theirs.
+        workspace: Folders or files that were written to, for errors that do not name theirs.
     """
     for cause in _causes(error):
         match cause:
@@ -29,12 +29,12 @@ def disk_full(error: BaseException, *places: Path) -> DiskFullError | None:
                 return cause
             case OSError(errno=errno.ENOSPC | errno.EDQUOT):
                 own = () if not isinstance(cause.filename, str) else (Path(cause.filename),)
-                return _told((*own, *places), is_quota=cause.errno == errno.EDQUOT)
+                return _told((*own, *workspace), is_quota=cause.errno == errno.EDQUOT)
             case sqlite3.Error():
                 code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
-                perhaps = code in _PERHAPS_FULL and any(_free(place) < LEAST_FREE_BYTES for place in places)
+                perhaps = code in _PERHAPS_FULL and any(_free(place) < LEAST_FREE_BYTES for place in workspace)
                 if code == sqlite3.SQLITE_FULL or perhaps:
-                    return _told(places)
+                    return _told(workspace)
         if getattr(cause, "sqlstate", None) == POSTGRESQL_DISK_FULL:
             return DiskFullError(f"the database server has no space left. Free space there{_AND_THEN}")
     return None
@@ -43,14 +43,14 @@ def disk_full(error: BaseException, *places: Path) -> DiskFullError | None:
 _AND_THEN = ", and give the same command again: a study goes on where it stopped"
 
 
-def _told(places: tuple[Path, ...], *, is_quota: bool = False) -> DiskFullError:
+def _told(workspace: tuple[Path, ...], *, is_quota: bool = False) -> DiskFullError:
     """Returns the error for the fullest of the file systems that the places are on."""
-    if not places:
+    if not workspace:
         return DiskFullError(
             "No space left on device: a file, or what is printed, cannot be written. Free space where it goes"
             f"{_AND_THEN}"
         )
-    place = min(places, key=_free)
+    place = min(workspace, key=_free)
     there = _existing(place)
     mount = next(folder for folder in (there, *there.parents) if os.path.ismount(folder))
     usage = shutil.disk_usage(mount)

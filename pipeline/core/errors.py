@@ -27,11 +27,11 @@ class Problem:
     """Where in the file, as a dotted path; empty for the file itself."""
     message: str
     """The rule, the value that breaks it, and the remedy."""
-    origin: str
+    location: str
     """The file's name and line (``space.yaml:12``), or the command-line option that said it."""
 
     def __str__(self) -> str:
-        parts = (shortened(self.origin, 300), shortened(self.path, 200), shortened(self.message, MAX_CHARACTERS))
+        parts = (shortened(self.location, 300), shortened(self.path, 200), shortened(self.message, MAX_CHARACTERS))
         return ": ".join(part for part in parts if part)
 
 

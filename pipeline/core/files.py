@@ -16,10 +16,10 @@ def open_regular(file: Path) -> BufferedReader:
     Raises:
         OSError: It is not there, may not be read, or is something else than a regular file.
     """
-    _prove_regular(file.stat(), file)  # first, for to open a device may do something already
+    _check_regular(file.stat(), file)  # first, for to open a device may do something already
     descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
-        _prove_regular(os.fstat(descriptor), file)  # again: it may be another one by now
+        _check_regular(os.fstat(descriptor), file)  # again: it may be another one by now
         return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
@@ -73,7 +73,7 @@ def reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def _prove_regular(status: os.stat_result, file: Path) -> None:
+def _check_regular(status: os.stat_result, file: Path) -> None:
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(file))
     if not stat.S_ISREG(status.st_mode):

@@ -59,8 +59,8 @@ def remove_folder(folder: Path, *, below: Path) -> bool:
         Whether it was removed: not if it is no folder, not marked, elsewhere, or cannot be removed.
     """
     try:
-        place, real = below.resolve(strict=True), folder.resolve(strict=True)
-        if folder.is_symlink() or place not in real.parents or not _is_marked(real):
+        root, real = below.resolve(strict=True), folder.resolve(strict=True)
+        if folder.is_symlink() or root not in real.parents or not _is_marked(real):
             return False
         # The mark goes last: a removal that is killed in between is gone on with by the next one.
         for entry in real.iterdir():

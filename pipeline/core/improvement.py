@@ -39,10 +39,10 @@ class Improvement:
         """Whether patience is at its end."""
         return self.patience is not None and self.epochs_since >= self.patience
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Returns plain values for a checkpoint."""
         return {"best": self.best, "epochs_since": self.epochs_since}
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Goes on from what `state` returned."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from what `state_dict` returned."""
         self.best, self.epochs_since = state["best"], state["epochs_since"]

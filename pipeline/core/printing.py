@@ -44,7 +44,7 @@ def markdown_code(text: object) -> str:
     return f"{fence}{padding}{line}{padding}{fence}"
 
 
-def say(text: object, *, err: bool = False, end: str = "\n") -> None:
+def print_line(text: object, *, err: bool = False, end: str = "\n") -> None:
     """Prints text, `clean` and without secrets. All that the command line says goes through here.
 
     Args:

@@ -19,7 +19,7 @@ _SERVERS = {
 
 
 @contextmanager
-def first_touch(url: StoreUrl) -> Iterator[None]:
+def schema_lock(url: StoreUrl) -> Iterator[None]:
     """Holds a lock while a database is opened: beside a SQLite file, whose folder it makes, or in a database server.
 
     Does nothing for other addresses, such as that of a tracking server.

@@ -22,11 +22,11 @@ def store_url(given: str | None, variables: Sequence[str]) -> StoreUrl | None:
 
 
 @dataclass(frozen=True)
-class Places:
+class Workspace:
     """Where a study is kept and finds things.
 
     Attributes:
-        workspace: Folder for everything that a run makes.
+        root: Folder for everything that a run makes.
         storage: URL of the study storage; None for SQLite under the workspace. Any text becomes a `StoreUrl`.
         tracking_uri: MLflow's tracking store; None for SQLite under the workspace. Likewise.
         experiment: MLflow's experiment.
@@ -36,7 +36,7 @@ class Places:
         InvalidNameError: The experiment, or a study whose folders or files are asked for, cannot be called so.
     """
 
-    workspace: Path = Path("runs")
+    root: Path = Path("runs")
     storage: StoreUrl | None = None
     tracking_uri: StoreUrl | None = None
     experiment: str = "dnntune"
@@ -54,12 +54,13 @@ class Places:
         Args:
             names: Those that a command has: workspace, storage, tracking_uri, experiment, data_dir.
         """
-        default = Places()
-        values = {name: getattr(self, name) for name in names}
+        default = Workspace()
+        values = {name: self.root if name == "workspace" else getattr(self, name) for name in names}
         return {
             name: value
             for name, value in values.items()
-            if value != getattr(default, name) and not (isinstance(value, StoreUrl) and value.has_secret)
+            if value != (default.root if name == "workspace" else getattr(default, name))
+            and not (isinstance(value, StoreUrl) and value.has_secret)
         }
 
     def from_environment(self) -> Iterator[str]:
@@ -71,42 +72,42 @@ class Places:
     @property
     def storage_url(self) -> StoreUrl:
         """URL of the study storage."""
-        return self.storage or sqlite_url(self.workspace.resolve() / "studies.db")
+        return self.storage or sqlite_url(self.root.resolve() / "studies.db")
 
     @property
     def tracking_url(self) -> StoreUrl:
         """MLflow's tracking URI."""
-        return mlflow_url(self.tracking_uri or sqlite_url(self.workspace.resolve() / "mlflow.db"))
+        return mlflow_url(self.tracking_uri or sqlite_url(self.root.resolve() / "mlflow.db"))
 
     @property
     def artifacts(self) -> Path | None:
         """Folder for MLflow's artifacts; None leaves them to the tracking server."""
-        return None if self.tracking_uri else self.workspace.resolve() / "mlartifacts"
+        return None if self.tracking_uri else self.root.resolve() / "mlartifacts"
 
     @property
     def feature_cache(self) -> Path:
         """Folder for what frozen layers give, shared by all studies of the workspace."""
-        return self.workspace.resolve() / "cache" / "features"
+        return self.root.resolve() / "cache" / "features"
 
     def checkpoints(self, study: str) -> Path:
         """Folder for the checkpoints of a study's trials."""
-        return self.workspace.resolve() / "checkpoints" / _named(study)
+        return self.root.resolve() / "checkpoints" / _named(study)
 
     def models(self, study: str) -> Path:
         """Folder for the weights of a study's best trials."""
-        return self.workspace.resolve() / "models" / _named(study)
+        return self.root.resolve() / "models" / _named(study)
 
     def final(self, study: str) -> Path:
         """The file of a study's final result."""
-        return self.workspace.resolve() / "final" / f"{_named(study)}.json"
+        return self.root.resolve() / "final" / f"{_named(study)}.json"
 
     def report(self, study: str) -> Path:
         """The file of a study's report."""
-        return self.workspace.resolve() / "reports" / f"{_named(study)}.html"
+        return self.root.resolve() / "reports" / f"{_named(study)}.html"
 
     def lock(self, study: str) -> Path:
         """The file that is locked while a process runs the study."""
-        return self.workspace.resolve() / "locks" / f"{_named(study)}.lock"
+        return self.root.resolve() / "locks" / f"{_named(study)}.lock"
 
 
 def _named(study: str) -> str:

@@ -190,8 +190,8 @@ def erase_rectangles(inputs: Tensor, *, probability: float) -> Tensor:
 
 def _between(size: int, start: Tensor, length: Tensor) -> Tensor:
     """Returns which places along one dimension lie in each image's interval, (images, size)."""
-    places = torch.arange(size, device=start.device)
-    return (places >= start) & (places < start + length)
+    positions = torch.arange(size, device=start.device)
+    return (positions >= start) & (positions < start + length)
 
 
 def mixup(inputs: Tensor, labels: Tensor, *, alpha: float, num_classes: int) -> tuple[Tensor, Tensor]:

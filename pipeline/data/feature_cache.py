@@ -56,12 +56,12 @@ class FeatureCache:
 
     Attributes:
         folder: Where they are kept.
-        say: Is told, in a line, why the cache is not used and what takes time.
+        notify: Is told, in a line, why the cache is not used and what takes time.
         tick: Is called between chunks and while another process is waited for; what it raises ends the call.
     """
 
     folder: Path
-    say: Callable[[str], None] = ignore
+    notify: Callable[[str], None] = ignore
     tick: Callable[[], None] = ignore
 
     def load(
@@ -90,7 +90,7 @@ class FeatureCache:
         what = f"{' x '.join([f'{shape[0]:,} images', *map(str, shape[1:])])} in {identity['dtype']}"
         needed = total_bytes(shape, dtype)
         if needed > limit_bytes:
-            self.say(
+            self.notify(
                 f"the feature cache is not used: {what} take {_size(needed)}, over feature_cache.limit_gib = "
                 f"{limit_bytes / 2**30:g}; raise it, or take fewer or smaller images"
             )
@@ -102,7 +102,7 @@ class FeatureCache:
                 return Entry(features, 0)
             if not self._make_room(data, needed, what):
                 return None
-            self.say(f"computing features once for all trials: {what}, {_size(needed)} in {self.folder}")
+            self.notify(f"computing features once for all trials: {what}, {_size(needed)} in {self.folder}")
             self._build(data, shape, dtype, description, compute)
             features = self._mapped(data, shape, dtype)
         assert features is not None
@@ -124,7 +124,7 @@ class FeatureCache:
     def _make_room(self, data: Path, needed: int, what: str) -> bool:
         """Removes what killed builders have left, and says whether the disk then has room."""
         if data.exists():
-            self.say(f"{data}: is not whole; its features are computed again")
+            self.notify(f"{data}: is not whole; its features are computed again")
         with self._disk():
             _remove(data)
             for partial in self.folder.glob("*.partial"):
@@ -133,7 +133,7 @@ class FeatureCache:
             free = shutil.disk_usage(self.folder).free
         if needed + SPARED_BYTES <= free:
             return True
-        self.say(
+        self.notify(
             f"the feature cache is not used: {what} take {_size(needed)} and {_size(SPARED_BYTES)} must stay free, but "
             f"{self.folder} has {_size(free)}; free space there, or take fewer or smaller images"
         )
@@ -180,7 +180,7 @@ class FeatureCache:
             if lock.is_locked:
                 break
             if attempt == 0:
-                self.say(f"waiting for another process that computes features: {what}")
+                self.notify(f"waiting for another process that computes features: {what}")
             self.tick()
         try:
             yield

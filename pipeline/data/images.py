@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.errors import DataError
 
-Part = Literal["train", "valid", "test"]
+Split = Literal["train", "valid", "test"]
 # Parts of one kind of images differ by less; 0 to 1 beside 0 to 255 is a factor of 255.
 MOST_RANGE_RATIO = 16
 _IMAGES_AT_ONCE = 1024
@@ -39,7 +39,7 @@ class Images:
         return Images(self.pixels[rows], self.labels[rows], self.class_names, self.origin)
 
 
-def check(images: Images, part: Part) -> Images:
+def check(images: Images, split: Split) -> Images:
     """Returns the images unchanged.
 
     Raises:
@@ -61,7 +61,7 @@ def check(images: Images, part: Part) -> Images:
         bad = ~np.isfinite(pixels).all(axis=(1, 2, 3))
         if bad.any():
             raise DataError(f"{origin}: pixel values must be finite; image {int(bad.argmax())} has NaN or infinity")
-    if part == "train":
+    if split == "train":
         if images.num_classes < 2:
             raise DataError(
                 f"{origin}: needs images of at least 2 classes; all {len(labels):,} are of one. Add another"

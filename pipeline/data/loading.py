@@ -10,16 +10,16 @@ from torch import Tensor
 from pipeline.config.data import DataConfig
 from pipeline.core.errors import DataError
 from pipeline.data.image_data import ImageData, LabeledImages, statistics, to_device
-from pipeline.data.images import Images, Part, check, prove_same_range, range_of
+from pipeline.data.images import Images, Split, check, prove_same_range, range_of
 from pipeline.data.sources.arrays import read_arrays
 from pipeline.data.sources.cifar10 import read_cifar10
 from pipeline.data.sources.digits import read_digits
 from pipeline.data.sources.idx import read_fashion_mnist, read_mnist
 from pipeline.data.sources.image_folder import read_image_folder
-from pipeline.data.sources.own_data import data_folders
+from pipeline.data.sources.user_data import data_folders
 from pipeline.data.split import num_repeated, stratified_split, stratified_subset
 
-Reader = Callable[[Part, DataConfig, Sequence[Path]], Images | None]
+Reader = Callable[[Split, DataConfig, Sequence[Path]], Images | None]
 
 # A reader returns one part, or None where the source has no such part of its own.
 READERS: dict[str, Reader] = {
@@ -75,7 +75,7 @@ def load_test(
 
 def doubt_of_test(data: ImageData, test: LabeledImages) -> str | None:
     """Returns what a person should know of a test part before trusting a value measured on it; None for nothing."""
-    known = [part.images.cpu().numpy() for part in (data.train, data.valid)]
+    known = [split.images.cpu().numpy() for split in (data.train, data.valid)]
     repeated = num_repeated(known, test.images.cpu().numpy())
     if not repeated:
         return None
@@ -117,6 +117,6 @@ def _train_and_valid(config: DataConfig, data_dir: str | None) -> tuple[Images, 
     return train, valid, [torch.from_numpy(np.searchsorted(used, rows)) for rows in (train_rows, valid_rows)]
 
 
-def _read(config: DataConfig, part: Part, data_dir: str | None) -> Images | None:
-    images = READERS[config.name](part, config, data_folders(data_dir))
-    return None if images is None else check(images, part)
+def _read(config: DataConfig, split: Split, data_dir: str | None) -> Images | None:
+    images = READERS[config.name](split, config, data_folders(data_dir))
+    return None if images is None else check(images, split)

@@ -12,14 +12,14 @@ from pipeline.core.compute import Compute
 from pipeline.data.image_data import ImageData, LabeledImages
 from pipeline.data.loading import doubt_of_test, load_data, load_test
 from pipeline.export.network import build_network
-from pipeline.records.final import Part
+from pipeline.records.final import Split
 from pipeline.setup.device import use_compute, use_precision
-from pipeline.setup.images import data_wanted, prepared
+from pipeline.setup.images import data_config_for, prepared
 from pipeline.training.evaluation import predict
 
 
 @dataclass(frozen=True)
-class KeptModel:
+class SavedModel:
     """A model that a study has kept.
 
     Attributes:
@@ -36,7 +36,7 @@ class KeptModel:
     valid_images: str | None = None
 
 
-class ModelBench:
+class Predictor:
     """Loads models and the images that they are measured on, and keeps what they predict.
 
     Args:
@@ -51,7 +51,7 @@ class ModelBench:
         self.device, self.data_dir = use_compute(compute), data_dir
         self._data: dict[DataConfig, ImageData] = {}
         self._tests: dict[DataConfig, LabeledImages | None] = {}
-        self._predicted: dict[tuple[Path, Part], Tensor] = {}
+        self._predicted: dict[tuple[Path, Split], Tensor] = {}
 
     def data(self, config: TrialConfig) -> ImageData:
         """Returns a configuration's training and validation images.
@@ -59,23 +59,25 @@ class ModelBench:
         Raises:
             DataError: They cannot be read.
         """
-        wanted = data_wanted(config)
-        if wanted not in self._data:
-            self._data[wanted] = load_data(wanted, data_dir=self.data_dir, device=self.device)
-        return self._data[wanted]
+        data_config = data_config_for(config)
+        if data_config not in self._data:
+            self._data[data_config] = load_data(data_config, data_dir=self.data_dir, device=self.device)
+        return self._data[data_config]
 
-    def images(self, config: TrialConfig, part: Part) -> LabeledImages | None:
+    def images(self, config: TrialConfig, split: Split) -> LabeledImages | None:
         """Returns a part of a configuration's data, as the data set holds it; None where there is no test part.
 
         Raises:
             DataError: It cannot be read.
         """
-        if part == "valid":
+        if split == "valid":
             return self.data(config).valid
-        wanted = data_wanted(config)
-        if wanted not in self._tests:
-            self._tests[wanted] = load_test(wanted, self.data(config), data_dir=self.data_dir, device=self.device)
-        return self._tests[wanted]
+        data_config = data_config_for(config)
+        if data_config not in self._tests:
+            self._tests[data_config] = load_test(
+                data_config, self.data(config), data_dir=self.data_dir, device=self.device
+            )
+        return self._tests[data_config]
 
     def doubt_of_test(self, config: TrialConfig) -> str | None:
         """Returns what a person should know of a configuration's test part; None for nothing, or where there is none.
@@ -86,16 +88,16 @@ class ModelBench:
         test = self.images(config, "test")
         return None if test is None else doubt_of_test(self.data(config), test)
 
-    def network(self, kept: KeptModel) -> nn.Module:
+    def network(self, saved: SavedModel) -> nn.Module:
         """Builds a model on the device, in evaluation mode."""
         from safetensors.torch import load_file
 
-        data = self.data(kept.config)
+        data = self.data(saved.config)
         network = build_network(
-            kept.config,
-            load_file(kept.file),
+            saved.config,
+            load_file(saved.file),
             image_shape=data.image_shape,
-            channels=prepared(kept.config.model, data.valid).mean.shape[1],
+            channels=prepared(saved.config.model, data.valid).mean.shape[1],
             num_classes=data.num_classes,
         )
         return network.module.to(self.device)
@@ -104,15 +106,15 @@ class ModelBench:
         """Returns the context for a configuration's forward passes."""
         return use_precision(config.precision, self.device)
 
-    def log_probabilities(self, kept: KeptModel, part: Part) -> Tensor:
+    def log_probabilities(self, saved: SavedModel, split: Split) -> Tensor:
         """Returns the logarithms of a model's probabilities for a part that there is: (images, classes).
 
         They are on the processor.
         """
-        if (kept.file, part) not in self._predicted:
-            images = self.images(kept.config, part)
+        if (saved.file, split) not in self._predicted:
+            images = self.images(saved.config, split)
             assert images is not None
-            inputs = prepared(kept.config.model, images)
-            predicted = predict(self.network(kept), inputs, self.precision(kept.config)).cpu()
-            self._predicted[kept.file, part] = predicted
-        return self._predicted[kept.file, part]
+            inputs = prepared(saved.config.model, images)
+            predicted = predict(self.network(saved), inputs, self.precision(saved.config)).cpu()
+            self._predicted[saved.file, split] = predicted
+        return self._predicted[saved.file, split]

@@ -14,23 +14,23 @@ from pipeline.core.errors import DnntuneError
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.data.loading import doubt_of_test, load_data, load_test
 from pipeline.evaluation.intervals import wilson_interval
-from pipeline.export.folder import check_place
+from pipeline.export.folder import check_folder
 from pipeline.export.graphs import check_packages
 from pipeline.export.writing import export_model
 from pipeline.models.build import num_parameters
-from pipeline.records.phases import backbone_figures, phases_of, phases_text
+from pipeline.records.phases import backbone_counts, phases_of, phases_text
 from pipeline.records.results import EpochResult
 from pipeline.records.verdict import judge
 from pipeline.setup.device import use_compute
-from pipeline.setup.images import data_wanted
-from pipeline.training.evaluation import assess, predict, predict_by_monte_carlo
+from pipeline.setup.images import data_config_for
+from pipeline.training.evaluation import classification_metrics, predict, predict_by_monte_carlo
 from pipeline.training.loop import DivergedError
 from pipeline.training.start import start
 
 # An export is compared with the trained model on so many validation images.
 CHECKED_IMAGES = 512
 # Figures that go into an export: those that the same training gives again.
-EXPORTED_FIGURES = (
+EXPORTED_METRICS = (
     *("best_valid_accuracy", "best_valid_loss", "best_epoch", "epochs"),
     *("test_accuracy", "test_accuracy_interval", "test_loss", "num_parameters"),
 )
@@ -62,9 +62,9 @@ def train_and_test(
     Returns:
         best_valid_accuracy, best_valid_loss, best_epoch, epochs, test_accuracy, test_accuracy_interval and test_loss
         (None where the data have no test part), samples_per_second (median over the epochs, training alone),
-        num_parameters, seconds; verdict (word and text, on gradient flow); assessment: the part it is of (test, or
-        valid where the data have no test part), plain, and monte_carlo (None without), each as `Assessment`; of a
-        backbone phases, backbone_images and cached_images, as in `TrialResult`; export, as `Exported`.
+        num_parameters, seconds; verdict (label and text, on gradient flow); evaluation: its split (test, or valid where
+        the data have no test part), deterministic, and monte_carlo (None without), each as `ClassificationMetrics`; of
+        a backbone phases, backbone_images and cached_images, as in `TrialResult`; export, as `Exported`.
 
     Raises:
         DnntuneError: The data or the device cannot be used, the training diverges, or Monte Carlo dropout is asked of a
@@ -76,11 +76,11 @@ def train_and_test(
         )
     if export is not None:
         check_packages()
-        check_place(export, overwrite=False)
+        check_folder(export, overwrite=False)
     started = time.monotonic()
-    place = use_compute(compute)
-    wanted = data_wanted(config)
-    data = load_data(wanted, data_dir=data_dir, device=place)
+    on_device = use_compute(compute)
+    data_config = data_config_for(config)
+    data = load_data(data_config, data_dir=data_dir, device=on_device)
     if data.warning is not None:
         warn(data.warning)
     training = start(config, data, measure_every=StudyConfig().gradient_flow_steps, cache=cache)
@@ -91,55 +91,55 @@ def train_and_test(
             show(epoch)
     except DivergedError as error:
         verdict = judge(error.gradient_flow, str(error))
-        exploding = verdict is not None and verdict.word == "exploding"
+        exploding = verdict is not None and verdict.label == "exploding"
         cause = f" Gradients explode: {verdict.text}." if verdict is not None and exploding else ""
         remedy = "Lower optimizer.lr, or clip the gradient (clip: norm); dnntune diagnose tries what helps"
         raise DnntuneError(f"training diverged: {error}.{cause} {remedy}") from None
     best = next(epoch for epoch in reversed(epochs) if epoch.is_best)
-    test = load_test(wanted, data, data_dir=data_dir, device=place)
+    test = load_test(data_config, data, data_dir=data_dir, device=on_device)
     if test is not None and (doubt := doubt_of_test(data, test)) is not None:
         warn(doubt)
-    measured = training.prepared(data.valid if test is None else test)
-    plain = assess(predict(training.model, measured, training.precision), measured.labels)
+    images = training.prepared(data.valid if test is None else test)
+    deterministic = classification_metrics(predict(training.model, images, training.precision), images.labels)
     monte_carlo = None
     if mc_samples is not None:
         averaged = predict_by_monte_carlo(
-            training.model, measured, training.precision, samples=mc_samples, seed=config.seed
+            training.model, images, training.precision, samples=mc_samples, seed=config.seed
         )
-        monte_carlo = {"samples": mc_samples, **dataclasses.asdict(assess(averaged, measured.labels))}
-    accuracy = None if test is None else plain.accuracy
+        monte_carlo = {"samples": mc_samples, **dataclasses.asdict(classification_metrics(averaged, images.labels))}
+    accuracy = None if test is None else deterministic.accuracy
     flow = next((epoch.gradient_flow for epoch in reversed(epochs) if epoch.gradient_flow), ())
     verdict = judge(flow)
     phases = phases_text(phases_of(epochs, config.early_stopping.monitor))
-    figures = {
+    metrics = {
         "best_valid_accuracy": best.valid_accuracy,
         "best_valid_loss": best.valid_loss,
         "best_epoch": best.epoch,
         "epochs": len(epochs),
         "test_accuracy": accuracy,
         "test_accuracy_interval": None if accuracy is None or test is None else wilson_interval(accuracy, len(test)),
-        "test_loss": None if test is None else -plain.log_likelihood,
+        "test_loss": None if test is None else -deterministic.log_likelihood,
         "samples_per_second": statistics.median(epoch.samples_per_second for epoch in epochs),
         "num_parameters": num_parameters(training.model),
         "seconds": time.monotonic() - started,
         **({} if phases is None else {"phases": phases}),
-        **backbone_figures(epochs),
+        **backbone_counts(epochs),
         "verdict": None if verdict is None else dataclasses.asdict(verdict),
-        "assessment": {
-            "part": "valid" if test is None else "test",
-            "plain": dataclasses.asdict(plain),
+        "evaluation": {
+            "split": "valid" if test is None else "test",
+            "deterministic": dataclasses.asdict(deterministic),
             "monte_carlo": monte_carlo,
         },
     }
     if export is None:
-        return figures
+        return metrics
     written = export_model(
         training.model,
         config=config,
         images=data.valid.first(CHECKED_IMAGES),
         class_names=data.class_names,
         image_shape=data.image_shape,
-        metrics={name: figures[name] for name in EXPORTED_FIGURES if figures[name] is not None},
+        metrics={name: metrics[name] for name in EXPORTED_METRICS if metrics[name] is not None},
         folder=export,
     )
-    return {**figures, "export": written.to_json()}
+    return {**metrics, "export": written.to_json()}

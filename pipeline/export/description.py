@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )  # fmt: skip
 
-from pipeline.config.schema import shown
+from pipeline.config.schema import short_repr
 from pipeline.core.broken_rule import broken_rule
 from pipeline.core.files import read_bounded, reason
 from pipeline.export.errors import ExportError
@@ -96,9 +96,9 @@ def _unlike(labels: tuple[str, ...]) -> tuple[str, ...]:
     return labels
 
 
-def _finite(figures: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    json.dumps(figures, allow_nan=False)
-    return figures
+def _finite(values: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    json.dumps(values, allow_nan=False)
+    return values
 
 
 _STRICT = ConfigDict(strict=True)
@@ -125,6 +125,6 @@ def read_json(file: Path, kind: TypeAdapter[T]) -> T:
         raise ExportError(f"{file} cannot be read: {reason(error)}. {remedy}") from None
     except ValidationError as error:
         path, rule, first = broken_rule(error)
-        place = f"{path}: " if path else ""
-        got = "" if first["type"] in ("json_invalid", "value_error") else f"; got {shown(first['input'])}"
-        raise ExportError(f"{file} is not what an export has there: {place}{rule}{got}. {remedy}") from None
+        index = f"{path}: " if path else ""
+        got = "" if first["type"] in ("json_invalid", "value_error") else f"; got {short_repr(first['input'])}"
+        raise ExportError(f"{file} is not what an export has there: {index}{rule}{got}. {remedy}") from None

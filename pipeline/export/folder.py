@@ -25,7 +25,7 @@ FILES = (
 OVERWRITE = "Name another folder, or remove this one"
 
 
-def check_place(folder: Path, *, overwrite: bool) -> None:
+def check_folder(folder: Path, *, overwrite: bool) -> None:
     """Proves that an export may be written to a folder.
 
     Args:
@@ -57,7 +57,7 @@ def new_folder(folder: Path, *, overwrite: bool) -> Iterator[Path]:
     """Gives an empty folder to write to, which takes the name asked for when everything in it is written.
 
     Args:
-        folder: The folder asked for; see `check_place`.
+        folder: The folder asked for; see `check_folder`.
         overwrite: Whether it may replace another export.
 
     Raises:
@@ -67,11 +67,11 @@ def new_folder(folder: Path, *, overwrite: bool) -> Iterator[Path]:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         # Beside it: a name can be changed only within one file system.
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as place:
-            (unfinished := Path(place) / "new").mkdir()
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as partial:
+            (unfinished := Path(partial) / "new").mkdir()
             yield unfinished
-            check_place(folder, overwrite=overwrite)  # again: it has taken a while
-            old = Path(place) / "old"
+            check_folder(folder, overwrite=overwrite)  # again: it has taken a while
+            old = Path(partial) / "old"
             if folder.exists():
                 folder.rename(old)
             try:

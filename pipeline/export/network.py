@@ -43,7 +43,7 @@ def build_network(
         ExportError: The configuration describes another network, or a tensor is not finite.
         ModelError: It cannot be built.
     """
-    _prove_finite(tensors)
+    _check_finite(tensors)
     wanted = _described(tensors)
     # Whoever calls is perhaps about to draw numbers of its own.
     with torch.random.fork_rng(devices=[]):
@@ -60,7 +60,7 @@ def build_network(
     )
 
 
-def _prove_finite(tensors: Mapping[str, Tensor]) -> None:
+def _check_finite(tensors: Mapping[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         wrong = "NaN or infinity" if not tensor.isfinite().all() else ""
         if name.endswith("running_var") and (tensor < 0.0).any():

@@ -131,7 +131,7 @@ def load_export(folder: Path) -> LoadedExport:
     class_names = read_json(folder / "labels.json", LABELS)
     metrics = read_json(folder / "metrics.json", METRICS)
     description = read_json(folder / "preprocessing.json", PREPROCESSING)
-    _prove_fit(folder / "preprocessing.json", config, class_names, description)
+    _check_fit(folder / "preprocessing.json", config, class_names, description)
     weights = folder / "model.safetensors"
     try:
         network = build_network(
@@ -146,7 +146,7 @@ def load_export(folder: Path) -> LoadedExport:
     return LoadedExport(config, network.module, class_names, metrics, examples(description))
 
 
-def _prove_fit(file: Path, config: TrialConfig, class_names: Sequence[str], description: Preprocessing) -> None:
+def _check_fit(file: Path, config: TrialConfig, class_names: Sequence[str], description: Preprocessing) -> None:
     """Proves that images are prepared for as many classes, and for the network of a configuration."""
     wanted: dict[str, object] = {"output.shape": ("batch", len(class_names))}
     found: dict[str, object] = {"output.shape": description.output.shape}

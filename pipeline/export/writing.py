@@ -18,7 +18,7 @@ from pipeline.data.image_data import LabeledImages
 from pipeline.export.card import model_card
 from pipeline.export.checking import difference, on_processor, run_onnx, run_pt2
 from pipeline.export.environment import environment, without_machine_paths
-from pipeline.export.folder import check_place, new_folder, write_checksums
+from pipeline.export.folder import check_folder, new_folder, write_checksums
 from pipeline.export.folding import Folded
 from pipeline.export.graphs import check_packages, save_onnx, save_pt2, trace
 from pipeline.export.network import Network, build_network
@@ -87,7 +87,7 @@ def export_model(
     """
     assert tuple(images.images.shape[1:]) == tuple(image_shape)
     check_packages()
-    check_place(folder, overwrite=overwrite)
+    check_folder(folder, overwrite=overwrite)
     images = on_processor(prepared(config.model, images))
     trained = copy.deepcopy(model).cpu()
     expected = predict(trained, images, nullcontext()).exp()
@@ -102,23 +102,23 @@ def export_model(
     example = images.images[:1].expand(2, *image_shape).contiguous()
     program, folded = trace(classifier, example, folds=fold_batch_norm)
     notes = (*notes, *_notes(config, network, cut, folded))
-    with new_folder(folder, overwrite=overwrite) as place:
-        _write_texts(place, shown_config, network, images, class_names, metrics, notes)
-        _write_tensors(place, tensors)
-        save_pt2(program, place / "model.pt2")
-        save_onnx(program, example, place / "model.onnx")
-        write_checksums(place)
+    with new_folder(folder, overwrite=overwrite) as partial:
+        _write_texts(partial, shown_config, network, images, class_names, metrics, notes)
+        _write_tensors(partial, tensors)
+        save_pt2(program, partial / "model.pt2")
+        save_onnx(program, example, partial / "model.onnx")
+        write_checksums(partial)
         files = {
-            "model.safetensors": load_export(place).probabilities,
-            "model.pt2": run_pt2(place / "model.pt2"),
-            "model.onnx": run_onnx(place / "model.onnx"),
+            "model.safetensors": load_export(partial).probabilities,
+            "model.pt2": run_pt2(partial / "model.pt2"),
+            "model.onnx": run_onnx(partial / "model.onnx"),
         }
         differences = {name: difference(name, file, images, expected) for name, file in files.items()}
     return Exported(folder, len(images), differences, notes)
 
 
 def _write_texts(
-    place: Path,
+    partial: Path,
     config: TrialConfig,
     network: Network,
     images: LabeledImages,
@@ -142,7 +142,7 @@ def _write_texts(
     }
     texts = {f"{name}.json": json.dumps(value, indent=2, allow_nan=False) + "\n" for name, value in plain.items()}
     for name, text in {**texts, "config.yaml": configuration_text(config), "README.md": card}.items():
-        (place / name).write_text(text, encoding="utf-8")
+        (partial / name).write_text(text, encoding="utf-8")
 
 
 def _as_trained(config: TrialConfig, network: Network) -> TrialConfig:
@@ -153,9 +153,9 @@ def _as_trained(config: TrialConfig, network: Network) -> TrialConfig:
     return config.model_copy(update={"model": model})
 
 
-def _write_tensors(place: Path, tensors: Mapping[str, Tensor]) -> None:
+def _write_tensors(partial: Path, tensors: Mapping[str, Tensor]) -> None:
     # Through bytes: what safetensors itself writes to, only its owner may read.
-    (place / "model.safetensors").write_bytes(tensor_bytes(tensors))
+    (partial / "model.safetensors").write_bytes(tensor_bytes(tensors))
 
 
 def _notes(config: TrialConfig, network: Network, cut: Sequence[str], folded: Folded | None) -> list[str]:

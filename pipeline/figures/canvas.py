@@ -29,7 +29,7 @@ def use_decades(axes: "Axes", which: Literal["x", "y"]) -> None:
 
     axes.set(**{f"{which}scale": "log"})
     axis = axes.xaxis if which == "x" else axes.yaxis
-    axis.set_major_formatter(lambda value, place: f"{value:g}")
+    axis.set_major_formatter(lambda value, index: f"{value:g}")
     axis.set_minor_formatter(NullFormatter())
 
 

@@ -76,7 +76,7 @@ def draw_importances(rows: Sequence[tuple[str, float | None, float | None]], tit
     for offset, column, color, label in ((-0.2, 1, BLUE, "PED-ANOVA"), (0.2, 2, ORANGE, "fANOVA")):
         present = [(index + offset, row[column]) for index, row in enumerate(rows) if row[column] is not None]
         axes.barh(
-            [place for place, _ in present], [float(v or 0.0) for _, v in present], 0.38, color=color, label=label
+            [index for index, _ in present], [float(v or 0.0) for _, v in present], 0.38, color=color, label=label
         )
     axes.set_yticks(range(len(rows)), [row[0] for row in rows])
     axes.invert_yaxis()

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.figures.canvas import BLUE, GRAY, ORANGE, PURPLE, new_figure, use_decades
-from pipeline.figures.svg import say
-from pipeline.figures.values import ShownTrial, focus
+from pipeline.figures.svg import set_tooltip
+from pipeline.figures.values import PlottedTrial, focus
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +16,7 @@ BEST_COLORS = (ORANGE, BLUE, PURPLE)
 
 
 def draw_learning_curves(
-    trials: Sequence[ShownTrial], best: Sequence[ShownTrial], measure: str, *, maximize: bool
+    trials: Sequence[PlottedTrial], best: Sequence[PlottedTrial], measure: str, *, maximize: bool
 ) -> "Figure":
     """Draws a measure over the epochs of all trials: gray where they did not complete, the best ones highlighted.
 
@@ -42,7 +42,7 @@ def draw_learning_curves(
             marker="." if len(values) == 1 else None,
             label=trial.name,
         )
-        say(line, trial.words)
+        set_tooltip(line, trial.label)
         lines[trial.number] = line
     low, high = focus([value for trial in trials for value in trial.curves[measure]], maximize=maximize)
     axes.set(ylabel=measure, ylim=(low, high))
@@ -53,7 +53,7 @@ def draw_learning_curves(
     return figure
 
 
-def draw_rates(trials: Sequence[ShownTrial]) -> "Figure":
+def draw_rates(trials: Sequence[PlottedTrial]) -> "Figure":
     """Draws the learning rate at the end of each epoch.
 
     Args:
@@ -63,7 +63,7 @@ def draw_rates(trials: Sequence[ShownTrial]) -> "Figure":
     for trial, color in zip(trials, BEST_COLORS, strict=False):
         rates = trial.curves["lr"]
         (line,) = axes.plot(range(1, len(rates) + 1), rates, color=color, marker=".", label=trial.name)
-        say(line, trial.name)
+        set_tooltip(line, trial.name)
     rates = [rate for trial in trials for rate in trial.curves["lr"]]
     if min(rates) > 0.0 and max(rates) > 20.0 * min(rates):
         use_decades(axes, "y")

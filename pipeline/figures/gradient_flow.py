@@ -32,7 +32,7 @@ def draw_gradient_flow(epochs: Mapping[int, Sequence[LayerFlow]], title: str, ve
         title: The trial's name.
         verdict: What is said of it.
     """
-    said = "" if verdict is None else f"\n{verdict.word}: {verdict.text}"
+    said = "" if verdict is None else f"\n{verdict.label}: {verdict.text}"
     gradients = {number: [layer.gradient for layer in layers] for number, layers in epochs.items()}
     return draw_gradients(gradients, f"{title}{said}")
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.figures.canvas import BLUE, GRAY, ORANGE, new_figure
-from pipeline.figures.svg import say
+from pipeline.figures.svg import set_tooltip
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +28,7 @@ def draw_estimates(rows: Sequence[tuple[str, float, tuple[float, float] | None, 
         if interval is not None:
             axes.plot(interval, [row, row], color=color, linewidth=2)
         (point,) = axes.plot(value, row, "D", color=color, markersize=6)
-        say(point, f"{value:.4f}" + ("" if interval is None else f" ({interval[0]:.4f} to {interval[1]:.4f})"))
+        set_tooltip(point, f"{value:.4f}" + ("" if interval is None else f" ({interval[0]:.4f} to {interval[1]:.4f})"))
     axes.set_yticks(range(len(rows)), [row[0] for row in rows])
     axes.invert_yaxis()
     axes.set_xlabel(f"{axis}; bars: 95 % intervals")
@@ -57,7 +57,7 @@ def draw_confusion(counts: Sequence[Sequence[int]], names: Sequence[str]) -> "Fi
                         predicted + 0.5, true + 0.5, str(count), ha="center", va="center", color=color, fontsize=8
                     )
     if len(names) <= MOST_NAMED:
-        places = [place + 0.5 for place in range(len(names))]
+        places = [index + 0.5 for index in range(len(names))]
         axes.set_xticks(places, names, rotation=40, ha="right", fontsize=8)
         axes.set_yticks(places, names, fontsize=8)
     axes.invert_yaxis()

@@ -44,7 +44,7 @@ class Drawing:
     caption: str
 
 
-def say(artist: "Artist", text: str) -> None:
+def set_tooltip(artist: "Artist", text: str) -> None:
     """Has a web page show a text while the mouse rests on an artist."""
     artist.set_gid(TIP + text)
 

@@ -4,8 +4,8 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.figures.canvas import BLUE, GRAY, ORANGE, PURPLE, new_figure, use_decades
-from pipeline.figures.svg import say
-from pipeline.figures.values import Axis, ShownTrial, best_so_far, focus, spread
+from pipeline.figures.svg import set_tooltip
+from pipeline.figures.values import Axis, PlottedTrial, best_so_far, focus, spread
 from pipeline.records.results import Outcome
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ LOOKS: dict[Outcome, tuple[str, str]] = {
 }
 
 
-def draw_history(trials: Sequence[ShownTrial], metric: str, *, maximize: bool) -> "Figure":
+def draw_history(trials: Sequence[PlottedTrial], metric: str, *, maximize: bool) -> "Figure":
     """Draws every trial's value over its number, and the best one so far.
 
     What has no value, or one far from all others, lies on the edge.
@@ -41,7 +41,7 @@ def draw_history(trials: Sequence[ShownTrial], metric: str, *, maximize: bool) -
         value = edge if trial.value is None else min(max(trial.value, low), high)
         color, marker = LOOKS[trial.outcome]
         (point,) = axes.plot(trial.number, value, marker, color=color, markersize=6, clip_on=False)
-        say(point, trial.words)
+        set_tooltip(point, trial.label)
     if best := best_so_far(trials, maximize=maximize):
         numbers, bests = [number for number, _ in best], [value for _, value in best]
         axes.step([*numbers, trials[-1].number], [*bests, bests[-1]], where="post", color=ORANGE, zorder=1)
@@ -54,7 +54,7 @@ def draw_history(trials: Sequence[ShownTrial], metric: str, *, maximize: bool) -
     return figure
 
 
-def draw_slice(trials: Sequence[ShownTrial], axis: Axis, limits: tuple[float, float]) -> "Figure":
+def draw_slice(trials: Sequence[PlottedTrial], axis: Axis, limits: tuple[float, float]) -> "Figure":
     """Draws trials' values over a setting.
 
     Args:
@@ -94,7 +94,7 @@ def draw_slice(trials: Sequence[ShownTrial], axis: Axis, limits: tuple[float, fl
 
 
 def draw_front(
-    trials: Sequence[ShownTrial], front: Collection[int], x: tuple[int, str], y: tuple[int, str]
+    trials: Sequence[PlottedTrial], front: Collection[int], x: tuple[int, str], y: tuple[int, str]
 ) -> "Figure":
     """Draws two metrics of the complete trials against each other, and which of them nothing beats in all metrics.
 
@@ -112,7 +112,7 @@ def draw_front(
         (point,) = axes.plot(
             trial.values[x[0]], trial.values[y[0]], marker, color=color, alpha=1.0 if is_front else 0.6
         )
-        say(point, trial.words)
+        set_tooltip(point, trial.label)
     steps = sorted((trial.values[x[0]], trial.values[y[0]]) for trial in complete if trial.number in front)
     axes.plot([step[0] for step in steps], [step[1] for step in steps], color=ORANGE, linewidth=1, zorder=1)
     if (least := min(trial.values[x[0]] for trial in complete)) > 0 and steps and steps[-1][0] > 20 * least:
@@ -122,7 +122,7 @@ def draw_front(
     return figure
 
 
-def _name_outcomes(axes: "Axes", trials: Sequence[ShownTrial], *, has_best: bool) -> None:
+def _name_outcomes(axes: "Axes", trials: Sequence[PlottedTrial], *, has_best: bool) -> None:
     """Adds a legend of the outcomes that occur."""
     from matplotlib.lines import Line2D
 

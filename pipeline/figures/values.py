@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.records.results import Outcome
-from pipeline.space.distributions import word
+from pipeline.space.distributions import format_value
 
 # An axis of values shows at least this share of them; the worst of the others lie on its edge.
 SHOWN_SHARE = 0.85
 
 
 @dataclass(frozen=True)
-class ShownTrial:
+class PlottedTrial:
     """A trial that has ended.
 
     Attributes:
@@ -41,7 +41,7 @@ class ShownTrial:
         return self.values[0] if self.values and math.isfinite(self.values[0]) else None
 
     @property
-    def words(self) -> str:
+    def label(self) -> str:
         """The trial in a line."""
         values = ", ".join(f"{value:.4g}" for value in self.values)
         return f"{self.name}: {self.outcome}" + (f", {values}" if values else "")
@@ -74,7 +74,7 @@ class Axis:
 
     def coordinate(self, value: Any) -> float:
         """Returns where a value lies, in the axis's own unit."""
-        return float(self.options.index(word(value)) if self.options else value)
+        return float(self.options.index(format_value(value)) if self.options else value)
 
     def share(self, value: Any) -> float:
         """Returns where a value lies, from 0 at the low end to 1 at the high one; beyond them, at the nearer one."""
@@ -91,7 +91,7 @@ class Axis:
     def ticks(self) -> list[tuple[float, str]]:
         """Returns a few coordinates and what is written there."""
         if self.options:
-            return [(float(place), option) for place, option in enumerate(self.options)]
+            return [(float(index), option) for index, option in enumerate(self.options)]
         if self.low == self.high:
             return [(self.low, f"{self.low:.4g}")]
         middle = math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
@@ -124,7 +124,7 @@ def focus(values: Iterable[float], *, maximize: bool) -> tuple[float, float]:
     return min(best, worst) - margin, max(best, worst) + margin
 
 
-def best_so_far(trials: Sequence[ShownTrial], *, maximize: bool) -> list[tuple[int, float]]:
+def best_so_far(trials: Sequence[PlottedTrial], *, maximize: bool) -> list[tuple[int, float]]:
     """Returns the number and the best value up to there of each complete trial, in their order."""
     better = max if maximize else min
     best: list[tuple[int, float]] = []

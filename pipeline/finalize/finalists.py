@@ -11,14 +11,14 @@ from pipeline.config.training import Monitor
 from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import StudyError
 from pipeline.core.names import numbered
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.evaluation.intervals import SHARE, UNBOUNDED, mean_interval
-from pipeline.evaluation.predictor import KeptModel
+from pipeline.evaluation.predictor import SavedModel
 from pipeline.records.final import Finalist
 from pipeline.storage.open import study_names
 from pipeline.study.cases import Cases, trials_by_case
 from pipeline.study.leaderboard import Entry, leaderboard
-from pipeline.study.saved_models import KeptModels
+from pipeline.study.saved_models import SavedModels
 from pipeline.study.studies import METRICS, SPACE, load_study
 from pipeline.study.trials import CONFIG, best_trials, result_of
 
@@ -60,7 +60,7 @@ def finals_name(storage: optuna.storages.BaseStorage, study: str, cases: Cases) 
     """
     taken = study_names(storage)
     for name in finals_names(study):
-        if name not in taken or load_study(storage, name).user_attrs.get(SPACE) == cases.source:
+        if name not in taken or load_study(storage, name).user_attrs.get(SPACE) == cases.definition:
             return name
     raise AssertionError("there are always more names")
 
@@ -100,47 +100,47 @@ def best_seed(finalist: Finalist, metric: Monitor) -> int:
     return min(finalist.values, key=lambda seed: (sign * finalist.values[seed], seed))
 
 
-def kept_finals(finals: optuna.Study, places: Places) -> dict[tuple[int, int], KeptModel]:
+def saved_finalists(finals: optuna.Study, workspace: Workspace) -> dict[tuple[int, int], SavedModel]:
     """Returns the finalists' models: by number of the study's trial and seed.
 
     Raises:
         StudyError: Their weights are not in this workspace.
     """
-    folder = KeptModels(places.models(finals.study_name), 0)
+    folder = SavedModels(workspace.models(finals.study_name), 0)
     found = {}
     for case, trials in trials_by_case(finals).items():
         number = int(case.split()[-1])
         for seed, trial in trials.items():
             if trial.values is not None:
                 name = f"trial {number}, seed {seed}"
-                file = present(folder.file(result_number(trial)), finals.study_name)
-                found[number, seed] = _kept(name, trial, file)
+                file = weights_file(folder.file(result_number(trial)), finals.study_name)
+                found[number, seed] = _saved_model(name, trial, file)
     return found
 
 
-def kept_trials(study: optuna.Study, places: Places) -> list[KeptModel]:
+def saved_trials(study: optuna.Study, workspace: Workspace) -> list[SavedModel]:
     """Returns the models that the study itself has kept, the best first; those of other workspaces are left out."""
-    folder = KeptModels(places.models(study.study_name), 0)
+    folder = SavedModels(workspace.models(study.study_name), 0)
     return [
-        _kept(f"trial {trial.number}", trial, file)
+        _saved_model(f"trial {trial.number}", trial, file)
         for trial in best_trials(study)
         if (file := folder.file(trial.number)).exists()
     ]
 
 
-def _kept(name: str, trial: optuna.trial.FrozenTrial, file: Path) -> KeptModel:
+def _saved_model(name: str, trial: optuna.trial.FrozenTrial, file: Path) -> SavedModel:
     result = result_of(trial)
     assert result is not None
-    return KeptModel(name, TrialConfig.model_validate(trial.user_attrs[CONFIG]), file, result.valid_images)
+    return SavedModel(name, TrialConfig.model_validate(trial.user_attrs[CONFIG]), file, result.valid_images)
 
 
 def result_number(trial: optuna.trial.FrozenTrial) -> int:
     """Returns the number of the trial that was really trained: another one's, if its result was taken over."""
     result = result_of(trial)
-    return trial.number if result is None or result.same_as is None else result.same_as
+    return trial.number if result is None or result.duplicate_of is None else result.duplicate_of
 
 
-def present(file: Path, study: str) -> Path:
+def weights_file(file: Path, study: str) -> Path:
     """Returns a file of weights.
 
     Raises:

@@ -13,18 +13,18 @@ from pipeline.config.training import Monitor
 from pipeline.core.errors import StudyError
 from pipeline.evaluation.ensembles import averaged, greedy
 from pipeline.evaluation.intervals import SHARE, mean_interval
-from pipeline.evaluation.measuring import class_results, confusion_matrix, measured, most_confused, speeds
-from pipeline.evaluation.predictor import KeptModel, ModelBench
+from pipeline.evaluation.metrics import class_results, confusion_matrix, model_metrics, most_misclassified, speeds
+from pipeline.evaluation.predictor import Predictor, SavedModel
 from pipeline.finalize.finalists import best_seed, case_name, result_number
 from pipeline.models.build import num_parameters
-from pipeline.records.final import Ensemble, Final, Finalist, Part
+from pipeline.records.final import Ensemble, Final, Finalist, Split
 from pipeline.setup.images import prepared
 from pipeline.study.cases import trials_by_case
 from pipeline.training.evaluation import predict_by_monte_carlo
 
 
 @dataclass(frozen=True)
-class Choice:
+class FinalSelection:
     """What was chosen, before any test image was seen.
 
     Attributes:
@@ -37,8 +37,8 @@ class Choice:
 
     ranked: Sequence[Finalist]
     seed: int
-    models: Mapping[tuple[int, int], KeptModel]
-    ensembles: Mapping[str, Sequence[KeptModel]]
+    models: Mapping[tuple[int, int], SavedModel]
+    ensembles: Mapping[str, Sequence[SavedModel]]
     left_out: tuple[str, ...] = ()
 
     @property
@@ -47,7 +47,7 @@ class Choice:
         return self.ranked[0]
 
     @property
-    def model(self) -> KeptModel:
+    def model(self) -> SavedModel:
         """Its model."""
         return self.models[self.finalist.trial, self.seed]
 
@@ -56,18 +56,18 @@ class Choice:
 class Refit:
     """A model trained on all images but the test part's, and for how many epochs, phase by phase, in words."""
 
-    model: KeptModel
+    model: SavedModel
     epochs: str
 
 
-def choose(
+def select_final(
     ranked: Sequence[Finalist],
-    models: Mapping[tuple[int, int], KeptModel],
-    library: Sequence[KeptModel],
+    models: Mapping[tuple[int, int], SavedModel],
+    library: Sequence[SavedModel],
     *,
     metric: Monitor,
-    bench: ModelBench,
-) -> Choice:
+    predictor: Predictor,
+) -> FinalSelection:
     """Chooses the model that stands for the best configuration, and the members of the ensembles.
 
     Args:
@@ -75,7 +75,7 @@ def choose(
         models: Their models, by number of the study's trial and seed.
         library: The models that the study itself has kept.
         metric: What is optimized.
-        bench: Predicts.
+        predictor: Predicts.
 
     Raises:
         StudyError: The validation images are no longer those of the chosen model's training.
@@ -83,47 +83,47 @@ def choose(
     first = ranked[0]
     seed = best_seed(first, metric)
     chosen = models[first.trial, seed]
-    if not _is_validated_now_as_then(chosen, bench):
+    if not _is_validated_now_as_then(chosen, predictor):
         raise StudyError(
             f"the validation images must be those by which {chosen.name} was trained; those of its data set "
             f"({chosen.config.data.name}) are others now. Bring the data back to what they were, or tune anew"
         )
     candidates = [*models.values(), *library]
-    by_name = {kept.name: kept for kept in candidates if _shares_images(kept, chosen, bench)}
+    by_name = {saved.name: saved for saved in candidates if _shares_images(saved, chosen, predictor)}
     seeds = [models[first.trial, seed] for seed in first.values]
     top = [models[other.trial, best_seed(other, metric)] for other in ranked if other.values]
-    labels = bench.data(chosen.config).valid.labels.cpu()
-    picks = greedy({name: bench.log_probabilities(kept, "valid") for name, kept in by_name.items()}, labels)
+    labels = predictor.data(chosen.config).valid.labels.cpu()
+    picks = greedy({name: predictor.log_probabilities(saved, "valid") for name, saved in by_name.items()}, labels)
     ensembles = {
-        "seeds": [kept for kept in seeds if kept.name in by_name],
-        "top": [kept for kept in top if kept.name in by_name],
+        "seeds": [saved for saved in seeds if saved.name in by_name],
+        "top": [saved for saved in top if saved.name in by_name],
         "greedy": [by_name[name] for name in picks],
     }
-    left_out = tuple(kept.name for kept in candidates if kept.name not in by_name)
-    return Choice(ranked, seed, models, ensembles, left_out)
+    left_out = tuple(saved.name for saved in candidates if saved.name not in by_name)
+    return FinalSelection(ranked, seed, models, ensembles, left_out)
 
 
-def _shares_images(kept: KeptModel, chosen: KeptModel, bench: ModelBench) -> bool:
+def _shares_images(saved: SavedModel, chosen: SavedModel, predictor: Predictor) -> bool:
     """Returns whether two models were validated on the same images, and so predict the same ones now."""
-    if not _is_validated_now_as_then(kept, bench):
+    if not _is_validated_now_as_then(saved, predictor):
         return False
-    return _source(kept) == _source(chosen) or kept.valid_images == chosen.valid_images
+    return _validation_source(saved) == _validation_source(chosen) or saved.valid_images == chosen.valid_images
 
 
-def _is_validated_now_as_then(kept: KeptModel, bench: ModelBench) -> bool:
-    return bench.data(kept.config).valid_fingerprint == kept.valid_images
+def _is_validated_now_as_then(saved: SavedModel, predictor: Predictor) -> bool:
+    return predictor.data(saved.config).valid_fingerprint == saved.valid_images
 
 
-def _source(kept: KeptModel) -> DataConfig:
+def _validation_source(saved: SavedModel) -> DataConfig:
     """Returns all that decides which images are validated on; networks may read them at sizes of their own."""
-    return kept.config.data.model_copy(update={"image_size": None, "max_train_images": None})
+    return saved.config.data.model_copy(update={"image_size": None, "max_train_images": None})
 
 
 def measure(
-    choice: Choice,
+    selection: FinalSelection,
     refit: Refit | None,
     *,
-    bench: ModelBench,
+    predictor: Predictor,
     study: str,
     metric: Monitor,
     finals: optuna.Study,
@@ -133,9 +133,9 @@ def measure(
     """Measures what was chosen on the test part, or on the validation part where the data have none.
 
     Args:
-        choice: What was chosen.
+        selection: What was chosen.
         refit: The refitted model; None for none.
-        bench: Predicts.
+        predictor: Predicts.
         study: The study.
         metric: What it optimizes.
         finals: The study that has trained the finalists.
@@ -145,36 +145,38 @@ def measure(
     Raises:
         DataError: The test part cannot be read.
     """
-    kept, config = choice.model, choice.model.config
-    part: Part = "valid" if bench.images(config, "test") is None else "test"
-    images = bench.images(config, part)
+    saved, config = selection.model, selection.model.config
+    split: Split = "valid" if predictor.images(config, "test") is None else "test"
+    images = predictor.images(config, split)
     assert images is not None
-    labels, class_names = images.labels.cpu(), bench.data(config).class_names
-    predicted = bench.log_probabilities(kept, part)
+    labels, class_names = images.labels.cpu(), predictor.data(config).class_names
+    predicted = predictor.log_probabilities(saved, split)
     confusion = confusion_matrix(predicted.argmax(1), labels, len(class_names))
-    network, inputs, precision = bench.network(kept), prepared(config.model, images), bench.precision(config)
+    network, inputs, precision = predictor.network(saved), prepared(config.model, images), predictor.precision(config)
     by_seed = {
-        seed: measured(bench.log_probabilities(choice.models[choice.finalist.trial, seed], part), labels).accuracy
-        for seed in choice.finalist.values
+        seed: model_metrics(
+            predictor.log_probabilities(selection.models[selection.finalist.trial, seed], split), labels
+        ).accuracy
+        for seed in selection.finalist.values
     }
     monte_carlo = None
     if config.model.drops:
         sampled = predict_by_monte_carlo(network, inputs, precision, samples=mc_samples, seed=config.seed)
-        monte_carlo = measured(sampled.cpu(), labels)
-    trial = trials_by_case(finals)[case_name(choice.finalist.trial)][choice.seed]
+        monte_carlo = model_metrics(sampled.cpu(), labels)
+    trial = trials_by_case(finals)[case_name(selection.finalist.trial)][selection.seed]
     return Final(
         study=study,
         metric=metric,
         ended=time.time(),
         times_measured=times_measured,
-        finalists=tuple(choice.ranked),
-        seed=choice.seed,
+        finalists=tuple(selection.ranked),
+        seed=selection.seed,
         finals=finals.study_name,
         number=result_number(trial),
-        part=part,
+        split=split,
         num_images=len(labels),
         class_names=class_names,
-        plain=measured(predicted, labels),
+        model_metrics=model_metrics(predicted, labels),
         by_seed=by_seed,
         seeds_mean=statistics.fmean(by_seed.values()),
         seeds_interval=mean_interval(list(by_seed.values()), SHARE),
@@ -182,25 +184,25 @@ def measure(
         monte_carlo_samples=mc_samples,
         classes=class_results(confusion, class_names),
         confusion=tuple(map(tuple, confusion.tolist())),
-        confused=most_confused(predicted, images),
-        left_out=choice.left_out,
-        ensembles=tuple(_ensemble(name, members, bench, part) for name, members in choice.ensembles.items()),
-        refit=None if refit is None else measured(bench.log_probabilities(refit.model, part), labels),
+        misclassified=most_misclassified(predicted, images),
+        left_out=selection.left_out,
+        ensembles=tuple(_ensemble(name, members, predictor, split) for name, members in selection.ensembles.items()),
+        refit=None if refit is None else model_metrics(predictor.log_probabilities(refit.model, split), labels),
         refit_epochs=None if refit is None else refit.epochs,
         speed=speeds(network, inputs, precision),
-        device=torch.cuda.get_device_name(bench.device) if bench.device.type == "cuda" else "cpu",
+        device=torch.cuda.get_device_name(predictor.device) if predictor.device.type == "cuda" else "cpu",
         threads=torch.get_num_threads(),
         num_parameters=num_parameters(network),
-        size_bytes=kept.file.stat().st_size,
+        size_bytes=saved.file.stat().st_size,
     )
 
 
-def _ensemble(name: str, members: Sequence[KeptModel], bench: ModelBench, part: Part) -> Ensemble:
-    def together(part: Part) -> torch.Tensor:
-        return averaged([bench.log_probabilities(member, part) for member in members])
+def _ensemble(name: str, members: Sequence[SavedModel], predictor: Predictor, split: Split) -> Ensemble:
+    def together(split: Split) -> torch.Tensor:
+        return averaged([predictor.log_probabilities(member, split) for member in members])
 
-    def labels(part: Part) -> torch.Tensor:
-        images = bench.images(members[0].config, part)
+    def labels(split: Split) -> torch.Tensor:
+        images = predictor.images(members[0].config, split)
         assert images is not None
         return images.labels.cpu()
 
@@ -208,7 +210,7 @@ def _ensemble(name: str, members: Sequence[KeptModel], bench: ModelBench, part: 
     return Ensemble(
         name=name,
         members=tuple(member.name for member in members),
-        num_parameters=sum(num_parameters(bench.network(member)) for member in different),
-        valid_accuracy=measured(together("valid"), labels("valid")).accuracy,
-        measured=measured(together(part), labels(part)),
+        num_parameters=sum(num_parameters(predictor.network(member)) for member in different),
+        valid_accuracy=model_metrics(together("valid"), labels("valid")).accuracy,
+        metrics=model_metrics(together(split), labels(split)),
     )

@@ -11,11 +11,11 @@ from pipeline.config.training import Performance
 from pipeline.config.transfer import Auto
 from pipeline.config.trial import TrialConfig
 from pipeline.core.files import write_whole
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.data.feature_cache import FeatureCache
-from pipeline.evaluation.predictor import KeptModel, ModelBench
+from pipeline.evaluation.predictor import Predictor, SavedModel
 from pipeline.finalize.finalists import case_name, result_number
-from pipeline.finalize.measurement import Choice, Refit
+from pipeline.finalize.measurement import FinalSelection, Refit
 from pipeline.models.tensors import tensor_bytes
 from pipeline.records.phases import epochs_to_best, lengths_text
 from pipeline.records.results import PhaseResult
@@ -29,7 +29,12 @@ REFIT = "refit.safetensors"
 
 
 def refit(
-    choice: Choice, finals: optuna.Study, bench: ModelBench, places: Places, *, say: Callable[[str], None]
+    selection: FinalSelection,
+    finals: optuna.Study,
+    predictor: Predictor,
+    workspace: Workspace,
+    *,
+    notify: Callable[[str], None],
 ) -> Refit:
     """Trains the chosen configuration on training and validation images, and keeps the last epoch's weights.
 
@@ -37,37 +42,39 @@ def refit(
     the best epoch.
 
     Args:
-        choice: What was chosen.
+        selection: What was chosen.
         finals: The study that has trained the finalists.
-        bench: Has the images.
-        places: Where models are kept.
-        say: Is told what is being done.
+        predictor: Has the images.
+        workspace: Where models are kept.
+        notify: Is told what is being done.
 
     Raises:
         DnntuneError: See `pipeline.training.start.start`.
     """
-    trials = trials_by_case(finals)[case_name(choice.finalist.trial)]
-    runs = {seed: result.phases for seed in choice.finalist.values if (result := result_of(trials[seed])) is not None}
-    config = choice.model.config
+    trials = trials_by_case(finals)[case_name(selection.finalist.trial)]
+    runs = {
+        seed: result.phases for seed in selection.finalist.values if (result := result_of(trials[seed])) is not None
+    }
+    config = selection.model.config
     rates = None
     if isinstance(config.schedule, Performance):
-        rates = _trained(finals, trials[choice.seed]).user_attrs[CURVES]["lr"]
-    phases = repeated_phases(config, runs, choice.seed, rates)
-    data = bench.data(config)
+        rates = _trained(finals, trials[selection.seed]).user_attrs[CURVES]["lr"]
+    phases = repeated_phases(config, runs, selection.seed, rates)
+    data = predictor.data(config)
     together = data.together()
     epochs = lengths_text((phase.name, phase.epochs) for phase in phases)
-    say(f"training on {len(together.train):,} images, validation images included: {epochs}")
+    notify(f"training on {len(together.train):,} images, validation images included: {epochs}")
     training = start(
         config,
         together,
-        cache=FeatureCache(places.feature_cache, say=say),
+        cache=FeatureCache(workspace.feature_cache, notify=notify),
         repetition=Repetition(phases, len(data.train)),
     )
     for _ in training.epochs:
         pass
-    file = places.models(finals.study_name) / REFIT
+    file = workspace.models(finals.study_name) / REFIT
     write_whole(file, tensor_bytes(training.model))
-    return Refit(KeptModel("refitted", config, file), epochs)
+    return Refit(SavedModel("refitted", config, file), epochs)
 
 
 def repeated_phases(

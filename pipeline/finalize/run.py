@@ -5,20 +5,20 @@ from dataclasses import dataclass
 
 from pipeline.core.compute import Compute
 from pipeline.core.errors import StudyError, TrackingError
-from pipeline.core.workspace import Places
-from pipeline.evaluation.predictor import ModelBench
+from pipeline.core.workspace import Workspace
+from pipeline.evaluation.predictor import Predictor
 from pipeline.finalize.final_file import load_final, save_final
-from pipeline.finalize.finalists import best_entries, cases_of, finalists, finals_name, kept_finals, kept_trials
-from pipeline.finalize.measurement import choose, measure
+from pipeline.finalize.finalists import best_entries, cases_of, finalists, finals_name, saved_finalists, saved_trials
+from pipeline.finalize.measurement import measure, select_final
 from pipeline.finalize.refit import refit
 from pipeline.records.final import Final
 from pipeline.storage.internals import storage_of
 from pipeline.study.studies import METRICS, open_study
 from pipeline.study.summary import Chosen, StudySummary, set_chosen
 from pipeline.workers.run import run_study
-from pipeline.workers.session import Watcher, describe_chosen
+from pipeline.workers.session import StudyObserver, describe_chosen
 
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Finalized:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class FinalizeOptions:
     """What is asked for.
 
     Attributes:
@@ -45,7 +45,7 @@ class Wanted:
     refit: bool = False
     mc_samples: int = 20
 
-    def is_in(self, final: Final, chosen: Iterable[int], finals: str) -> bool:
+    def are_met_by(self, final: Final, chosen: Iterable[int], finals: str) -> bool:
         """Returns whether a result has all of it: of the same trials, trained in the same study."""
         seeds = {len(finalist.values) for finalist in final.finalists}
         return (
@@ -60,11 +60,11 @@ class Wanted:
 def finalize(
     name: str,
     *,
-    places: Places,
-    wanted: Wanted,
+    workspace: Workspace,
+    options: FinalizeOptions,
     compute: Compute = Compute(),
-    watcher: Watcher | None = None,
-    say: Say = lambda line: None,
+    observer: StudyObserver | None = None,
+    notify: Notify = lambda line: None,
 ) -> Finalized:
     """Trains a study's best configurations over fresh seeds, chooses by mean validation, and measures once.
 
@@ -73,62 +73,64 @@ def finalize(
 
     Args:
         name: The study.
-        places: Where it is kept.
-        wanted: What is asked for.
+        workspace: Where it is kept.
+        options: What is asked for.
         compute: What it runs on.
-        watcher: Is told what happens.
-        say: Is told what is being done after the trainings.
+        observer: Is told what happens.
+        notify: Is told what is being done after the trainings.
 
     Raises:
         DnntuneError: There is no such study, nothing in it is complete, or it cannot be trained; see `run_study`.
     """
-    study = open_study(places, name)
-    entries = best_entries(study, wanted.top)
-    cases, metric = cases_of(entries, wanted.num_seeds), study.user_attrs[METRICS][0]
+    study = open_study(workspace, name)
+    entries = best_entries(study, options.top)
+    cases, metric = cases_of(entries, options.num_seeds), study.user_attrs[METRICS][0]
     finals = finals_name(storage_of(study), name, cases)
     summary = run_study(
         cases,
         cases.settings(metric=metric, keeps_models=True),
         name=finals,
-        places=places,
+        workspace=workspace,
         compute=compute,
-        watcher=watcher,
+        observer=observer,
     )
     if summary.num_left:
         return Finalized(summary, None)
-    before = load_final(places, name)
-    if before is not None and wanted.is_in(before, (entry.number for entry in entries), finals):
-        say("the final result is there already, and is not measured again")
+    before = load_final(workspace, name)
+    if before is not None and options.are_met_by(before, (entry.number for entry in entries), finals):
+        notify("the final result is there already, and is not measured again")
         return Finalized(summary, before)
-    trained = open_study(places, finals)
+    trained = open_study(workspace, finals)
     ranked = finalists(study, entries, trained)
     if ranked[0].mean is None:
         raise StudyError(f"no finalist of study {name} could be trained: all of them diverged. See dnntune ui")
-    bench = ModelBench(compute, data_dir=places.data_dir)
-    choice = choose(ranked, kept_finals(trained, places), kept_trials(study, places), metric=metric, bench=bench)
-    say(f"chosen by mean validation: trial {choice.finalist.trial}, its model of seed {choice.seed}")
+    predictor = Predictor(compute, data_dir=workspace.data_dir)
+    selection = select_final(
+        ranked, saved_finalists(trained, workspace), saved_trials(study, workspace), metric=metric, predictor=predictor
+    )
+    notify(f"chosen by mean validation: trial {selection.finalist.trial}, its model of seed {selection.seed}")
     refitted = None
-    if wanted.refit:
-        refitted = refit(choice, trained, bench, places, say=say)
-    if (doubt := bench.doubt_of_test(choice.model.config)) is not None:
-        say(doubt)
-    say("measuring once")
+    if options.refit:
+        refitted = refit(selection, trained, predictor, workspace, notify=notify)
+    if (doubt := predictor.doubt_of_test(selection.model.config)) is not None:
+        notify(doubt)
+    notify("measuring once")
     final = measure(
-        choice,
+        selection,
         refitted,
-        bench=bench,
+        predictor=predictor,
         study=name,
         metric=metric,
         finals=trained,
-        mc_samples=wanted.mc_samples,
+        mc_samples=options.mc_samples,
         times_measured=1 + (0 if before is None else before.times_measured),
     )
-    save_final(places, final)
+    save_final(workspace, final)
     found = final.chosen
     chosen = Chosen(found.trial, metric, found.values, {**found.config})
     set_chosen(study, chosen)
     try:
-        describe_chosen(study, places, chosen)
+        describe_chosen(study, workspace, chosen)
     except TrackingError as error:  # the result itself is there
-        say(f"warning: MLflow does not say what was chosen: {error}")
+        notify(f"warning: MLflow does not say what was chosen: {error}")
     return Finalized(summary, final)

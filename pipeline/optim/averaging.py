@@ -32,12 +32,12 @@ class WeightAverage:
         decay = min(self.decay, (self.num_steps - 1) / self.num_steps)
         torch._foreach_lerp_(self.averages, self.present, 1.0 - decay)
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Returns what a checkpoint needs; tensors are references."""
         return {"averages": self.averages, "num_steps": self.num_steps}
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Goes on from what `state` returned."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from what `state_dict` returned."""
         torch._foreach_copy_(self.averages, state["averages"])
         self.num_steps = state["num_steps"]
 

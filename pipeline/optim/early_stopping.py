@@ -46,14 +46,14 @@ class BestWeights:
             for name, tensor in self.copy.items():
                 state[name].copy_(tensor)
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Returns what may have changed in the present network, and the copy, by name; tensors are references."""
         present = {name: tensor.detach() for name, tensor in self.changing.items()}
         return {"present": present, "copy": self.copy}
 
     @torch.no_grad()
-    def load(self, state: dict[str, Any], network_of_best: nn.Module) -> None:
-        """Goes on from what `state` returned.
+    def load_state_dict(self, state: dict[str, Any], network_of_best: nn.Module) -> None:
+        """Goes on from what `state_dict` returned.
 
         Args:
             state: That.

@@ -13,8 +13,8 @@ from pipeline.optim.parameters import FlatParameters
 def parameter_groups(parameters: FlatParameters, *, lr: float, weight_decay: float) -> list[dict[str, Any]]:
     """Returns an optimizer's parameter groups, each with its learning rate and weight decay, largest rate first."""
     return [
-        {"params": [part.values], "lr": lr * part.lr_factor, "weight_decay": weight_decay if part.decays else 0.0}
-        for part in parameters.parts
+        {"params": [group.values], "lr": lr * group.lr_factor, "weight_decay": weight_decay if group.decays else 0.0}
+        for group in parameters.groups
     ]
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class FlatPart:
+class ParameterGroup:
     """Parameters that an optimizer treats alike.
 
     Attributes:
@@ -36,7 +36,7 @@ class FlatParameters:
     Attributes:
         values: All of them, (values,), part after part.
         gradient: Their gradient, (values,).
-        parts: What an optimizer treats alike, largest rate first.
+        groups: What an optimizer treats alike, largest rate first.
         gradients_by_tensor: The gradient of each of the model's parameters, as views.
         weights: The matrices, (units, inputs), as views.
     """
@@ -54,7 +54,7 @@ class FlatParameters:
         self.values = some.detach().new_empty(sum(parameter.numel() for _, parameter in ordered))
         self.gradient = torch.zeros_like(self.values)
         start = 0
-        parts: list[FlatPart] = []
+        groups: list[ParameterGroup] = []
         for (factor, undecayed), members in itertools.groupby(ordered, key):
             begin = start
             for _, parameter in members:
@@ -64,8 +64,8 @@ class FlatParameters:
                 start = stop
             values = nn.Parameter(self.values[begin:start])
             values.grad = self.gradient[begin:start]
-            parts.append(FlatPart(values, not undecayed, -factor))
-        self.parts: Sequence[FlatPart] = tuple(parts)
+            groups.append(ParameterGroup(values, not undecayed, -factor))
+        self.groups: Sequence[ParameterGroup] = tuple(groups)
         self.gradients_by_tensor: list[Tensor] = [
             parameter.grad for _, parameter in trainable if parameter.grad is not None
         ]

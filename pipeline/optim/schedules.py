@@ -16,7 +16,7 @@ from pipeline.config import training as configs
 from pipeline.config.metrics import direction
 from pipeline.core.improvement import Improvement
 
-Law = Callable[[int], float]
+LrLambda = Callable[[int], float]
 
 # Where 1cycle's rate rises for at least so many steps, its peak may lie between two of them and is missed by at most a
 # hundredth; where it rises for fewer, the peak is moved to the nearest step.
@@ -135,27 +135,27 @@ class Performance:
             self.cooling = self.cooldown
             self.improvement.epochs_since = 0
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Returns plain values for a checkpoint."""
-        return {"multiplier": self.multiplier, "cooling": self.cooling, "improvement": self.improvement.state()}
+        return {"multiplier": self.multiplier, "cooling": self.cooling, "improvement": self.improvement.state_dict()}
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Goes on from what `state` returned."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from what `state_dict` returned."""
         self.multiplier, self.cooling = state["multiplier"], state["cooling"]
-        self.improvement.load(state["improvement"])
+        self.improvement.load_state_dict(state["improvement"])
 
 
-def warmed_up(step: int, *, law: Law, warmup_steps: int) -> float:
+def warmed_up(step: int, *, lr_lambda: LrLambda, warmup_steps: int) -> float:
     """Learning-rate multiplier that first rises linearly from ``1/warmup_steps`` to the start of another law.
 
     Args:
         step: Optimizer steps taken so far.
-        law: The law that follows; it counts its steps from the end of the warm-up.
+        lr_lambda: The law that follows; it counts its steps from the end of the warm-up.
         warmup_steps: Length of the warm-up.
     """
     if step < warmup_steps:
-        return law(0) * (step + 1) / warmup_steps
-    return law(step - warmup_steps)
+        return lr_lambda(0) * (step + 1) / warmup_steps
+    return lr_lambda(step - warmup_steps)
 
 
 class Schedule:
@@ -163,7 +163,7 @@ class Schedule:
 
     Args:
         optimizer: Its groups' rates are the ones that the law multiplies.
-        law: From steps taken to a multiplier.
+        lr_lambda: From steps taken to a multiplier.
         performance: The law itself, if it watches a measure, and the measure's name.
         warmup_steps: Steps before the law begins: an epoch that has one of them does not count.
         steps_per_epoch: Steps in an epoch.
@@ -172,18 +172,18 @@ class Schedule:
     def __init__(
         self,
         optimizer: torch.optim.Optimizer,
-        law: Law,
+        lr_lambda: LrLambda,
         performance: tuple[Performance, str] | None = None,
         warmup_steps: int = 0,
         steps_per_epoch: int = 1,
     ) -> None:
-        self.optimizer, self.law, self.performance = optimizer, law, performance
+        self.optimizer, self.lr_lambda, self.performance = optimizer, lr_lambda, performance
         self.warmup_steps, self.steps_per_epoch, self.steps_taken = warmup_steps, steps_per_epoch, 0
         self.rates = [float(group["lr"]) for group in optimizer.param_groups]
 
     def set_rates(self, step: int) -> float:
         """Sets every group's rate for the step after ``step`` ones; returns the first group's."""
-        multiplier = self.law(step)
+        multiplier = self.lr_lambda(step)
         self.steps_taken = step + 1
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * multiplier
@@ -192,17 +192,17 @@ class Schedule:
     def end_epoch(self, measures: dict[str, float]) -> None:
         """Shows the epoch's validation measures to a law that watches one."""
         if self.performance is not None:
-            law, monitor = self.performance
-            law.observe(measures[monitor], counts=self.steps_taken - self.steps_per_epoch >= self.warmup_steps)
+            lr_lambda, monitor = self.performance
+            lr_lambda.observe(measures[monitor], counts=self.steps_taken - self.steps_per_epoch >= self.warmup_steps)
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Returns plain values for a checkpoint: of a law that watches a measure. Others follow from the step."""
-        return {} if self.performance is None else self.performance[0].state()
+        return {} if self.performance is None else self.performance[0].state_dict()
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Goes on from what `state` returned."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from what `state_dict` returned."""
         if self.performance is not None:
-            self.performance[0].load(state)
+            self.performance[0].load_state_dict(state)
 
 
 def build_schedule(
@@ -218,16 +218,16 @@ def build_schedule(
     """
     warmup_steps = round(config.warmup_epochs * steps_per_epoch)
     total_steps = max(epochs * steps_per_epoch - warmup_steps, 1)
-    law, performance = _law(config, steps_per_epoch, total_steps), None
+    lr_lambda, performance = _lr_lambda(config, steps_per_epoch, total_steps), None
     if isinstance(config, configs.Performance):
-        assert isinstance(law, Performance)
-        performance = (law, config.monitor)
+        assert isinstance(lr_lambda, Performance)
+        performance = (lr_lambda, config.monitor)
     if warmup_steps:
-        law = functools.partial(warmed_up, law=law, warmup_steps=warmup_steps)
-    return Schedule(optimizer, law, performance, warmup_steps, steps_per_epoch)
+        lr_lambda = functools.partial(warmed_up, lr_lambda=lr_lambda, warmup_steps=warmup_steps)
+    return Schedule(optimizer, lr_lambda, performance, warmup_steps, steps_per_epoch)
 
 
-def _law(config: configs.ScheduleConfig, steps_per_epoch: int, total_steps: int) -> Law:
+def _lr_lambda(config: configs.ScheduleConfig, steps_per_epoch: int, total_steps: int) -> LrLambda:
     match config:
         case configs.Constant():
             return constant

@@ -14,7 +14,7 @@ class WorkerReady:
 
 
 @dataclass(frozen=True)
-class TrialWanted:
+class TrialRequested:
     """A worker is free."""
 
 
@@ -73,7 +73,7 @@ class TrialEnded:
 
 
 @dataclass(frozen=True)
-class TrialReaped:
+class TrialExpired:
     """A trial whose process, somewhere, has not been heard of for too long has been ended."""
 
     number: int
@@ -88,7 +88,7 @@ class Notice:
 
 
 @dataclass(frozen=True)
-class WorkerDoomed:
+class WorkerOverLimit:
     """A worker is about to end itself, in the middle of a trial that has passed a limit: pruned or failed by that."""
 
     outcome: Outcome
@@ -104,14 +104,14 @@ class WorkerFailed:
 
 Event = (
     WorkerReady
-    | TrialWanted
+    | TrialRequested
     | NothingToClaim
     | TrialClaimed
     | TrialStarted
     | EpochEnded
     | TrialEnded
-    | TrialReaped
+    | TrialExpired
     | Notice
-    | WorkerDoomed
+    | WorkerOverLimit
     | WorkerFailed
 )

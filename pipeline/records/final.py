@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from pipeline.config.metrics import direction
 from pipeline.config.training import Monitor
 
-Part = Literal["valid", "test"]
+Split = Literal["valid", "test"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Finalist:
 
 
 @dataclass(frozen=True)
-class Measured:
+class ModelMetrics:
     """What a model, or several of them together, is worth on the part that was measured.
 
     Attributes:
@@ -66,7 +66,7 @@ class ClassResult:
 
 
 @dataclass(frozen=True)
-class Confused:
+class Misclassified:
     """An image that is classified wrongly with much confidence.
 
     Attributes:
@@ -93,14 +93,14 @@ class Ensemble:
         members: The models in words; one that was chosen twice appears twice.
         num_parameters: Of all different members together.
         valid_accuracy: Accuracy on the validation part, on which greedy members are chosen.
-        measured: What it is worth.
+        metrics: What it is worth.
     """
 
     name: str
     members: tuple[str, ...]
     num_parameters: int
     valid_accuracy: float
-    measured: Measured
+    metrics: ModelMetrics
 
 
 @dataclass(frozen=True)
@@ -125,10 +125,10 @@ class Final:
         seed: Seed of the model that stands for the chosen configuration: the best by the metric.
         finals: Name of the study of the finalists, whose trials' models are kept.
         number: Number of the model's trial in it.
-        part: What was measured: test, or valid where the data have no test part.
+        split: What was measured: test, or valid where the data have no test part.
         num_images: Images of that part.
         class_names: The classes.
-        plain: The model.
+        model_metrics: The model.
         by_seed: Accuracy on the part of the chosen configuration's models, by seed.
         seeds_mean: Its mean.
         seeds_interval: The mean's 95 % interval; likewise.
@@ -136,7 +136,7 @@ class Final:
         monte_carlo_samples: Passes of it.
         classes: Class by class.
         confusion: Counts of images, a row for each true class, a column for each predicted one.
-        confused: Images classified wrongly with the most confidence.
+        misclassified: Images classified wrongly with the most confidence.
         left_out: Models that are in no ensemble: they were validated on other images than the chosen one.
         ensembles: Several models together.
         refit: The chosen configuration trained on training and validation images together; None if not asked for.
@@ -156,21 +156,21 @@ class Final:
     seed: int
     finals: str
     number: int
-    part: Part
+    split: Split
     num_images: int
     class_names: tuple[str, ...]
-    plain: Measured
+    model_metrics: ModelMetrics
     by_seed: dict[int, float]
     seeds_mean: float
     seeds_interval: tuple[float, float] | None
-    monte_carlo: Measured | None
+    monte_carlo: ModelMetrics | None
     monte_carlo_samples: int
     classes: tuple[ClassResult, ...]
     confusion: tuple[tuple[int, ...], ...]
-    confused: tuple[Confused, ...]
+    misclassified: tuple[Misclassified, ...]
     left_out: tuple[str, ...]
     ensembles: tuple[Ensemble, ...]
-    refit: Measured | None
+    refit: ModelMetrics | None
     refit_epochs: str | None
     speed: tuple[Speed, ...]
     device: str

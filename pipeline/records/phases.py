@@ -55,7 +55,7 @@ def is_first_of_network(name: str) -> bool:
     return name.endswith("frozen")
 
 
-def backbone_figures(epochs: Sequence[EpochResult]) -> dict[str, Any]:
+def backbone_counts(epochs: Sequence[EpochResult]) -> dict[str, Any]:
     """Returns the fields of `TrialResult` that only a backbone has; none for a perceptron."""
     if not epochs or not epochs[0].phase:
         return {}

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 Outcome = Literal["complete", "pruned", "diverged", "failed", "interrupted"]
 
-VerdictWord = Literal["healthy", "vanishing", "exploding", "dead", "diverged"]
+VerdictLabel = Literal["healthy", "vanishing", "exploding", "dead", "diverged"]
 
 # Outcomes that use up one of a study's trials; failed and interrupted ones are made up for.
 COUNTED: tuple[Outcome, ...] = ("complete", "pruned", "diverged")
@@ -146,7 +146,7 @@ def _short(value: float) -> float:
 class Verdict:
     """What gradient flow says of a network, in a word and in a sentence; see `pipeline.records.verdict`."""
 
-    word: VerdictWord
+    label: VerdictLabel
     text: str
 
 
@@ -185,7 +185,7 @@ class TrialResult:
         seconds: Wall-clock time of the whole trial.
         reason: Why it ended as it did, where that needs saying.
         traceback: Where it failed.
-        same_as: Number of the earlier trial with the same configuration whose result was taken over.
+        duplicate_of: Number of the earlier trial with the same configuration whose result was taken over.
         verdict: What gradient flow says of the network; None if nothing was measured.
         phases: What each phase brought, in their order; empty without an epoch.
         backbone_images: Images that passed through the backbone; None for a perceptron.
@@ -206,7 +206,7 @@ class TrialResult:
     seconds: float = 0.0
     reason: str | None = None
     traceback: str | None = None
-    same_as: int | None = None
+    duplicate_of: int | None = None
     verdict: Verdict | None = None
     phases: tuple[PhaseResult, ...] = ()
     backbone_images: int | None = None
@@ -214,7 +214,7 @@ class TrialResult:
     latency_ms: float | None = None
     valid_images: str | None = None
 
-    def figure(self, metric: str) -> float | None:
+    def metric_value(self, metric: str) -> float | None:
         """Returns what a metric of `StudyConfig.metrics` came to; None if it was not measured."""
         value: float | None = getattr(self, AT_BEST_EPOCH.get(metric, metric))
         return value

@@ -6,7 +6,7 @@ over that of the last one. In a healthy network it is near 1, whatever the batch
 
 from collections.abc import Sequence
 
-from pipeline.records.results import LayerFlow, Verdict, VerdictWord
+from pipeline.records.results import LayerFlow, Verdict, VerdictLabel
 
 # One learning rate serves all layers. Where the first layer's gradient is a thousandth of the last one's, SGD moves it
 # a thousand times slower: in the time in which the last layer learns, it stays as it was initialized. Networks that
@@ -19,7 +19,7 @@ EXPLODING = 1e3
 DEAD = 0.5
 
 # Verdicts by which a pruner may end a trial in its first epoch.
-HOPELESS: tuple[VerdictWord, ...] = ("vanishing", "exploding", "dead")
+HOPELESS: tuple[VerdictLabel, ...] = ("vanishing", "exploding", "dead")
 
 
 def first_to_last(layers: Sequence[LayerFlow]) -> float:
@@ -52,7 +52,7 @@ def judge(layers: Sequence[LayerFlow], diverged: str | None = None) -> Verdict |
     verdict = _judge_flow(layers) if layers else None
     if diverged is None:
         return verdict
-    if verdict is not None and verdict.word == "exploding":
+    if verdict is not None and verdict.label == "exploding":
         return Verdict("exploding", f"{verdict.text}; {diverged}")
     return Verdict("diverged", diverged)
 

@@ -54,7 +54,7 @@ class Comparison:
             interval=paired_interval(gained, lost, count),
         )
 
-    def words(self) -> str:
+    def describe(self) -> str:
         """Returns the figures as a sentence."""
         low, high = self.interval
         return (
@@ -127,7 +127,7 @@ def decide(comparison: Comparison) -> Decision:
     disagreements = comparison.gained + comparison.lost
     if disagreements < MIN_DISAGREEMENTS:
         rule = f"that is too few to tell them apart: it takes {MIN_DISAGREEMENTS} images that only one is right about"
-        return Decision(False, f"{comparison.words()}: {rule}", comparison)
+        return Decision(False, f"{comparison.describe()}: {rule}", comparison)
     if comparison.interval[0] > 0.0:
-        return Decision(True, f"{comparison.words()}: the interval lies above 0", comparison)
-    return Decision(False, f"{comparison.words()}: the interval does not lie above 0", comparison)
+        return Decision(True, f"{comparison.describe()}: the interval lies above 0", comparison)
+    return Decision(False, f"{comparison.describe()}: the interval does not lie above 0", comparison)

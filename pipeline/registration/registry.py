@@ -98,9 +98,11 @@ class Registry:
             model = Model(run_id=run, model_id=logged.model_id, model_uuid=logged.model_id)
             try:
                 with tempfile.TemporaryDirectory() as folder:
-                    place = Path(folder) / "model"
-                    package(export, script=script, example=example, num_classes=num_classes, model=model, folder=place)
-                    self.client.log_model_artifacts(logged.model_id, str(place))
+                    packaged = Path(folder) / "model"
+                    package(
+                        export, script=script, example=example, num_classes=num_classes, model=model, folder=packaged
+                    )
+                    self.client.log_model_artifacts(logged.model_id, str(packaged))
             except BaseException:
                 self.client.finalize_logged_model(logged.model_id, "FAILED")
                 raise

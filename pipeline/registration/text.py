@@ -26,27 +26,27 @@ def serving_command(model: str, tracking_uri: StoreUrl) -> str:
 
 
 def description(
-    figures: Mapping[str, Any], *, address: str, interface: Interface, decision: Decision, against: int | None
+    metrics: Mapping[str, Any], *, address: str, interface: Interface, decision: Decision, against: int | None
 ) -> str:
     """Writes a version's description in Markdown.
 
     Args:
-        figures: What is known of the model, plain values.
+        metrics: What is known of the model, plain values.
         address: The version's in MLflow.
         interface: What it takes and tells apart.
         decision: Whether it is the champion.
         against: The version that was the champion before; None if there was none.
     """
-    low, high = figures["test_interval"]
+    low, high = metrics["test_interval"]
     shape = ", ".join(map(str, interface.image_shape))
     more = ", ..." if len(interface.class_names) > MOST_CLASSES else ""
     names = ", ".join(map(markdown, interface.class_names[:MOST_CLASSES])) + more
     became = "Became the champion" if decision.is_champion else "Stays the challenger"
     versus = "" if against is None else f" (the champion was version {against})"
     paragraphs = (
-        f"Test accuracy **{figures['test_accuracy']:.4f}** (95 % interval {low:.4f} to {high:.4f}, "
-        f"{figures['test_images']:,} images): study {markdown(figures['study'])}, trial {figures['trial']}, seed "
-        f"{figures['seed']}.",
+        f"Test accuracy **{metrics['test_accuracy']:.4f}** (95 % interval {low:.4f} to {high:.4f}, "
+        f"{metrics['test_images']:,} images): study {markdown(metrics['study'])}, trial {metrics['trial']}, seed "
+        f"{metrics['seed']}.",
         f"**{became}**{versus}: {decision.reason}.",
         f'It takes `{{"inputs": ...}}`: {interface.dtype}, (batch, {shape}), as the data set holds images; it gives '
         f"`labels`, and `probabilities` in this order of the classes: {names}.",

@@ -38,13 +38,13 @@ class Candidate:
 
     Attributes:
         export: Its folder, named export.
-        figures: What is known of the model, plain values; see `pipeline.finalize.study_export`.
+        metrics: What is known of the model, plain values; see `pipeline.finalize.study_export`.
         test: The test images, as the data set holds them, on any device.
         run: Id of the study's run in MLflow.
     """
 
     export: Path
-    figures: Mapping[str, Any]
+    metrics: Mapping[str, Any]
     test: LabeledImages
     run: str
 
@@ -76,9 +76,9 @@ class Registered:
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values for another program."""
-        plain = dataclasses.asdict(self)
-        decision = plain.pop("decision")
-        return {**plain, **decision, "serve": self.serve}
+        fields = dataclasses.asdict(self)
+        decision = fields.pop("decision")
+        return {**fields, **decision, "serve": self.serve}
 
 
 def outcome_lines(registered: Registered) -> Iterator[str]:
@@ -109,7 +109,7 @@ def enter(registry: Registry, candidate: Candidate) -> Registered:
         registry.alias(CHALLENGER, version.number)
         decision = first_champion() if champion is None else _against(registry, champion, challenger, candidate.test)
         text = description(
-            candidate.figures,
+            candidate.metrics,
             address=f"models:/{registry.model}/{version.number}",
             interface=_interface(challenger),
             decision=decision,
@@ -128,12 +128,12 @@ def checksum_of(export: Path) -> str:
 
 
 def _add(registry: Registry, candidate: Candidate, challenger: LoadedExport, checksum: str) -> Version:
-    figures = candidate.figures
-    low, high = figures["test_interval"]
+    metrics = candidate.metrics
+    low, high = metrics["test_interval"]
     tags = {
-        **{name: str(figures[name]) for name in ("study", "trial", "seed")},
+        **{name: str(metrics[name]) for name in ("study", "trial", "seed")},
         "data": challenger.config.data.name,
-        "test_accuracy": f"{figures['test_accuracy']:.4f}",
+        "test_accuracy": f"{metrics['test_accuracy']:.4f}",
         "test_interval": f"{low:.4f} to {high:.4f}",
         CHECKSUM: checksum,
     }
@@ -193,8 +193,8 @@ def _rights(export: LoadedExport, test: LabeledImages) -> list[bool]:
 def _record(registry: Registry, version: Version, champion: Version | None, decision: Decision, text: str) -> None:
     """Writes down what was decided, and then does it: the alias moves last, so that nobody sees half of it."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    word = CHAMPION if decision.is_champion else CHALLENGER
-    registry.describe(version.number, description=text, tags={"decision": word, "reason": decision.reason})
+    label = CHAMPION if decision.is_champion else CHALLENGER
+    registry.describe(version.number, description=text, tags={"decision": label, "reason": decision.reason})
     if decision.is_champion:
         registry.tag(version.number, "champion_since", now)
         registry.tag(version.number, "champion_until", None)

@@ -6,11 +6,11 @@ import optuna
 
 from pipeline.analysis.importance import Importance, importances
 from pipeline.core.errors import StudyError
-from pipeline.figures.values import Axis, ShownTrial
+from pipeline.figures.values import Axis, PlottedTrial
 from pipeline.records.final import Final
 from pipeline.records.results import COUNTED, Outcome
 from pipeline.report.spending import Spending, spending
-from pipeline.report.trials import Failure, axes_of, failures, shown_trials
+from pipeline.report.trials import Failure, axes_of, failures, plotted_trials
 from pipeline.study.leaderboard import Entry, differences, leaderboard
 from pipeline.study.pareto_front import pareto_front
 from pipeline.study.studies import IS_CASES, metrics_of
@@ -20,7 +20,7 @@ LEADERS = 10
 
 
 @dataclass(frozen=True)
-class Facts:
+class ReportData:
     """What is known of a study.
 
     Attributes:
@@ -32,7 +32,7 @@ class Facts:
         num_open: Trials that run or wait.
         outcomes: Number of trials by outcome.
         ranked: The complete trials, best first; without those that took over another one's result.
-        front: Numbers of the trials that no other one beats in all metrics.
+        pareto_front: Numbers of the trials that no other one beats in all metrics.
         axes: The settings that are searched.
         importances: What mattered; empty if that cannot be told.
         no_importances: Why it cannot.
@@ -47,11 +47,11 @@ class Facts:
     compares_cases: bool
     metrics: tuple[str, ...]
     maximizes: tuple[bool, ...]
-    trials: tuple[ShownTrial, ...]
+    trials: tuple[PlottedTrial, ...]
     num_open: int
     outcomes: dict[Outcome, int]
-    ranked: tuple[ShownTrial, ...]
-    front: frozenset[int]
+    ranked: tuple[PlottedTrial, ...]
+    pareto_front: frozenset[int]
     axes: tuple[Axis, ...]
     importances: tuple[Importance, ...]
     no_importances: str
@@ -62,12 +62,12 @@ class Facts:
     final: Final | None
 
     @property
-    def best(self) -> ShownTrial | None:
+    def best(self) -> PlottedTrial | None:
         """The best trial; None if none is complete."""
         return self.ranked[0] if self.ranked else None
 
     @property
-    def worst(self) -> ShownTrial | None:
+    def worst(self) -> PlottedTrial | None:
         """The worst trial that has a value, one that diverged before all others; None if it is the best one, too."""
         valued = [trial for trial in self.trials if trial.value is not None and trial.outcome in COUNTED]
         sign = 1.0 if self.maximizes[0] else -1.0
@@ -75,7 +75,7 @@ class Facts:
         return None if worst == self.best else worst
 
 
-def facts_of(study: optuna.Study, final: Final | None) -> Facts:
+def report_data(study: optuna.Study, final: Final | None) -> ReportData:
     """Returns what is known of a study.
 
     Raises:
@@ -85,19 +85,19 @@ def facts_of(study: optuna.Study, final: Final | None) -> Facts:
     if not metrics:
         raise StudyError(f"study {study.study_name} was not made by dnntune: dnntune run makes a study")
     trials = study.get_trials(deepcopy=False)
-    shown = {trial.number: trial for trial in shown_trials(study)}
+    plotted = {trial.number: trial for trial in plotted_trials(study)}
     mattered, why_not = _importances(study)
     leaders = leaderboard(study, LEADERS)
-    return Facts(
+    return ReportData(
         study=study.study_name,
         compares_cases=study.user_attrs[IS_CASES],
         metrics=metrics,
         maximizes=tuple(one == optuna.study.StudyDirection.MAXIMIZE for one in study.directions),
-        trials=tuple(shown.values()),
+        trials=tuple(plotted.values()),
         num_open=sum(not trial.state.is_finished() for trial in trials),
         outcomes=count_outcomes(trials),
-        ranked=tuple(shown[trial.number] for trial in best_trials(study)),
-        front=frozenset(trial.number for trial in pareto_front(study)) if len(metrics) > 1 else frozenset(),
+        ranked=tuple(plotted[trial.number] for trial in best_trials(study)),
+        pareto_front=frozenset(trial.number for trial in pareto_front(study)) if len(metrics) > 1 else frozenset(),
         axes=tuple(axes_of(study)),
         importances=tuple(mattered),
         no_importances=why_not,

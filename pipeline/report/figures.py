@@ -10,32 +10,32 @@ from pipeline.figures.outcome import draw_confusion, draw_estimates, draw_time
 from pipeline.figures.parallel import draw_parallel
 from pipeline.figures.svg import Drawing, drawing
 from pipeline.figures.trials import draw_front, draw_history, draw_slice
-from pipeline.figures.values import ShownTrial, focus
-from pipeline.report.answer import estimates
+from pipeline.figures.values import PlottedTrial, focus
+from pipeline.report.headline import estimates
 from pipeline.report.spending import time_text, time_unit
 
 if TYPE_CHECKING:
     from pipeline.records.final import Final
-    from pipeline.report.data import Facts
+    from pipeline.report.data import ReportData
 
 # More are too many to look at; the others have mattered less.
 MOST_IMPORTANCES = 12
 FAR = "What lies far from all others is drawn on the edge."
 
 
-def figures(facts: "Facts") -> dict[str, list[Drawing]]:
+def figures(data: "ReportData") -> dict[str, list[Drawing]]:
     """Returns the figures of each section; a section that has nothing to draw has none."""
     return {
-        "final": list(_final(facts.final)),
-        "confusion": list(_confusion(facts.final)),
-        "history": list(_history(facts)),
-        "front": list(_front(facts)),
-        "parallel": list(_parallel(facts)),
-        "importance": list(_importance(facts)),
-        "slices": list(_slices(facts)),
-        "curves": list(_curves(facts)),
-        "gradients": list(_gradients(facts)),
-        "time": list(_time(facts)),
+        "final": list(_final(data.final)),
+        "confusion": list(_confusion(data.final)),
+        "history": list(_history(data)),
+        "front": list(_front(data)),
+        "parallel": list(_parallel(data)),
+        "importance": list(_importance(data)),
+        "slices": list(_slices(data)),
+        "curves": list(_curves(data)),
+        "gradients": list(_gradients(data)),
+        "time": list(_time(data)),
     }
 
 
@@ -63,53 +63,53 @@ def _confusion(final: "Final | None") -> Iterator[Drawing]:
     yield drawing(figure, "confusion", f"Confusion matrix of {len(final.class_names)} classes. {caption}", caption)
 
 
-def _history(facts: "Facts") -> Iterator[Drawing]:
-    if not facts.trials:
+def _history(data: "ReportData") -> Iterator[Drawing]:
+    if not data.trials:
         return
-    figure = draw_history(facts.trials, facts.metrics[0], maximize=facts.maximizes[0])
-    best = "no complete one" if facts.best is None else f"the best one is {facts.best.words}"
+    figure = draw_history(data.trials, data.metrics[0], maximize=data.maximizes[0])
+    best = "no complete one" if data.best is None else f"the best one is {data.best.label}"
     yield drawing(
         figure,
         "history",
-        f"{facts.metrics[0]} of {len(facts.trials)} trials over their numbers; {best}",
-        f"Each trial's {facts.metrics[0]} at its best epoch; a trial that was pruned has the best of those it came to. "
+        f"{data.metrics[0]} of {len(data.trials)} trials over their numbers; {best}",
+        f"Each trial's {data.metrics[0]} at its best epoch; a trial that was pruned has the best of those it came to. "
         f"{FAR}",
     )
 
 
-def _front(facts: "Facts") -> Iterator[Drawing]:
-    if not facts.ranked:
+def _front(data: "ReportData") -> Iterator[Drawing]:
+    if not data.ranked:
         return
-    for place, metric in list(enumerate(facts.metrics))[1:]:
-        figure = draw_front(facts.ranked, facts.front, (place, metric), (0, facts.metrics[0]))
+    for index, metric in list(enumerate(data.metrics))[1:]:
+        figure = draw_front(data.ranked, data.pareto_front, (index, metric), (0, data.metrics[0]))
         yield drawing(
             figure,
             f"front-{metric}",
-            f"{facts.metrics[0]} against {metric}; {len(facts.front)} trials are on the Pareto front",
-            f"Orange: the Pareto front, {len(facts.front)} trials that no other one beats in all metrics.",
+            f"{data.metrics[0]} against {metric}; {len(data.pareto_front)} trials are on the Pareto front",
+            f"Orange: the Pareto front, {len(data.pareto_front)} trials that no other one beats in all metrics.",
         )
 
 
-def _parallel(facts: "Facts") -> Iterator[Drawing]:
-    trials = [trial for trial in facts.trials if trial.settings]  # some fail before they draw anything
+def _parallel(data: "ReportData") -> Iterator[Drawing]:
+    trials = [trial for trial in data.trials if trial.settings]  # some fail before they draw anything
     if all(trial.value is None for trial in trials):
         return
-    figure = draw_parallel(trials, facts.axes, facts.metrics[0], maximize=facts.maximizes[0])
+    figure = draw_parallel(trials, data.axes, data.metrics[0], maximize=data.maximizes[0])
     yield drawing(
         figure,
         "parallel",
-        f"{len(trials)} trials as lines through {len(facts.axes)} settings to their {facts.metrics[0]}",
+        f"{len(trials)} trials as lines through {len(data.axes)} settings to their {data.metrics[0]}",
         "A line is a trial: the more orange, the better; thick: the best; gray: not complete. Where a trial has no "
         f"such setting, its line passes below the axis. {FAR}",
     )
 
 
-def _importance(facts: "Facts") -> Iterator[Drawing]:
-    if not facts.importances:
+def _importance(data: "ReportData") -> Iterator[Drawing]:
+    if not data.importances:
         return
-    largest = sorted(facts.importances, key=lambda row: -max(row.ped_anova, row.fanova or 0.0))[:MOST_IMPORTANCES]
-    rows = [(row.parameter, row.ped_anova, row.fanova) for row in facts.importances if row in largest]
-    left_out = len(facts.importances) - len(rows)
+    largest = sorted(data.importances, key=lambda row: -max(row.ped_anova, row.fanova or 0.0))[:MOST_IMPORTANCES]
+    rows = [(row.parameter, row.ped_anova, row.fanova) for row in data.importances if row in largest]
+    left_out = len(data.importances) - len(rows)
     yield drawing(
         draw_importances(rows, ""),
         "importance",
@@ -120,23 +120,23 @@ def _importance(facts: "Facts") -> Iterator[Drawing]:
     )
 
 
-def _slices(facts: "Facts") -> Iterator[Drawing]:
-    valued = [trial for trial in facts.trials if trial.value is not None]
-    for axis in facts.axes:
+def _slices(data: "ReportData") -> Iterator[Drawing]:
+    valued = [trial for trial in data.trials if trial.value is not None]
+    for axis in data.axes:
         if having := [trial for trial in valued if axis.name in trial.settings]:
-            limits = focus([trial.value for trial in valued if trial.value is not None], maximize=facts.maximizes[0])
-            described = f"{facts.metrics[0]} of {len(having)} trials over {axis.name}"
+            limits = focus([trial.value for trial in valued if trial.value is not None], maximize=data.maximizes[0])
+            described = f"{data.metrics[0]} of {len(having)} trials over {axis.name}"
             yield drawing(draw_slice(having, axis, limits), f"slice-{axis.name}", described, "")
 
 
-def _curves(facts: "Facts") -> Iterator[Drawing]:
-    trials = [trial for trial in facts.trials if trial.curves]
+def _curves(data: "ReportData") -> Iterator[Drawing]:
+    trials = [trial for trial in data.trials if trial.curves]
     if not trials:
         return
-    best = [trial for trial in facts.ranked if trial.curves][: len(BEST_COLORS)]
-    measure = facts.metrics[0]
+    best = [trial for trial in data.ranked if trial.curves][: len(BEST_COLORS)]
+    measure = data.metrics[0]
     yield drawing(
-        draw_learning_curves(trials, best, measure, maximize=facts.maximizes[0]),
+        draw_learning_curves(trials, best, measure, maximize=data.maximizes[0]),
         "curves",
         f"{measure} over the epochs of {len(trials)} trials",
         "Gray: trials that were pruned, or did not complete; blue: complete ones.",
@@ -146,21 +146,21 @@ def _curves(facts: "Facts") -> Iterator[Drawing]:
         yield drawing(draw_rates(best), "rates", described, "The learning rate of each epoch's last step.")
 
 
-def _gradients(facts: "Facts") -> Iterator[Drawing]:
-    for which, trial in (("best", facts.best), ("worst", facts.worst)):
+def _gradients(data: "ReportData") -> Iterator[Drawing]:
+    for which, trial in (("best", data.best), ("worst", data.worst)):
         if trial is not None and trial.curves.get("gradient_flow"):
             yield _gradient_flow(which, trial)
 
 
-def _gradient_flow(which: str, trial: ShownTrial) -> Drawing:
+def _gradient_flow(which: str, trial: PlottedTrial) -> Drawing:
     flow = {int(epoch): gradients for epoch, gradients in trial.curves["gradient_flow"]}
-    described = f"Gradient's norm by layer and epoch of the {which} trial, {trial.words}"
+    described = f"Gradient's norm by layer and epoch of the {which} trial, {trial.label}"
     figure = draw_gradients(flow, f"the {which} trial: {trial.name}")
     return drawing(figure, f"gradients-{which}", described, f"{trial.verdict.capitalize()}." if trial.verdict else "")
 
 
-def _time(facts: "Facts") -> Iterator[Drawing]:
-    spent = facts.spent
+def _time(data: "ReportData") -> Iterator[Drawing]:
+    spent = data.spent
     if not spent.seconds:
         return
     scale, unit = time_unit(max(*spent.seconds.values(), spent.spared_seconds))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from pipeline.records.final import Final, Measured
+from pipeline.records.final import Final, ModelMetrics
 
 # What the members of an ensemble are, after their number.
 ENSEMBLES = {
@@ -20,9 +20,9 @@ def final_lines(final: Final) -> Iterator[str]:
         f"over fresh seeds that configuration has {best.mean:.4f}" if best.mean is not None else "it diverged since"
     )
     times = "once" if final.times_measured == 1 else f"{final.times_measured} times, which makes it optimistic"
-    yield f"on the {final.num_images:,} {final.part} images, measured {times}:"
+    yield f"on the {final.num_images:,} {final.split} images, measured {times}:"
     yield f"{'':44}  accuracy  95 % interval     log-likelihood  calibration error  parameters"
-    yield measured_line("the model", final.plain, final.num_parameters)
+    yield measured_line("the model", final.model_metrics, final.num_parameters)
     if final.monte_carlo is not None:
         label = f"the same by Monte Carlo dropout x {final.monte_carlo_samples}"
         yield measured_line(label, final.monte_carlo, final.num_parameters)
@@ -30,7 +30,7 @@ def final_lines(final: Final) -> Iterator[str]:
         yield measured_line("refitted on validation images, too", final.refit, final.num_parameters)
     for ensemble in final.ensembles:
         label = f"{len(set(ensemble.members))} {ENSEMBLES[ensemble.name]}"
-        yield measured_line(label, ensemble.measured, ensemble.num_parameters)
+        yield measured_line(label, ensemble.metrics, ensemble.num_parameters)
     if final.left_out:
         yield left_out_text(final)
     if len(final.by_seed) > 1:
@@ -38,7 +38,7 @@ def final_lines(final: Final) -> Iterator[str]:
         if final.seeds_interval is not None:
             spread = f"95 % interval of the mean {interval_text(final.seeds_interval)}"
         mean = f"{final.seeds_mean:.4f} ({spread})"
-        yield f"{final.part} accuracy of the configuration over {len(final.by_seed)} seeds: {mean}"
+        yield f"{final.split} accuracy of the configuration over {len(final.by_seed)} seeds: {mean}"
     weakest = sorted(final.classes, key=lambda c: c.recall if c.recall is not None else 1.0)[:3]
     yield "hardest classes: " + ", ".join(
         f"{c.name} (recall {share(c.recall)}, precision {share(c.precision)})" for c in weakest
@@ -54,10 +54,10 @@ def left_out_text(final: Final) -> str:
     return f"in no ensemble, validated on other images than the chosen model: {', '.join(final.left_out)}"
 
 
-def measured_line(label: str, measured: Measured, num_parameters: int) -> str:
+def measured_line(label: str, metrics: ModelMetrics, num_parameters: int) -> str:
     """Writes a row under the heading of `final_lines`."""
-    figures = f"{measured.accuracy:8.4f}  {interval_text(measured.interval):16}  {measured.log_likelihood:14.4f}"
-    return f"  {label:42}  {figures}  {measured.calibration_error:17.4f}  {num_parameters:10,}"
+    cells = f"{metrics.accuracy:8.4f}  {interval_text(metrics.interval):16}  {metrics.log_likelihood:14.4f}"
+    return f"  {label:42}  {cells}  {metrics.calibration_error:17.4f}  {num_parameters:10,}"
 
 
 def interval_text(interval: Sequence[float] | None) -> str:

@@ -10,12 +10,12 @@ from pipeline import __version__
 from pipeline.core.commands import command
 from pipeline.core.errors import DnntuneError
 from pipeline.core.files import write_whole
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.finalize.final_file import load_final
 from pipeline.records.final import Final
-from pipeline.report.answer import answer, cards
-from pipeline.report.data import Facts, facts_of
+from pipeline.report.data import ReportData, report_data
 from pipeline.report.figures import figures
+from pipeline.report.headline import answer, cards
 from pipeline.report.spending import time_sentences
 from pipeline.report.tables import tables
 from pipeline.space.yaml_text import dump
@@ -29,11 +29,11 @@ VERSIONED = ("torch", "torchvision", "timm", "optuna", "mlflow", "numpy")
 ARTIFACT = "report.html"
 
 
-def write_report(places: Places, study: str, out: Path | None) -> Path:
+def write_report(workspace: Workspace, study: str, out: Path | None) -> Path:
     """Writes a study's report.
 
     Args:
-        places: Where the study and its final result are kept.
+        workspace: Where the study and its final result are kept.
         study: Its name.
         out: The file; None for one in the workspace.
 
@@ -44,8 +44,8 @@ def write_report(places: Places, study: str, out: Path | None) -> Path:
         StudyError: There is no such study.
         DnntuneError: The file cannot be written.
     """
-    content = report_html(open_study(places, study), load_final(places, study))
-    file = out or places.report(study)
+    content = report_html(open_study(workspace, study), load_final(workspace, study))
+    file = out or workspace.report(study)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, content.encode())
@@ -54,13 +54,13 @@ def write_report(places: Places, study: str, out: Path | None) -> Path:
     return file
 
 
-def attach_report(places: Places, study: str, file: Path) -> None:
+def attach_report(workspace: Workspace, study: str, file: Path) -> None:
     """Adds a report to the study's run in MLflow, if it has one there.
 
     Raises:
         TrackingError: MLflow cannot be used.
     """
-    attach_to_study(open_study(places, study), places, {ARTIFACT: file.read_bytes()})
+    attach_to_study(open_study(workspace, study), workspace, {ARTIFACT: file.read_bytes()})
 
 
 def report_html(study: optuna.Study, final: Final | None) -> str:
@@ -75,7 +75,7 @@ def report_html(study: optuna.Study, final: Final | None) -> str:
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    facts = facts_of(study, final)
+    data = report_data(study, final)
     environment = Environment(
         loader=PackageLoader("pipeline", "report/templates"),
         autoescape=True,
@@ -85,15 +85,15 @@ def report_html(study: optuna.Study, final: Final | None) -> str:
     )
     return environment.get_template("page.html.j2").render(
         command=command,
-        facts=facts,
+        data=data,
         final=final,
-        figures=figures(facts),
-        cards=list(cards(facts)),
-        answer=list(answer(facts)),
-        tables=tables(facts),
-        time=list(time_sentences(facts.spent)),
+        figures=figures(data),
+        cards=list(cards(data)),
+        answer=list(answer(data)),
+        tables=tables(data),
+        time=list(time_sentences(data.spent)),
         study_file=study_file(study),
-        best_file=best_file(facts),
+        best_file=best_file(data),
         versions=versions(),
         seed=study.user_attrs[SETTINGS]["seed"],
     )
@@ -107,11 +107,11 @@ def study_file(study: optuna.Study) -> str | None:
     return dump({"study": {**attrs[SETTINGS], "name": study.study_name}, "space": attrs[SPACE]})
 
 
-def best_file(facts: Facts) -> str | None:
+def best_file(data: ReportData) -> str | None:
     """Returns the configuration that was chosen, or else the best trial's, as a file; None if there is none."""
-    if facts.final is not None:
-        return config_text(facts.final.chosen.config)
-    return config_text(facts.leaders[0].config) if facts.leaders else None
+    if data.final is not None:
+        return config_text(data.final.chosen.config)
+    return config_text(data.leaders[0].config) if data.leaders else None
 
 
 def versions() -> dict[str, str]:

@@ -8,9 +8,9 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
-from pipeline.figures.values import Axis, ShownTrial
+from pipeline.figures.values import Axis, PlottedTrial
 from pipeline.records.results import Outcome
-from pipeline.space.distributions import word
+from pipeline.space.distributions import format_value
 from pipeline.space.tree import without_kinds
 from pipeline.study.trials import CONFIG, CURVES, SEED, attempt_of, result_of
 from pipeline.tracking.naming import run_name
@@ -26,23 +26,23 @@ class Failure:
     reason: str
 
 
-def shown_trials(study: optuna.Study) -> list[ShownTrial]:
+def plotted_trials(study: optuna.Study) -> list[PlottedTrial]:
     """Returns the trials that have ended, in the order of their numbers."""
-    return [shown for trial in study.get_trials(deepcopy=False) if (shown := _shown(trial)) is not None]
+    return [plotted for trial in study.get_trials(deepcopy=False) if (plotted := _plotted(trial)) is not None]
 
 
-def _shown(trial: FrozenTrial) -> ShownTrial | None:
+def _plotted(trial: FrozenTrial) -> PlottedTrial | None:
     if (result := result_of(trial)) is None:
         return None
     reached = () if result.value is None else (result.value,)
-    return ShownTrial(
+    return PlottedTrial(
         number=trial.number,
         name=_name(trial),
         outcome=result.outcome,
         values=tuple(trial.values) if trial.values is not None else reached,
         settings={_path(trial, name): value for name, value in trial.params.items()},
         curves=trial.user_attrs.get(CURVES, {}),
-        verdict="" if result.verdict is None else f"{result.verdict.word}: {result.verdict.text}",
+        verdict="" if result.verdict is None else f"{result.verdict.label}: {result.verdict.text}",
     )
 
 
@@ -82,7 +82,7 @@ def _axis(path: str, distributions: Sequence[BaseDistribution], drawn: Sequence[
         choices = [
             choice for one in distributions if isinstance(one, CategoricalDistribution) for choice in one.choices
         ]
-        options = tuple(dict.fromkeys(word(value) for value in [*choices, *drawn]))
+        options = tuple(dict.fromkeys(format_value(value) for value in [*choices, *drawn]))
         return Axis(path, 0.0, len(options) - 1.0, options=options)
     low, high = min(one.low for one in numbers), max(one.high for one in numbers)
     whole = all(isinstance(one, IntDistribution) for one in numbers)

@@ -5,13 +5,13 @@ from typing import Any
 
 from pipeline.config.trial import TrialConfig
 from pipeline.data.loading import load_data
-from pipeline.setup.images import data_wanted
+from pipeline.setup.images import data_config_for
 
 # Smaller changes of a class's share are not told.
 NOTABLE = 0.005
 
 
-def data_facts(config: TrialConfig, data_dir: str | None) -> dict[str, Any]:
+def data_profile(config: TrialConfig, data_dir: str | None) -> dict[str, Any]:
     """Loads a configuration's data, and returns what tells them from others.
 
     Args:
@@ -24,7 +24,7 @@ def data_facts(config: TrialConfig, data_dir: str | None) -> dict[str, Any]:
     Raises:
         DataError: They cannot be read.
     """
-    data = load_data(data_wanted(config), data_dir=data_dir)
+    data = load_data(data_config_for(config), data_dir=data_dir)
     counts = [part.labels.bincount(minlength=data.num_classes) for part in (data.train, data.valid)]
     total = len(data.train) + len(data.valid)
     by_name = zip(data.class_names, (counts[0] + counts[1]).tolist(), strict=True)
@@ -36,7 +36,7 @@ def drift(now: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
     """Says in a sentence how data differ from the last run's.
 
     Args:
-        now: This run's, see `data_facts`.
+        now: This run's, see `data_profile`.
         before: The last run's; None if there was none.
     """
     if before is None:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from pipeline.config.schema import shown
+from pipeline.config.schema import short_repr
 from pipeline.core.compute import Compute
 from pipeline.core.errors import Problem, SpaceError
 from pipeline.core.names import broken_plain_rule
-from pipeline.core.workspace import STORAGE_VARIABLES, TRACKING_VARIABLES, Places, store_url
+from pipeline.core.workspace import STORAGE_VARIABLES, TRACKING_VARIABLES, Workspace, store_url
 from pipeline.scheduling.config import Schedule
 from pipeline.space.files import SpaceFile, load_space
 from pipeline.space.overrides import Override
@@ -33,12 +33,12 @@ class ScheduleFile:
     schedule: Schedule
 
     @property
-    def places(self) -> Places:
+    def workspace(self) -> Workspace:
         """Where its studies are kept."""
         schedule = self.schedule
         storage = store_url(schedule.storage, STORAGE_VARIABLES)
         tracking = store_url(schedule.tracking_uri, TRACKING_VARIABLES)
-        return Places(Path(schedule.workspace), storage, tracking, schedule.experiment, schedule.data_dir)
+        return Workspace(Path(schedule.workspace), storage, tracking, schedule.experiment, schedule.data_dir)
 
     @property
     def compute(self) -> Compute:
@@ -73,13 +73,15 @@ def load_schedule(path: Path, overrides: list[str] | None = None) -> ScheduleFil
     """
     tree = parse(read_text(str(path)), str(path))
     if not isinstance(tree.value, dict):
-        raise SpaceError([Problem("", f"a schedule is a mapping of settings; got {shown(tree.plain())}", tree.origin)])
+        raise SpaceError(
+            [Problem("", f"a schedule is a mapping of settings; got {short_repr(tree.to_python())}", tree.location)]
+        )
     fields = dict(tree.value)
     for option in overrides or []:
         override = Override.parse(option)
-        fields[override.path] = parse(override.text, override.origin, lines=False)
+        fields[override.path] = parse(override.text, override.location, lines=False)
     reader = SpaceReader(Schedule, searchable=False)
-    node = reader.block(type(tree)(fields, tree.origin), Schedule)
+    node = reader.block(type(tree)(fields, tree.location), Schedule)
     name = path.stem
     if (rule := broken_plain_rule(name)) is not None:
         reader.problems.append(Problem("", f"a schedule's name, its file's, {rule}. Rename the file", str(path)))
@@ -89,5 +91,5 @@ def load_schedule(path: Path, overrides: list[str] | None = None) -> ScheduleFil
         schedule = Schedule.model_validate(assemble(node, lambda parameter: None))
     except ValidationError as error:
         reasons = [str(each["ctx"]["error"]) for each in error.errors()]
-        raise SpaceError([Problem("", reason, tree.origin) for reason in reasons]) from None
+        raise SpaceError([Problem("", reason, tree.location) for reason in reasons]) from None
     return ScheduleFile(name, path.parent, schedule)

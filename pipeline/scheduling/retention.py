@@ -8,7 +8,7 @@ from pathlib import Path
 import optuna
 
 from pipeline.core.folders import remove_folder
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.data.feature_cache import remove_unused
 from pipeline.finalize.finalists import finals_names
 from pipeline.scheduling.config import Retention
@@ -26,7 +26,9 @@ class Removed:
     num_bytes: int
 
 
-def remove_old(storage: optuna.storages.BaseStorage, schedule: str, places: Places, retention: Retention) -> Removed:
+def remove_old(
+    storage: optuna.storages.BaseStorage, schedule: str, workspace: Workspace, retention: Retention
+) -> Removed:
     """Removes checkpoints and models of a schedule's old studies, and cached features that nobody has read for long.
 
     Studies, final results, reports, exports and MLflow's runs stay.
@@ -34,7 +36,7 @@ def remove_old(storage: optuna.storages.BaseStorage, schedule: str, places: Plac
     Args:
         storage: The studies' storage.
         schedule: The schedule's name.
-        places: Where its studies are kept.
+        workspace: Where its studies are kept.
         retention: What is kept.
     """
     oldest = time.time() - retention.days * DAY_SECONDS
@@ -42,11 +44,11 @@ def remove_old(storage: optuna.storages.BaseStorage, schedule: str, places: Plac
         study.study_name for study in studies_of(storage, schedule)[: -retention.studies] if last_moment(study) < oldest
     ]
     num_bytes = 0
-    for folder in (folder for name in old for folder in folders_of(storage, name, places)):
+    for folder in (folder for name in old for folder in folders_of(storage, name, workspace)):
         size = size_of(folder)
-        if remove_folder(folder, below=places.workspace):
+        if remove_folder(folder, below=workspace.root):
             num_bytes += size
-    num_bytes += remove_unused(places.feature_cache, before=oldest)
+    num_bytes += remove_unused(workspace.feature_cache, before=oldest)
     return Removed(tuple(old), num_bytes)
 
 
@@ -57,11 +59,13 @@ def last_moment(study: optuna.Study) -> float:
     return max([prepared, *(end.timestamp() for end in ends if end is not None)])
 
 
-def folders_of(storage: optuna.storages.BaseStorage, study: str, places: Places) -> list[Path]:
+def folders_of(storage: optuna.storages.BaseStorage, study: str, workspace: Workspace) -> list[Path]:
     """Returns the folders of a study, and of the studies that have trained its finalists, that may be removed."""
     taken = study_names(storage)
     names = [study, *takewhile(taken.__contains__, finals_names(study))]
-    return [folder for name in names for folder in (places.checkpoints(name), places.models(name)) if folder.is_dir()]
+    return [
+        folder for name in names for folder in (workspace.checkpoints(name), workspace.models(name)) if folder.is_dir()
+    ]
 
 
 def size_of(folder: Path) -> int:

@@ -54,7 +54,7 @@ class ScheduledRun:
         quiet_optuna()
         own = [
             study
-            for study in studies_of(open_existing(self.file.places), self.file.name)
+            for study in studies_of(open_existing(self.file.workspace), self.file.name)
             if study.user_attrs[RUN] == self.key
         ]
         if not own:

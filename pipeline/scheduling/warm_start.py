@@ -6,7 +6,7 @@ from typing import Any
 import optuna
 
 from pipeline.space.tree import SearchSpace
-from pipeline.space.validation import misfit
+from pipeline.space.validation import baseline_error
 from pipeline.study.trials import best_trials
 
 
@@ -35,4 +35,4 @@ def warm_start(space: SearchSpace, studies: Sequence[optuna.Study], most: int) -
 def allows(space: SearchSpace, params: dict[str, Any]) -> bool:
     """Returns whether a space has a configuration with these parameters; what they leave out is drawn."""
     parameters = {parameter.name: parameter for parameter in space.parameters()}
-    return all(misfit(name, value, parameters, params) is None for name, value in params.items())
+    return all(baseline_error(name, value, parameters, params) is None for name, value in params.items())

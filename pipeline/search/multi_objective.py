@@ -11,7 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 
-class PrunableStudy(optuna.Study):
+class MultiObjectiveStudy(optuna.Study):
     """A study as its pruner and its sampler see it."""
 
     @property
@@ -20,8 +20,8 @@ class PrunableStudy(optuna.Study):
         return self.directions[0]
 
 
-class PrunableTrial(optuna.Trial):
-    """A running trial of a `PrunableStudy`."""
+class MultiObjectiveTrial(optuna.Trial):
+    """A running trial of a `MultiObjectiveStudy`."""
 
     def report(self, value: float, step: int) -> None:
         """Reports the first metric after an epoch, which must not have been reported before."""
@@ -33,7 +33,7 @@ class PrunableTrial(optuna.Trial):
         return self.study.pruner.prune(self.study, self._get_latest_trial())
 
 
-class PrunableBracket(PrunableStudy):
+class HyperbandBracket(MultiObjectiveStudy):
     """The trials of a study that are in one of Hyperband's brackets.
 
     Args:
@@ -42,7 +42,7 @@ class PrunableBracket(PrunableStudy):
         bracket: Number of the bracket.
     """
 
-    def __init__(self, study: optuna.Study, pruner: "PrunableHyperband", bracket: int) -> None:
+    def __init__(self, study: optuna.Study, pruner: "MultiObjectiveHyperband", bracket: int) -> None:
         super().__init__(study.study_name, study._storage, study.sampler, pruner)
         self.bracket_of, self.bracket = pruner._get_bracket_id, bracket
 
@@ -51,8 +51,8 @@ class PrunableBracket(PrunableStudy):
         return [trial for trial in super().get_trials(deepcopy, states) if self.bracket_of(self, trial) == self.bracket]
 
 
-class PrunableHyperband(optuna.pruners.HyperbandPruner):
+class MultiObjectiveHyperband(optuna.pruners.HyperbandPruner):
     """Hyperband, whose brackets Optuna makes from the storage, as studies that know all directions again."""
 
-    def _create_bracket_study(self, study: optuna.Study, bracket_id: int) -> PrunableBracket:
-        return PrunableBracket(study, self, bracket_id)
+    def _create_bracket_study(self, study: optuna.Study, bracket_id: int) -> HyperbandBracket:
+        return HyperbandBracket(study, self, bracket_id)

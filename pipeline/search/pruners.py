@@ -8,7 +8,7 @@ from optuna import pruners
 
 from pipeline.config.study import MedianBlock, PrunerBlock, PrunerConfig
 from pipeline.core.improvement import Improvement
-from pipeline.search.multi_objective import PrunableHyperband
+from pipeline.search.multi_objective import MultiObjectiveHyperband
 
 
 class PatientPruner(pruners.BasePruner):
@@ -56,7 +56,7 @@ PRUNERS: dict[str, Callable[[Any, int], pruners.BasePruner]] = {
     "successive_halving": lambda c, max_epochs: pruners.SuccessiveHalvingPruner(
         min_resource=c.min_epochs, reduction_factor=c.reduction_factor
     ),
-    "hyperband": lambda c, max_epochs: PrunableHyperband(
+    "hyperband": lambda c, max_epochs: MultiObjectiveHyperband(
         min_resource=c.min_epochs, max_resource=max(max_epochs, c.min_epochs), reduction_factor=c.reduction_factor
     ),
 }

@@ -7,7 +7,7 @@ import torch
 from pipeline.core.compute import Compute
 from pipeline.core.errors import DeviceError
 from pipeline.core.processes.machine import has_bfloat16
-from pipeline.setup.readiness import BFLOAT16_REMEDY, prove_device_name
+from pipeline.setup.preflight import BFLOAT16_REMEDY, check_device_name
 
 
 def choose_device(name: str, worker: int = 0) -> torch.device:
@@ -20,7 +20,7 @@ def choose_device(name: str, worker: int = 0) -> torch.device:
     Raises:
         DeviceError: There is no such device here.
     """
-    prove_device_name(name)
+    check_device_name(name)
     if name in ("auto", "cuda") and torch.cuda.is_available():
         return torch.device("cuda", worker % torch.cuda.device_count())
     if name == "auto":

@@ -11,7 +11,7 @@ from pipeline.core.errors import DataError
 from pipeline.data.image_data import ImageData, LabeledImages
 
 
-def data_wanted(config: TrialConfig) -> DataConfig:
+def data_config_for(config: TrialConfig) -> DataConfig:
     """Returns which data to load: a folder's images are read at the backbone's size, unless it says otherwise.
 
     Raises:

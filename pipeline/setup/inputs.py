@@ -6,7 +6,7 @@ from pipeline.data.image_data import ImageData
 from pipeline.data.loading import load_data
 from pipeline.data.noise import noise
 from pipeline.setup.device import use_compute
-from pipeline.setup.images import data_wanted
+from pipeline.setup.images import data_config_for
 
 
 def load_images(config: TrialConfig, random_images: str | None, *, data_dir: str | None, compute: Compute) -> ImageData:
@@ -21,7 +21,7 @@ def load_images(config: TrialConfig, random_images: str | None, *, data_dir: str
     Raises:
         DnntuneError: The data or the device cannot be used, or the shape is no shape.
     """
-    place = use_compute(compute)
+    on_device = use_compute(compute)
     if random_images is not None:
-        return noise(random_images, place)
-    return load_data(data_wanted(config), data_dir=data_dir, device=place)
+        return noise(random_images, on_device)
+    return load_data(data_config_for(config), data_dir=data_dir, device=on_device)

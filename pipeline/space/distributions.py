@@ -20,7 +20,7 @@ class IntRange:
     def __str__(self) -> str:
         return f"int {self.low} to {self.high}" + _suffix(self.step if self.step != 1 else None, self.log)
 
-    def extremes(self) -> list[Any]:
+    def bounds(self) -> list[Any]:
         return [self.low, self.high]
 
     def contains(self, value: Any) -> bool:
@@ -51,7 +51,7 @@ class FloatRange:
     def __str__(self) -> str:
         return f"float {self.low:g} to {self.high:g}" + _suffix(self.step, self.log)
 
-    def extremes(self) -> list[Any]:
+    def bounds(self) -> list[Any]:
         return [self.low, self.high]
 
     def contains(self, value: Any) -> bool:
@@ -79,9 +79,9 @@ class Choice:
     options: tuple[Any, ...]
 
     def __str__(self) -> str:
-        return " | ".join(word(option) for option in self.options)
+        return " | ".join(format_value(option) for option in self.options)
 
-    def extremes(self) -> list[Any]:
+    def bounds(self) -> list[Any]:
         """Returns the smallest and the largest number, and whatever is no number."""
         numbers = [option for option in self.options if type(option) in (int, float)]
         ends = {min(numbers), max(numbers)} if numbers else set()
@@ -105,7 +105,7 @@ def storable(option: Any) -> Scalar:
     return json.dumps(option) if isinstance(option, list | tuple) else option
 
 
-def word(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Writes a value as YAML would, on one line."""
     if isinstance(value, str):
         return value

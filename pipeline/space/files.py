@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from pipeline.config.schema import did_you_mean, shown
+from pipeline.config.schema import did_you_mean, short_repr
 from pipeline.config.study import Grid, StudyConfig
 from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import Problem, SpaceError
@@ -16,7 +16,7 @@ from pipeline.space.overrides import Override, apply_override
 from pipeline.space.reader import SpaceReader
 from pipeline.space.tree import Fields, SearchSpace, assemble
 from pipeline.space.validation import broken_rules_of, check_baselines
-from pipeline.space.yaml_text import Located, dump, locate, parse, read_text
+from pipeline.space.yaml_text import YamlNode, dump, parse, read_text, with_location
 
 _HERE = Path(__file__).parents[1]
 # The wheel carries the folder inside the package; a checkout has it beside it.
@@ -54,7 +54,9 @@ def load_space(source: str, overrides: Sequence[Override] = ()) -> SpaceFile:
     file = _load(source, overrides)
     if (rule := broken_rule(file.name)) is not None:
         remedy = "Rename the file, or name the study with --study NAME or in the file, study: {name: ...}"
-        raise SpaceError([Problem("", f"a study's name, its file's, {rule}; got {shown(file.name)}. {remedy}", source)])
+        raise SpaceError(
+            [Problem("", f"a study's name, its file's, {rule}; got {short_repr(file.name)}. {remedy}", source)]
+        )
     return file
 
 
@@ -66,7 +68,7 @@ def _load(source: str, overrides: Sequence[Override]) -> SpaceFile:
     return read_space(tree, configuration_name(source), overrides)
 
 
-def _with_data_below(tree: Located, folder: Path) -> Located:
+def _with_data_below(tree: YamlNode, folder: Path) -> YamlNode:
     """Returns the tree with a relative data.path made absolute: what was made here can be gone on with from anywhere.
 
     Args:
@@ -74,26 +76,28 @@ def _with_data_below(tree: Located, folder: Path) -> Located:
         folder: What the path counts from. A path that begins with ~ stays: it leads home on every machine.
     """
 
-    def below(node: Located, keys: Sequence[str]) -> Located:
+    def below(node: YamlNode, keys: Sequence[str]) -> YamlNode:
         if isinstance(node.value, dict) and keys and keys[0] in node.value:
-            return Located({**node.value, keys[0]: below(node.value[keys[0]], keys[1:])}, node.origin)
+            return YamlNode({**node.value, keys[0]: below(node.value[keys[0]], keys[1:])}, node.location)
         if keys:
             return node
         if isinstance(node.value, str) and not node.value.startswith("~"):
-            return Located(str((folder / node.value).resolve()), node.origin)
+            return YamlNode(str((folder / node.value).resolve()), node.location)
         if isinstance(node.value, dict) and isinstance(getattr(node.value.get("choice"), "value", None), list):
             choices = node.value["choice"]
-            absolute = Located([below(each, ()) for each in choices.value], choices.origin)
-            return Located({**node.value, "choice": absolute}, node.origin)
+            absolute = YamlNode([below(each, ()) for each in choices.value], choices.location)
+            return YamlNode({**node.value, "choice": absolute}, node.location)
         return node
 
     return below(tree, ("space", "data", "path"))
 
 
-def read_space(tree: Located, name: str, overrides: Sequence[Override] = ()) -> SpaceFile:
+def read_space(tree: YamlNode, name: str, overrides: Sequence[Override] = ()) -> SpaceFile:
     """Proves a parsed file; see `load_space`."""
     if not isinstance(tree.value, dict):
-        raise SpaceError([Problem("", f"must have a block named space; got {shown(tree.plain())}", tree.origin)])
+        raise SpaceError(
+            [Problem("", f"must have a block named space; got {short_repr(tree.to_python())}", tree.location)]
+        )
     touched: set[str] = set()
     for override in overrides:
         tree = apply_override(tree, override, touched)
@@ -108,23 +112,25 @@ def read_space(tree: Located, name: str, overrides: Sequence[Override] = ()) -> 
                 if key in TrialConfig.model_fields
                 else did_you_mean(key, ("study", "space"))
             )
-            problems.append(Problem(key, f"unknown: a file has study: and space:{hint}", node.origin))
+            problems.append(Problem(key, f"unknown: a file has study: and space:{hint}", node.location))
     if "space" not in tree.value:
-        problems.append(Problem("space", "is missing: what to search, or one configuration", tree.origin))
-    study_node = tree.value.get("study", Located({}, tree.origin))
+        problems.append(Problem("space", "is missing: what to search, or one configuration", tree.location))
+    study_node = tree.value.get("study", YamlNode({}, tree.location))
     study_fields = settings.block(study_node, StudyConfig, "study.")
-    root = reader.block(tree.value.get("space", Located({"data": locate({"name": "digits"}, "")}, "")), TrialConfig)
+    root = reader.block(
+        tree.value.get("space", YamlNode({"data": with_location({"name": "digits"}, "")}, "")), TrialConfig
+    )
     problems += settings.problems + reader.problems
     if problems:
         raise SpaceError(problems)
     assert isinstance(root, Fields)
-    space = SearchSpace(root, tree.value["space"].plain())
+    space = SearchSpace(root, tree.value["space"].to_python())
     if any(parameter.path == "data.split_seed" for parameter in space.parameters()):
         rule = "the validation images must be the same in all trials of a study, or their values do not compare"
-        origin = reader.origins.get("data.split_seed", tree.origin)
-        problems.append(Problem("data.split_seed", f"{rule}; got a free parameter. Give it one value", origin))
+        location = reader.locations.get("data.split_seed", tree.location)
+        problems.append(Problem("data.split_seed", f"{rule}; got a free parameter. Give it one value", location))
     baselines, notices = check_baselines(study_node, space, touched, problems)
-    problems += broken_rules_of(space, reader.origins, tree.value["space"].origin)
+    problems += broken_rules_of(space, reader.locations, tree.value["space"].location)
     if problems:
         raise SpaceError(problems)
     plain = assemble(study_fields, lambda parameter: None)  # a study has no parameters
@@ -132,10 +138,10 @@ def read_space(tree: Located, name: str, overrides: Sequence[Override] = ()) -> 
         study = StudyConfig.model_validate({**plain, "baselines": baselines})
     except ValidationError as error:
         reasons = [str(each["ctx"]["error"]) for each in error.errors()]
-        raise SpaceError([Problem("study", reason, study_node.origin) for reason in reasons]) from None
+        raise SpaceError([Problem("study", reason, study_node.location) for reason in reasons]) from None
     if isinstance(study.sampler, Grid) and (misfit := space.grid_misfit(study.sampler.points)) is not None:
         node = study_node.value.get("sampler", study_node)
-        raise SpaceError([Problem("study.sampler", misfit, node.origin)])
+        raise SpaceError([Problem("study.sampler", misfit, node.location)])
     return SpaceFile(study.name or name, study, space, notices)
 
 
@@ -151,7 +157,7 @@ def load_configuration(source: str, overrides: Sequence[Override] = ()) -> Trial
         rule = f"a configuration has nothing left to search; this file has {len(parameters)} parameters: {names}"
         remedy = "Fix them with --set, or search them with dnntune run"
         raise SpaceError([Problem("", f"{rule}. {remedy}", source)])
-    return next(space.corners([]))
+    return next(space.boundary_configs([]))
 
 
 def configuration_name(source: str) -> str:
@@ -173,7 +179,7 @@ def sample_configurations(space: SearchSpace, count: int, seed: int) -> Iterator
 
 def configuration_text(config: TrialConfig) -> str:
     """Writes a configuration as a space file with nothing left to search."""
-    return dump({"space": config.plain()})
+    return dump({"space": config.to_dict()})
 
 
 def find_space(source: str) -> Path:

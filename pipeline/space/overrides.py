@@ -6,7 +6,7 @@ from typing import Any, Self
 from pipeline.config.schema import implied_kind
 from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import Problem, SpaceError
-from pipeline.space.yaml_text import MAX_DEPTH, MAX_NAME, Located, parse
+from pipeline.space.yaml_text import MAX_DEPTH, MAX_NAME, YamlNode, parse
 
 
 @dataclass(frozen=True)
@@ -16,12 +16,12 @@ class Override:
     Attributes:
         path: Where it goes: in the space, or in the study after ``study.``.
         text: The value in YAML.
-        origin: The option that said it, for messages.
+        location: The option that said it, for messages.
     """
 
     path: str
     text: str
-    origin: str
+    location: str
 
     @classmethod
     def parse(cls, option: str) -> Self:
@@ -41,27 +41,27 @@ class Override:
         return cls(path, text, f"--set {option}")
 
 
-def apply_override(tree: Located, override: Override, touched: set[str]) -> Located:
+def apply_override(tree: YamlNode, override: Override, touched: set[str]) -> YamlNode:
     """Returns the tree with one override put in place; notes the path."""
-    value = parse(override.text, override.origin, lines=False)
+    value = parse(override.text, override.location, lines=False)
     names = override.path.split(".")
     if names[0] not in ("study", "space"):
         names.insert(0, "space")
     touched.add(".".join(names[1:]))
     if names[0] == "space" and len(names) > 2 and (kind := _default_kind(tree, names[1])) is not None:
-        tree = _put(tree, [*names[:2], "kind"], Located(kind, override.origin), override.origin)
-    return _put(tree, names, value, override.origin)
+        tree = _put(tree, [*names[:2], "kind"], YamlNode(kind, override.location), override.location)
+    return _put(tree, names, value, override.location)
 
 
-def _default_kind(tree: Located, block: str) -> str | None:
+def _default_kind(tree: YamlNode, block: str) -> str | None:
     """Returns the kind that a block has where the file leaves it out: what its settings imply, or the default."""
-    space = tree.value.get("space", Located({}, "")).value
+    space = tree.value.get("space", YamlNode({}, "")).value
     if block not in TrialConfig.model_fields or (isinstance(space, dict) and block in space):
         return None
     return implied_kind(TrialConfig, block) or getattr(TrialConfig.model_fields[block].default, "kind", None)
 
 
-def _put(node: Located, names: list[str], value: Located, origin: str) -> Located:
+def _put(node: YamlNode, names: list[str], value: YamlNode, location: str) -> YamlNode:
     if not names:
         return value
     head, *rest = names
@@ -69,30 +69,33 @@ def _put(node: Located, names: list[str], value: Located, origin: str) -> Locate
     choice = inner.get("choice")
     if choice is not None and isinstance(choice.value, list):
         kinds = [_kind_of(option) for option in choice.value]
-        if head == "kind" and not rest and value.plain() in kinds:  # keeps that block alone
-            return choice.value[kinds.index(value.plain())]  # type: ignore[no-any-return]
+        if head == "kind" and not rest and value.to_python() in kinds:  # keeps that block alone
+            return choice.value[kinds.index(value.to_python())]  # type: ignore[no-any-return]
         if head in kinds:
             options = [
                 _put(
-                    option if isinstance(option.value, dict) else Located({"kind": option}, origin), rest, value, origin
+                    option if isinstance(option.value, dict) else YamlNode({"kind": option}, location),
+                    rest,
+                    value,
+                    location,
                 )
                 if kind == head
                 else option
                 for kind, option in zip(kinds, choice.value, strict=True)
             ]
-            return Located({**inner, "choice": Located(options, choice.origin)}, node.origin)
+            return YamlNode({**inner, "choice": YamlNode(options, choice.location)}, node.location)
         if all(isinstance(option.value, dict | str) for option in choice.value):
             message = (
                 f"it is a choice here: set .kind, or name the kind before .{head}; kinds: {', '.join(map(str, kinds))}"
             )
-            raise SpaceError([Problem(head, message, origin)])
+            raise SpaceError([Problem(head, message, location)])
     if isinstance(node.value, str):  # a bare word stands for the block of that kind
         inner = {"kind": node}
-    inner[head] = _put(inner.get(head, Located({}, origin)), rest, value, origin)
-    return Located(inner, node.origin)
+    inner[head] = _put(inner.get(head, YamlNode({}, location)), rest, value, location)
+    return YamlNode(inner, node.location)
 
 
-def _kind_of(option: Located) -> Any:
+def _kind_of(option: YamlNode) -> Any:
     if isinstance(option.value, dict):
-        return option.value["kind"].plain() if "kind" in option.value else None
-    return option.plain()
+        return option.value["kind"].to_python() if "kind" in option.value else None
+    return option.to_python()

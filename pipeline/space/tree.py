@@ -67,24 +67,24 @@ class SearchSpace:
 
     Attributes:
         root: The tree.
-        source: The same as plain values, as it was written: equal sources are equal spaces.
+        definition: The same as plain values, as it was written: equal sources are equal spaces.
     """
 
     root: Fields
-    source: Mapping[str, Any] = field(compare=False)
+    definition: Mapping[str, Any] = field(compare=False)
 
     def parameters(self) -> list[Parameter]:
         """Returns every parameter, those that hang on a choice after it."""
         return list(_parameters(self.root))
 
-    def build(self, pick: Pick, *, prove: bool = True) -> TrialConfig:
+    def build(self, pick: Pick, *, check_rules: bool = True) -> TrialConfig:
         """Builds the configuration in which each parameter has the value that ``pick`` returns for it.
 
         Args:
             pick: Returns a parameter's value.
-            prove: Whether to check the rules of `pipeline.config.rules.table`.
+            check_rules: Whether to check the rules of `pipeline.config.rules.table`.
         """
-        return TrialConfig.model_validate(assemble(self.root, pick), context={"prove": prove})
+        return TrialConfig.model_validate(assemble(self.root, pick), context={"check_rules": check_rules})
 
     def sample(self, trial: "optuna.Trial") -> TrialConfig:
         """Draws a configuration; only the parameters that apply are asked of the trial."""
@@ -118,9 +118,9 @@ class SearchSpace:
             trail: dict[str, Any] = {}
 
             def pick(parameter: Parameter, decided: list[Any] = decided, trail: dict[str, Any] = trail) -> Any:
-                position = len(trail)
-                if position < len(decided):
-                    value = decided[position]
+                index = len(trail)
+                if index < len(decided):
+                    value = decided[index]
                 else:
                     value, *others = values(parameter)
                     pending.extend([*trail.values(), other] for other in reversed(others))
@@ -130,7 +130,7 @@ class SearchSpace:
             assemble(self.root, pick)
             yield trail
 
-    def corners(self, paths: Sequence[str]) -> Iterator[TrialConfig]:
+    def boundary_configs(self, paths: Sequence[str]) -> Iterator[TrialConfig]:
         """Builds every combination of the extremes of some settings, the others at their first value.
 
         The rules of `pipeline.config.rules.table` are not checked.
@@ -140,11 +140,11 @@ class SearchSpace:
         """
 
         def values(parameter: Parameter) -> list[Any]:
-            extremes = parameter.distribution.extremes()
-            return extremes if parameter.path in paths else extremes[:1]
+            bounds = parameter.distribution.bounds()
+            return bounds if parameter.path in paths else bounds[:1]
 
-        for corner in self.combinations(values):
-            yield self.build(lambda parameter, corner=corner: corner[parameter.name], prove=False)  # type: ignore[misc]
+        for combination in self.combinations(values):
+            yield self.build(lambda parameter, combination=combination: combination[parameter.name], check_rules=False)  # type: ignore[misc]
 
     def num_configurations(self) -> int | None:
         """Returns how many configurations there are, or None if a range of floats makes them too many to count."""

@@ -33,36 +33,36 @@ _UNSUITABLE = (ArithmeticError, LookupError, ValueError)
 
 
 @dataclass(frozen=True)
-class Located:
+class YamlNode:
     """A value with the place it was written at.
 
     Attributes:
-        value: A scalar, a list of `Located`, or a dict from string to `Located`.
-        origin: ``file:line``, or the command-line option that said it.
+        value: A scalar, a list of `YamlNode`, or a dict from string to `YamlNode`.
+        location: ``file:line``, or the command-line option that said it.
     """
 
     value: Any
-    origin: str
+    location: str
 
-    def plain(self) -> Any:
+    def to_python(self) -> Any:
         """Returns the value without places: scalars, lists and dicts."""
         if isinstance(self.value, dict):
-            return {key: node.plain() for key, node in self.value.items()}
+            return {key: node.to_python() for key, node in self.value.items()}
         if isinstance(self.value, list):
-            return [node.plain() for node in self.value]
+            return [node.to_python() for node in self.value]
         return self.value
 
 
-def locate(value: Any, origin: str) -> Located:
+def with_location(value: Any, location: str) -> YamlNode:
     """Gives a plain value, and all in it, one origin."""
     if isinstance(value, dict):
-        return Located({key: locate(item, origin) for key, item in value.items()}, origin)
+        return YamlNode({key: with_location(item, location) for key, item in value.items()}, location)
     if isinstance(value, list | tuple):
-        return Located([locate(item, origin) for item in value], origin)
-    return Located(value, origin)
+        return YamlNode([with_location(item, location) for item in value], location)
+    return YamlNode(value, location)
 
 
-def parse(text: str, name: str, *, lines: bool = True) -> Located:
+def parse(text: str, name: str, *, lines: bool = True) -> YamlNode:
     """Reads one YAML document.
 
     Args:
@@ -78,14 +78,14 @@ def parse(text: str, name: str, *, lines: bool = True) -> Located:
     try:
         root = yaml.compose(io.StringIO(text))
         reader = _Reader(yaml, name, lines)
-        located = Located(None, name) if root is None else reader.read(root)
+        located = YamlNode(None, name) if root is None else reader.read(root)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        origin = f"{name}:{mark.line + 1}" if mark is not None and lines else name
+        location = f"{name}:{mark.line + 1}" if mark is not None and lines else name
         message = f"is not YAML: {error.problem or error.context}"
         if isinstance(error, MaxDepthExceededError):
             message = f"values may lie in each other at most {MAX_DEPTH} deep. Write it flatter"
-        raise SpaceError([Problem("", message, origin)]) from None
+        raise SpaceError([Problem("", message, location)]) from None
     except (YAMLError, ValueError) as error:  # characters that YAML forbids, broken scalars
         reason = str(error).splitlines()[0]
         raise SpaceError([Problem("", f"is not YAML: {reason}", name)]) from None
@@ -101,32 +101,32 @@ class _Reader:
         self.num_nodes = 0
         self.open: set[int] = set()  # the nodes that the one being read lies in
 
-    def read(self, node: Node) -> Located:
-        origin = f"{self.name}:{node.start_mark.line + 1}" if self.lines else self.name
+    def read(self, node: Node) -> YamlNode:
+        location = f"{self.name}:{node.start_mark.line + 1}" if self.lines else self.name
         self.num_nodes += 1
         if self.num_nodes > MAX_NODES:
-            self.give_up(f"a file may have at most {MAX_NODES:,} values, those of aliases counted each time", origin)
+            self.give_up(f"a file may have at most {MAX_NODES:,} values, those of aliases counted each time", location)
         if id(node) in self.open or len(self.open) > MAX_DEPTH:
-            self.give_up("an alias of itself, or aliases too deep in each other. Write the value out", origin)
+            self.give_up("an alias of itself, or aliases too deep in each other. Write the value out", location)
         tag = str(node.tag)
         if tag == _TIMESTAMP and isinstance(node, ScalarNode):
-            return Located(node.value, origin)
+            return YamlNode(node.value, location)
         if isinstance(node, ScalarNode) and tag in _SCALARS:
-            return Located(self.scalar(node, tag, origin), origin)
+            return YamlNode(self.scalar(node, tag, location), location)
         if (type(node), tag) not in ((MappingNode, f"{_TAG}map"), (SequenceNode, f"{_TAG}seq")):
             return self.refuse(
-                "", f"tags are refused: a space is data; got {shortened(tag, 100)}. Leave it out", origin
+                "", f"tags are refused: a space is data; got {shortened(tag, 100)}. Leave it out", location
             )
         self.open.add(id(node))
         if isinstance(node, MappingNode):
-            value: Any = dict(self._items(node, origin))
+            value: Any = dict(self._items(node, location))
         else:
             assert isinstance(node, SequenceNode)
             value = [self.read(item) for item in node.value]
         self.open.remove(id(node))
-        return Located(value, origin)
+        return YamlNode(value, location)
 
-    def scalar(self, node: ScalarNode, tag: str, origin: str) -> Any:
+    def scalar(self, node: ScalarNode, tag: str, location: str) -> Any:
         try:
             value = self.yaml.constructor.construct_object(node)
             if type(value) is not int or abs(value) <= MAX_INT:
@@ -136,30 +136,30 @@ class _Reader:
             reason = f"must be {_SCALARS[tag]}, as its tag or its form says; got {shortened(repr(node.value), 60)}"
             if len(node.value) > 1000:  # Python's own bound on digits
                 reason = f"a whole number may be at most {MAX_INT:,} large; it has {len(node.value):,} characters"
-        return self.refuse(None, reason, origin).value
+        return self.refuse(None, reason, location).value
 
-    def refuse(self, stands_in: Any, message: str, origin: str) -> Located:
-        self.problems.append(Problem("", message, origin))
-        return Located(stands_in, origin)
+    def refuse(self, stands_in: Any, message: str, location: str) -> YamlNode:
+        self.problems.append(Problem("", message, location))
+        return YamlNode(stands_in, location)
 
-    def give_up(self, message: str, origin: str) -> NoReturn:
-        raise SpaceError([*self.problems, Problem("", message, origin)])
+    def give_up(self, message: str, location: str) -> NoReturn:
+        raise SpaceError([*self.problems, Problem("", message, location)])
 
-    def _items(self, node: MappingNode, origin: str) -> Iterator[tuple[str, Located]]:
+    def _items(self, node: MappingNode, location: str) -> Iterator[tuple[str, YamlNode]]:
         seen: set[str] = set()
         for key_node, value_node in node.value:
             key = self.read(key_node)
             if not isinstance(key.value, str):
-                got = shortened(repr(key.plain()), 60)
-                self.problems.append(Problem("", f"a name must be a word; got {got}", key.origin))
+                got = shortened(repr(key.to_python()), 60)
+                self.problems.append(Problem("", f"a name must be a word; got {got}", key.location))
                 continue
             if len(key.value) > MAX_NAME:
                 got = shortened(repr(key.value), 60)
                 message = f"a name may have at most {MAX_NAME} characters; got {len(key.value):,}: {got}"
-                self.problems.append(Problem("", message, key.origin))
+                self.problems.append(Problem("", message, key.location))
                 continue
             if key.value in seen:
-                self.problems.append(Problem("", f"a name may stand only once; got {key.value} again", key.origin))
+                self.problems.append(Problem("", f"a name may stand only once; got {key.value} again", key.location))
             seen.add(key.value)
             yield key.value, self.read(value_node)
 

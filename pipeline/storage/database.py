@@ -13,11 +13,11 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
 from pipeline.core.disk import disk_full
-from pipeline.core.schema_lock import first_touch
+from pipeline.core.schema_lock import schema_lock
 from pipeline.core.store_urls import parsed
 from pipeline.core.urls import StoreUrl
-from pipeline.storage.heartbeats import OnStale, rhythm
-from pipeline.storage.retry import OPENING_SECONDS, patient, patiently, tried_before
+from pipeline.storage.heartbeats import OnStale, heartbeat_settings
+from pipeline.storage.retry import OPENING_SECONDS, call_with_retry, is_retry, retry_operations
 
 # How long a process waits for another one's write before it gives up.
 LOCK_TIMEOUT_SECONDS = 60
@@ -33,28 +33,28 @@ _ARGUMENTS = {"psycopg": _POSTGRESQL, "psycopg2": _POSTGRESQL, "pymysql": {"conn
 
 # Lost connections, deadlocks, and servers that start, end or have no connection left (PostgreSQL's appendix A). A full
 # disk (53100) does not pass by itself.
-_PASSING_STATES = ("08", "40001", "40P01", "53300", "55P03", "57P01", "57P02", "57P03", "57P05")
+_TRANSIENT_STATES = ("08", "40001", "40P01", "53300", "55P03", "57P01", "57P02", "57P03", "57P05")
 # MySQL: too many connections, server ends, lock wait timeout, deadlock; from 2000 on, the client's own of connections.
-_PASSING_CODES = (1040, 1053, 1205, 1213)
-_PASSING_SQLITE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_TRANSIENT_CODES = (1040, 1053, 1205, 1213)
+_TRANSIENT_SQLITE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 ERRORS = (SQLAlchemyError, StorageInternalError, sqlite3.Error)
 
 
-def is_passing(error: Exception) -> bool:
+def is_transient(error: Exception) -> bool:
     """Returns whether a lost connection or a lock caused an error; what Optuna wraps is looked through."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, DBAPIError | sqlite3.Error) and _passes(cause):
+        if isinstance(cause, DBAPIError | sqlite3.Error) and _is_transient(cause):
             return True
         cause = cause.__cause__ or cause.__context__
     return False
 
 
-def _passes(error: DBAPIError | sqlite3.Error) -> bool:
+def _is_transient(error: DBAPIError | sqlite3.Error) -> bool:
     driver_error = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(driver_error, sqlite3.Error):
-        return getattr(driver_error, "sqlite_errorcode", 0) & 0xFF in _PASSING_SQLITE
+        return getattr(driver_error, "sqlite_errorcode", 0) & 0xFF in _TRANSIENT_SQLITE
     assert isinstance(error, DBAPIError)
     if error.connection_invalidated or isinstance(error, InterfaceError):
         return True
@@ -62,10 +62,10 @@ def _passes(error: DBAPIError | sqlite3.Error) -> bool:
         return False
     state = getattr(driver_error, "sqlstate", None) or getattr(driver_error, "pgcode", None)
     if state is not None:
-        return bool(state.startswith(_PASSING_STATES))
+        return bool(state.startswith(_TRANSIENT_STATES))
     code = next(iter(getattr(driver_error, "args", ())), None)
     if isinstance(code, int):
-        return code in _PASSING_CODES or code >= 2000
+        return code in _TRANSIENT_CODES or code >= 2000
     return True  # psycopg has no state where there is no connection
 
 
@@ -78,7 +78,7 @@ def _places(address: sqlalchemy.URL) -> tuple[Path, ...]:
     return (Path(address.database),) if address.get_backend_name() == "sqlite" and address.database else ()
 
 
-@patient(is_passing, ERRORS, _full)
+@retry_operations(is_transient, ERRORS, _full)
 class Database(RDBStorage):
     """Optuna's storage, retried while a server restarts; every operation may raise `DiskFullError`."""
 
@@ -95,7 +95,7 @@ class Database(RDBStorage):
         try:
             return super().set_trial_state_values(trial_id, state, values)
         except UpdateFinishedTrialError:
-            if not tried_before():
+            if not is_retry():
                 raise
             trial = self.get_trial(trial_id)
             if trial.state != state or (values is not None and trial.values != list(values)):
@@ -121,11 +121,11 @@ def open_database(url: StoreUrl, on_stale: OnStale | None) -> Database:
     address = parsed(url)
 
     def opened() -> Database:
-        with first_touch(url):
+        with schema_lock(url):
             return _sqlite(address, on_stale) if address.get_backend_name() == "sqlite" else _server(address, on_stale)
 
     try:
-        return patiently(opened, is_passing, ERRORS, OPENING_SECONDS)
+        return call_with_retry(opened, is_transient, ERRORS, OPENING_SECONDS)
     except (*ERRORS, OSError) as error:
         if (full := disk_full(error, *_places(address))) is None:
             raise
@@ -133,12 +133,12 @@ def open_database(url: StoreUrl, on_stale: OnStale | None) -> Database:
 
 
 def _database(url: sqlalchemy.URL, on_stale: OnStale | None, engine_kwargs: dict[str, Any]) -> Database:
-    beats = rhythm()
+    settings = heartbeat_settings()
     return Database(
         url.render_as_string(hide_password=False),
         engine_kwargs=engine_kwargs,
-        heartbeat_interval=beats.interval,
-        grace_period=beats.grace,
+        heartbeat_interval=settings.interval,
+        grace_period=settings.grace_period,
         heartbeat_stale_trial_callback=on_stale,
     )
 

@@ -11,36 +11,36 @@ from pipeline.core.errors import StudyError
 
 HEARTBEAT_SECONDS = 10
 # A silent trial is given up after so long; a database that restarts, or a busy disk, must not look like death.
-GRACE_SECONDS = 60
+GRACE_PERIOD_SECONDS = 60
 
 OnStale = Callable[[optuna.Study, FrozenTrial], None]
 
 
 @dataclass(frozen=True)
-class Rhythm:
+class HeartbeatSettings:
     """How often a trial's heart beats, and after how long without a beat it counts as dead, in seconds."""
 
     interval: int
-    grace: int
+    grace_period: int
 
 
-def rhythm() -> Rhythm:
-    """Returns the rhythm: `HEARTBEAT_SECONDS` and `GRACE_SECONDS`, or what the environment says.
+def heartbeat_settings() -> HeartbeatSettings:
+    """Returns the rhythm: `HEARTBEAT_SECONDS` and `GRACE_PERIOD_SECONDS`, or what the environment says.
 
     A cluster whose network or database pauses for longer sets ``DNNTUNE_HEARTBEAT_SECONDS`` and
-    ``DNNTUNE_GRACE_SECONDS`` for all processes of a study.
+    ``DNNTUNE_GRACE_PERIOD_SECONDS`` for all processes of a study.
 
     Raises:
         StudyError: One is no whole number of seconds, or the grace leaves no room for a lost beat.
     """
     interval = _seconds("DNNTUNE_HEARTBEAT_SECONDS", HEARTBEAT_SECONDS)
-    grace = _seconds("DNNTUNE_GRACE_SECONDS", GRACE_SECONDS)
-    if grace < 2 * interval:
+    grace_period = _seconds("DNNTUNE_GRACE_PERIOD_SECONDS", GRACE_PERIOD_SECONDS)
+    if grace_period < 2 * interval:
         raise StudyError(
-            f"a trial may miss a heartbeat: DNNTUNE_GRACE_SECONDS ({grace}) must be at least twice "
+            f"a trial may miss a heartbeat: DNNTUNE_GRACE_PERIOD_SECONDS ({grace_period}) must be at least twice "
             f"DNNTUNE_HEARTBEAT_SECONDS ({interval})"
         )
-    return Rhythm(interval, grace)
+    return HeartbeatSettings(interval, grace_period)
 
 
 def _seconds(variable: str, default: int) -> int:

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 
 from pipeline.core.errors import StudyError, WorkspaceError
 from pipeline.core.urls import StoreUrl, hide
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.storage import database
 from pipeline.storage.heartbeats import OnStale
 
@@ -72,19 +72,17 @@ class RecentTrials(_CachedStorage):
             self._read_at = time.monotonic()
 
 
-def open_existing(places: Places) -> database.Database:
+def open_existing(workspace: Workspace) -> database.Database:
     """Opens a storage to look something up; makes none.
 
     Raises:
         StudyError: There is none.
     """
-    if places.storage is None and not (places.workspace / "studies.db").exists():
-        if places.workspace.exists() and not places.workspace.is_dir():
-            raise WorkspaceError(f"a workspace is a folder; {places.workspace} is none. Name another one")
-        raise StudyError(
-            f"no study in the workspace {places.workspace} yet: dnntune run makes one, or name --workspace"
-        )
-    return open_storage(places.storage_url)
+    if workspace.storage is None and not (workspace.root / "studies.db").exists():
+        if workspace.root.exists() and not workspace.root.is_dir():
+            raise WorkspaceError(f"a workspace is a folder; {workspace.root} is none. Name another one")
+        raise StudyError(f"no study in the workspace {workspace.root} yet: dnntune run makes one, or name --workspace")
+    return open_storage(workspace.storage_url)
 
 
 def study_names(storage: optuna.storages.BaseStorage) -> list[str]:

@@ -12,7 +12,7 @@ from optuna.storages import BaseStorage
 from optuna.storages._heartbeat import BaseHeartbeat
 
 # How long an operation is tried before its error is raised; a server that restarts or moves takes less.
-PATIENCE_SECONDS = 300.0
+RETRY_SECONDS = 300.0
 # How long it is tried to open a storage: a wrong address should be told soon.
 OPENING_SECONDS = 5.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 5.0
@@ -24,9 +24,9 @@ _log = logging.getLogger(__name__)
 _thread = threading.local()
 
 
-def patiently(
+def call_with_retry(
     operation: Callable[[], Result],
-    is_passing: Callable[[Exception], bool],
+    is_transient: Callable[[Exception], bool],
     kinds: tuple[type[Exception], ...],
     seconds: float,
 ) -> Result:
@@ -36,7 +36,7 @@ def patiently(
 
     Args:
         operation: The function.
-        is_passing: Says whether an error may be gone the next time.
+        is_transient: Says whether an error may be gone the next time.
         kinds: The errors to ask that of.
         seconds: After how many the error is raised nevertheless.
     """
@@ -47,7 +47,7 @@ def patiently(
         try:
             return operation()
         except kinds as error:
-            if not is_passing(error) or time.monotonic() + pause > deadline:
+            if not is_transient(error) or time.monotonic() + pause > deadline:
                 raise
             if pause == LONGEST_PAUSE_SECONDS and not is_told:
                 is_told = True
@@ -56,20 +56,20 @@ def patiently(
         pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
 
-def patient(
-    is_passing: Callable[[Exception], bool],
+def retry_operations(
+    is_transient: Callable[[Exception], bool],
     kinds: tuple[type[Exception], ...],
     told: Callable[[Any, Exception], Exception | None] = lambda storage, error: None,
 ) -> Callable[[Storage], Storage]:
     """Returns a class decorator that makes every operation of a storage a patient one.
 
     Args:
-        is_passing: Says whether an error may be gone the next time.
+        is_transient: Says whether an error may be gone the next time.
         kinds: The errors to ask that of.
         told: From the storage and an error that does not pass to what is raised in its place; None for the error.
 
     An operation that calls others is tried again as a whole. Most can be repeated even if the first attempt took effect
-    and only its answer was lost; one that can not has to ask `tried_before`.
+    and only its answer was lost; one that can not has to ask `is_retry`.
     """
 
     def decorate(storage: Storage) -> Storage:
@@ -78,13 +78,13 @@ def patient(
         private = {"_create_new_trial", "_set_trial_param", "_get_trials", "_get_best_trial_id", "_get_stale_trial_ids"}
         for name in sorted(public | private):
             if hasattr(storage, name):
-                setattr(storage, name, _repeated(getattr(storage, name), is_passing, kinds, told))
+                setattr(storage, name, _retried(getattr(storage, name), is_transient, kinds, told))
         return storage
 
     return decorate
 
 
-def tried_before() -> bool:
+def is_retry() -> bool:
     """Returns whether this thread's operation has failed before, and may have taken effect nevertheless."""
     return _tries() > 1
 
@@ -94,14 +94,14 @@ def _tries() -> int:
     return tries
 
 
-def _repeated(
+def _retried(
     operation: Callable[..., Any],
-    is_passing: Callable[[Exception], bool],
+    is_transient: Callable[[Exception], bool],
     kinds: tuple[type[Exception], ...],
     told: Callable[[Any, Exception], Exception | None],
 ) -> Callable[..., Any]:
     @functools.wraps(operation)
-    def repeated(*args: Any, **kwargs: Any) -> Any:
+    def retried(*args: Any, **kwargs: Any) -> Any:
         if _tries():
             return operation(*args, **kwargs)
 
@@ -110,7 +110,7 @@ def _repeated(
             return operation(*args, **kwargs)
 
         try:
-            return patiently(attempt, is_passing, kinds, PATIENCE_SECONDS)
+            return call_with_retry(attempt, is_transient, kinds, RETRY_SECONDS)
         except kinds as error:
             if (clearer := told(args[0], error)) is None:
                 raise
@@ -118,4 +118,4 @@ def _repeated(
         finally:
             _thread.tries = 0
 
-    return repeated
+    return retried

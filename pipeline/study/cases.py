@@ -33,9 +33,9 @@ class Cases:
         return self.configs[name].replaced({"seed": trial.suggest_int(SEED, 0, LARGEST_SEED)})
 
     @property
-    def source(self) -> dict[str, Any]:
+    def definition(self) -> dict[str, Any]:
         """What tells a study of other cases from this one; the number of seeds may grow."""
-        return {name: config.plain() for name, config in self.configs.items()}
+        return {name: config.to_dict() for name, config in self.configs.items()}
 
     def settings(
         self, *, metric: Monitor = "valid_accuracy", timeout: float | None = None, keeps_models: bool = False

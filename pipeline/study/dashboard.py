@@ -10,22 +10,22 @@ from optuna.storages import BaseStorage
 from pipeline.core.errors import StudyError
 from pipeline.core.processes.ports import HOST, check_port, is_own_name
 from pipeline.core.quiet import quiet
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.storage.open import open_existing
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 
-def serve_dashboard(places: Places, port: int, say: Callable[[str], None]) -> None:
+def serve_dashboard(workspace: Workspace, port: int, notify: Callable[[str], None]) -> None:
     """Serves the dashboard until Ctrl-C.
 
     The storage is opened as for a study: a database that restarts is waited for.
 
     Args:
-        places: Which storage.
+        workspace: Which storage.
         port: Port on this machine.
-        say: Prints a line.
+        notify: Prints a line.
 
     Raises:
         StudyError: There is no storage yet, it cannot be opened, or optuna-dashboard is not installed.
@@ -37,16 +37,16 @@ def serve_dashboard(places: Places, port: int, say: Callable[[str], None]) -> No
         raise StudyError("the dashboard needs optuna-dashboard: pip install 'dnntune[dashboard]'") from None
 
     check_port(port)
-    with quiet("optuna"), _server(places, port, wsgi) as server:
-        say(f"serving http://{HOST}:{port}/dashboard (Ctrl-C ends it)")
+    with quiet("optuna"), _server(workspace, port, wsgi) as server:
+        notify(f"serving http://{HOST}:{port}/dashboard (Ctrl-C ends it)")
         try:
             server.serve_forever()
         except KeyboardInterrupt:
             return
 
 
-def _server(places: Places, port: int, wsgi: Callable[[BaseStorage], Any]) -> WSGIServer:
-    page = for_this_machine(wsgi(open_existing(places)))
+def _server(workspace: Workspace, port: int, wsgi: Callable[[BaseStorage], Any]) -> WSGIServer:
+    page = for_this_machine(wsgi(open_existing(workspace)))
     return make_server(HOST, port, page, server_class=_Server, handler_class=_Silent)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.records.results import TrialResult
-from pipeline.space.distributions import word
+from pipeline.space.distributions import format_value
 from pipeline.space.tree import flatten, without_kinds
 from pipeline.study.pareto_front import pareto_front
 from pipeline.study.trials import CONFIG, best_trials, result_of
@@ -25,7 +25,7 @@ class Entry:
         result: How it ended.
         params: Its drawn parameters.
         config: All settings as plain values.
-        on_front: Whether no other trial dominates it; see `pipeline.study.pareto_front.pareto_front`.
+        is_pareto_optimal: Whether no other trial dominates it; see `pipeline.study.pareto_front.pareto_front`.
     """
 
     number: int
@@ -33,21 +33,23 @@ class Entry:
     result: TrialResult
     params: dict[str, Any]
     config: dict[str, Any]
-    on_front: bool = False
+    is_pareto_optimal: bool = False
 
 
 def leaderboard(study: "optuna.Study", top: int) -> list[Entry]:
     """Returns the best complete trials, see `pipeline.study.trials.best_trials`."""
-    front = {trial.number for trial in pareto_front(study)}
+    pareto_optimal = {trial.number for trial in pareto_front(study)}
     entries = []
     for trial in best_trials(study)[:top]:
         result, config = result_of(trial), trial.user_attrs[CONFIG]
         assert result is not None
-        entries.append(Entry(trial.number, trial.values[0], result, trial.params, config, trial.number in front))
+        entries.append(
+            Entry(trial.number, trial.values[0], result, trial.params, config, trial.number in pareto_optimal)
+        )
     return entries
 
 
-def figure_text(metric: str, value: float | None) -> str:
+def format_metric(metric: str, value: float | None) -> str:
     """Writes a figure with as many digits as tell trials apart; nothing if it was not measured."""
     if value is None:
         return ""
@@ -59,22 +61,24 @@ def figure_text(metric: str, value: float | None) -> str:
 def differences(entries: Sequence[Entry]) -> list[dict[str, str]]:
     """Returns, for each entry, its searched settings that are not the same in all: words by block (``model``, ...)."""
     searched = {without_kinds(name, entry.params.get) for entry in entries for name in entry.params}
-    flats = [{path: value for path, value in flatten(entry.config).items() if path in searched} for entry in entries]
-    paths = list(dict.fromkeys(path for flat in flats for path in flat))
-    differing = [path for path in paths if len({json.dumps(flat.get(path, "")) for flat in flats}) > 1]
+    all_settings = [
+        {path: value for path, value in flatten(entry.config).items() if path in searched} for entry in entries
+    ]
+    paths = list(dict.fromkeys(path for settings in all_settings for path in settings))
+    differing = [path for path in paths if len({json.dumps(settings.get(path, "")) for settings in all_settings}) > 1]
     blocks = list(dict.fromkeys(path.split(".")[0] for path in differing))
     return [
-        {block: ", ".join(_words(flat, [p for p in differing if p.split(".")[0] == block])) for block in blocks}
-        for flat in flats
+        {block: ", ".join(_labels(settings, [p for p in differing if p.split(".")[0] == block])) for block in blocks}
+        for settings in all_settings
     ]
 
 
-def _words(flat: dict[str, Any], paths: Sequence[str]) -> list[str]:
-    words = []
+def _labels(settings: dict[str, Any], paths: Sequence[str]) -> list[str]:
+    labels = []
     for path in paths:
-        names, value = path.split(".")[1:], flat.get(path)
+        names, value = path.split(".")[1:], settings.get(path)
         if value is None or (names[-1:] == ["kind"] and value in names):
             continue  # does not apply, or the block's name says it already
         label = [] if names == ["activation"] else [name for name in names if name != "kind"]
-        words.append(" ".join([*label, word(value)]))
-    return words
+        labels.append(" ".join([*label, format_value(value)]))
+    return labels

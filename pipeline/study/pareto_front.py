@@ -57,13 +57,13 @@ def preferred_trial(study: optuna.Study, *, within: float, prefer: str) -> Froze
     limit = losses(study, trials[0])[0] + within + ROUNDING
     near = [trial for trial in trials if losses(study, trial)[0] <= limit]
     sign = -1.0 if direction(cast(Metric, prefer)) == "maximize" else 1.0
-    return min(near, key=lambda trial: (sign * figure_of(trial, prefer), rank(study, trial)))
+    return min(near, key=lambda trial: (sign * trial_metric(trial, prefer), rank(study, trial)))
 
 
-def figure_of(trial: FrozenTrial, name: str) -> float:
+def trial_metric(trial: FrozenTrial, name: str) -> float:
     """Returns what a complete trial came to in one of its study's metrics or in `ALWAYS_KNOWN`."""
     result = result_of(trial)
     assert result is not None
-    value = result.figure(name)
+    value = result.metric_value(name)
     assert value is not None
     return value

@@ -10,16 +10,16 @@ from optuna.trial import FrozenTrial, TrialState
 from pydantic import ValidationError
 
 from pipeline.config.metrics import Metric
-from pipeline.config.schema import did_you_mean, misfit, shown
+from pipeline.config.schema import did_you_mean, short_repr, validation_error
 from pipeline.config.study import Grid, StudyConfig
 from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import StudyError
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.records.results import TrialResult
 from pipeline.space.distributions import storable
 from pipeline.space.files import read_space
 from pipeline.space.tree import SearchSpace, flatten
-from pipeline.space.yaml_text import locate
+from pipeline.space.yaml_text import with_location
 from pipeline.storage.open import open_existing, quiet_optuna, study_names
 from pipeline.study.attributes import check_attributes
 from pipeline.study.cases import Cases
@@ -33,14 +33,14 @@ UNEXPLAINED = "its process ended without a word"
 MAKING_SECONDS = 5.0
 
 # What a study draws its configurations from.
-Searched = SearchSpace | Cases | Callable[[optuna.Trial], TrialConfig]
+ConfigSource = SearchSpace | Cases | Callable[[optuna.Trial], TrialConfig]
 
 
 def create_or_resume(
     storage: optuna.storages.BaseStorage,
     name: str,
     settings: StudyConfig,
-    space: Searched,
+    space: ConfigSource,
 ) -> optuna.Study:
     """Returns a study, made anew or as it was left; what it must run and never has is queued.
 
@@ -53,17 +53,17 @@ def create_or_resume(
     Raises:
         StudyError: A study of this name searches another space or optimizes other metrics.
     """
-    source = _source(space)
+    definition = _definition(space)
     try:
         study = optuna.create_study(study_name=name, storage=storage, directions=settings.directions)
     except optuna.exceptions.DuplicatedStudyError:
         study = optuna.load_study(study_name=name, storage=storage)
         _wait_until_made(study)
         check_attributes(study)
-        if not _is_cut_short(study, settings, source):
-            _refuse_another(study, settings, source)
+        if not _is_cut_short(study, settings, definition):
+            _refuse_another(study, settings, definition)
     study.set_metric_names(list(settings.metrics))  # for Optuna's dashboard
-    study.set_user_attr(SPACE, source)
+    study.set_user_attr(SPACE, definition)
     study.set_user_attr(IS_CASES, isinstance(space, Cases))
     study.set_user_attr(SETTINGS, settings.model_dump(mode="json"))
     study.set_user_attr(TOTAL, num_trials(settings, space))
@@ -76,7 +76,7 @@ def create_or_resume(
     return study
 
 
-def carried(study: optuna.Study) -> tuple[Searched, StudyConfig]:
+def stored_definition(study: optuna.Study) -> tuple[ConfigSource, StudyConfig]:
     """Returns what a study searches and how, as its storage has it.
 
     Raises:
@@ -106,7 +106,7 @@ def carried(study: optuna.Study) -> tuple[Searched, StudyConfig]:
                 f"study {name} has a case that is no configuration: {reason['loc']} {reason['msg']}"
             ) from None
         return Cases(configs, 1), settings
-    return read_space(locate({"space": attrs[SPACE]}, f"study {name}"), name).space, settings
+    return read_space(with_location({"space": attrs[SPACE]}, f"study {name}"), name).space, settings
 
 
 def with_options(settings: StudyConfig, **options: object) -> StudyConfig:
@@ -117,7 +117,7 @@ def with_options(settings: StudyConfig, **options: object) -> StudyConfig:
     """
     given = {name: value for name, value in options.items() if value is not None}
     for name, value in given.items():
-        if (rule := misfit(StudyConfig, name, value)) is not None:
+        if (rule := validation_error(StudyConfig, name, value)) is not None:
             raise StudyError(f"--{name.replace('_', '-')} {rule}")
     return settings.model_copy(update=given)
 
@@ -129,18 +129,18 @@ def _wait_until_made(study: optuna.Study) -> None:
         time.sleep(0.1)
 
 
-def _source(space: Searched) -> dict[str, Any] | None:
+def _definition(space: ConfigSource) -> dict[str, Any] | None:
     """Returns what tells a space from another one, in values that a storage gives back unchanged.
 
     None for a plain function.
     """
     if not isinstance(space, SearchSpace | Cases):
         return None
-    source: dict[str, Any] = json.loads(json.dumps(space.source))
-    return source
+    definition: dict[str, Any] = json.loads(json.dumps(space.definition))
+    return definition
 
 
-def _queue(settings: StudyConfig, space: Searched) -> list[dict[str, Any]]:
+def _queue(settings: StudyConfig, space: ConfigSource) -> list[dict[str, Any]]:
     """Returns what a study must run: its baselines, then its grid."""
     points = list(settings.baselines)
     if isinstance(settings.sampler, Grid) and isinstance(space, SearchSpace):
@@ -159,7 +159,7 @@ def grid(space: SearchSpace, points: int) -> list[dict[str, Any]]:
     return list(space.grid(points))
 
 
-def num_trials(settings: StudyConfig, space: Searched) -> int:
+def num_trials(settings: StudyConfig, space: ConfigSource) -> int:
     """Returns the trials of a study: those asked for, or as many as there are different configurations."""
     if not isinstance(space, SearchSpace):
         return settings.trials
@@ -184,14 +184,14 @@ def load_study(storage: optuna.storages.BaseStorage, name: str) -> optuna.Study:
     return optuna.load_study(study_name=name, storage=storage)
 
 
-def open_study(places: Places, name: str) -> optuna.Study:
+def open_study(workspace: Workspace, name: str) -> optuna.Study:
     """Returns a study that exists, to look something up.
 
     Raises:
         StudyError: There is no such storage, no such study in it, or something else has changed what dnntune noted.
     """
     quiet_optuna()
-    study = load_study(open_existing(places), name)
+    study = load_study(open_existing(workspace), name)
     check_attributes(study)
     return study
 
@@ -222,15 +222,15 @@ def _point(trial: FrozenTrial) -> dict[str, Any]:
     return {**trial.params, **trial.system_attrs.get("fixed_params", {})}
 
 
-def _is_cut_short(study: optuna.Study, settings: StudyConfig, source: Mapping[str, Any] | None) -> bool:
+def _is_cut_short(study: optuna.Study, settings: StudyConfig, definition: Mapping[str, Any] | None) -> bool:
     """Returns whether somebody has begun to make this very study, and was stopped: by a full disk, or killed."""
     attrs = study.user_attrs
     if METRICS in attrs or [way.name.lower() for way in study.directions] != list(settings.directions):
         return False
-    return attrs[SPACE] == source if SPACE in attrs else not attrs and not study.get_trials(deepcopy=False)
+    return attrs[SPACE] == definition if SPACE in attrs else not attrs and not study.get_trials(deepcopy=False)
 
 
-def _refuse_another(study: optuna.Study, settings: StudyConfig, source: Mapping[str, Any] | None) -> None:
+def _refuse_another(study: optuna.Study, settings: StudyConfig, definition: Mapping[str, Any] | None) -> None:
     metrics = metrics_of(study)
     if not metrics:
         raise StudyError(f"study {study.study_name} was not made by dnntune. Give yours another name with --study NAME")
@@ -240,12 +240,12 @@ def _refuse_another(study: optuna.Study, settings: StudyConfig, source: Mapping[
             "Give yours another name with --study NAME"
         )
     theirs = study.user_attrs.get(SPACE)
-    if theirs == source:
+    if theirs == definition:
         return
-    old, new = flatten(theirs or {}), flatten(source or {})
+    old, new = flatten(theirs or {}), flatten(definition or {})
     changed = [path for path in dict.fromkeys([*old, *new]) if old.get(path) != new.get(path)]
     differences = "; ".join(
-        f"{path} was {shown(old.get(path, 'not there'))}, is {shown(new.get(path, 'not there'))}"
+        f"{path} was {short_repr(old.get(path, 'not there'))}, is {short_repr(new.get(path, 'not there'))}"
         for path in changed[:5]
     )
     raise StudyError(

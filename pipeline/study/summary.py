@@ -43,7 +43,7 @@ class Chosen:
     values: dict[int, float]
     config: dict[str, Any]
 
-    def words(self) -> str:
+    def describe(self) -> str:
         """Says what it is worth."""
         count = f"{len(self.values)} fresh seed{'' if len(self.values) == 1 else 's'}"
         values = ", ".join(f"{value:.4f}" for value in self.values.values())
@@ -51,7 +51,7 @@ class Chosen:
 
 
 @dataclass(frozen=True)
-class FrontPoint:
+class ParetoPoint:
     """A trial that no other one dominates: its number and its values in all of the study's metrics, by name."""
 
     number: int
@@ -74,7 +74,7 @@ class StudySummary:
         tracking_error: What stopped the logging to MLflow, if anything did.
         backbone_images: Images that passed through the trials' backbones; 0 for perceptrons.
         cached_images: Images that the feature cache spared their frozen layers.
-        front: The Pareto front of a study with several metrics, the best by the first one first; empty with one.
+        pareto_front: The Pareto front of a study with several metrics, the best by the first one first; empty with one.
     """
 
     study: str
@@ -88,7 +88,7 @@ class StudySummary:
     tracking_error: str | None
     backbone_images: int
     cached_images: int
-    front: tuple[FrontPoint, ...] = ()
+    pareto_front: tuple[ParetoPoint, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values for another program."""
@@ -117,13 +117,13 @@ def chosen_of(study: optuna.Study) -> Chosen | None:
     return Chosen(**{**fields, "values": values})
 
 
-def front_of(study: optuna.Study) -> tuple[FrontPoint, ...]:
+def pareto_points(study: optuna.Study) -> tuple[ParetoPoint, ...]:
     """Returns the front of a study with several metrics; nothing with one."""
     metrics = metrics_of(study)
     if len(metrics) < 2:
         return ()
     return tuple(
-        FrontPoint(trial.number, dict(zip(metrics, trial.values, strict=True))) for trial in pareto_front(study)
+        ParetoPoint(trial.number, dict(zip(metrics, trial.values, strict=True))) for trial in pareto_front(study)
     )
 
 

@@ -15,7 +15,7 @@ CASE, SEED = "case", "seed"
 # User attributes: the configuration as plain values, the TrialResult, what `pipeline.records.results.curves_of` gives.
 CONFIG, RESULT, CURVES = "config", "result", "curves"
 # User attributes of a trial that is tried again: how often already, after which trial, and which was the first.
-RETRY, RETRY_OF, ORIGIN = "retry", "retry_of", "origin"
+RETRY, RETRY_OF, FIRST_ATTEMPT = "retry", "retry_of", "first_attempt"
 # User attribute of a trial that was taken when there was none left, and never ran.
 WITHDRAWN = "withdrawn"
 # Optuna knows three ends; ours are finer. An interrupted trial has no end: it waits to be resumed.
@@ -27,7 +27,7 @@ STATES: dict[Outcome, TrialState] = {
 }
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 # How a trial ended that Optuna has ended, because its heart beat no more.
-SILENT = TrialResult("failed", reason="its process, or the way to it, is dead: no heartbeat")
+HEARTBEAT_EXPIRED = TrialResult("failed", reason="its process, or the way to it, is dead: no heartbeat")
 
 
 @dataclass(frozen=True)
@@ -37,18 +37,18 @@ class Attempt:
     Attributes:
         retry: How often it has been tried before.
         retry_of: Number of the trial before it; None for a first attempt, or for a trial resumed under its number.
-        origin: Number of the first attempt.
+        first_attempt: Number of the first attempt.
     """
 
     retry: int
     retry_of: int | None
-    origin: int
+    first_attempt: int
 
 
 def attempt_of(trial: FrozenTrial | optuna.Trial) -> Attempt:
     """Returns which attempt a trial is."""
     attrs = trial.user_attrs
-    return Attempt(attrs.get(RETRY, 0), attrs.get(RETRY_OF), attrs.get(ORIGIN, trial.number))
+    return Attempt(attrs.get(RETRY, 0), attrs.get(RETRY_OF), attrs.get(FIRST_ATTEMPT, trial.number))
 
 
 def result_of(trial: FrozenTrial) -> TrialResult | None:
@@ -57,7 +57,7 @@ def result_of(trial: FrozenTrial) -> TrialResult | None:
         return None
     if (fields := trial.user_attrs.get(RESULT)) is not None:
         return RESULT_TYPE.validate_python(fields)
-    return SILENT if trial.state == TrialState.FAIL else None
+    return HEARTBEAT_EXPIRED if trial.state == TrialState.FAIL else None
 
 
 def outcome_of(trial: FrozenTrial) -> Outcome | None:
@@ -77,7 +77,7 @@ def images_through_backbone(trials: Sequence[FrozenTrial]) -> tuple[int, int]:
 
     A trial that took over another one's result had none of its own.
     """
-    results = [result for trial in trials if (result := result_of(trial)) is not None and result.same_as is None]
+    results = [result for trial in trials if (result := result_of(trial)) is not None and result.duplicate_of is None]
     return sum(result.backbone_images or 0 for result in results), sum(result.cached_images or 0 for result in results)
 
 
@@ -86,7 +86,7 @@ def num_counted(trials: Sequence[FrozenTrial]) -> int:
     return sum(outcome_of(trial) in COUNTED for trial in trials)
 
 
-def twin_of(study: optuna.Study, config: dict[str, Any]) -> FrozenTrial | None:
+def find_duplicate(study: optuna.Study, config: dict[str, Any]) -> FrozenTrial | None:
     """Returns the finished trial that had the same configuration, if there is one."""
     for trial in study.get_trials(deepcopy=False, states=FINISHED):
         if trial.user_attrs.get(CONFIG) == config:
@@ -120,22 +120,22 @@ def finish(
     """
     try:
         if result.outcome == "interrupted":
-            return put_back(study, trial_id(trial))
+            return requeue(study, trial_id(trial))
         if config is not None:
             trial.set_user_attr(CONFIG, config)
         if curves is not None:
             trial.set_user_attr(CURVES, curves)
         trial.set_user_attr(RESULT, result.to_json())
-        values = [value for value in (result.value, *map(result.figure, further_metrics)) if value is not None]
+        values = [value for value in (result.value, *map(result.metric_value, further_metrics)) if value is not None]
         study.tell(trial, values if result.outcome == "complete" else None, state=STATES[result.outcome])
     except optuna.exceptions.UpdateFinishedTrialError:
         return False
     if result.outcome == "failed":
-        make_up_for(study, frozen_trial(study, trial.number), retries)
+        requeue_failed(study, frozen_trial(study, trial.number), retries)
     return True
 
 
-def put_back(study: optuna.Study, identity: int) -> bool:
+def requeue(study: optuna.Study, identity: int) -> bool:
     """Lets a running trial wait, with all that it has, to be claimed again; False if somebody has ended it before."""
     try:
         return storage_of(study).set_trial_state_values(identity, TrialState.WAITING)
@@ -151,7 +151,7 @@ def has_retry(trial: FrozenTrial, retries: int) -> bool:
     return attempt_of(trial).retry < retries and bool(_point(trial))
 
 
-def make_up_for(study: optuna.Study, trial: FrozenTrial, retries: int) -> None:
+def requeue_failed(study: optuna.Study, trial: FrozenTrial, retries: int) -> None:
     """Queues a failed trial's parameters again: as a retry, or as a new trial where nothing else could stand for it.
 
     Args:
@@ -161,7 +161,7 @@ def make_up_for(study: optuna.Study, trial: FrozenTrial, retries: int) -> None:
     """
     attempt, point = attempt_of(trial), _point(trial)
     if has_retry(trial, retries):
-        attrs = {RETRY: attempt.retry + 1, RETRY_OF: trial.number, ORIGIN: attempt.origin}
+        attrs = {RETRY: attempt.retry + 1, RETRY_OF: trial.number, FIRST_ATTEMPT: attempt.first_attempt}
         study.enqueue_trial(point, user_attrs=attrs)
     elif CASE in point:
         study.enqueue_trial(point)
@@ -206,5 +206,5 @@ def best_trials(study: optuna.Study) -> list[FrozenTrial]:
     """
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     # Every trial asks for this at its end: the results are looked into, and not read as a whole.
-    own = [trial for trial in trials if trial.user_attrs.get(RESULT, {"same_as": 0})["same_as"] is None]
+    own = [trial for trial in trials if trial.user_attrs.get(RESULT, {"duplicate_of": 0})["duplicate_of"] is None]
     return sorted(own, key=lambda trial: rank(study, trial))

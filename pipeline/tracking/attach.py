@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.tracking.naming import NOTE
 from pipeline.tracking.note import with_chosen
 from pipeline.tracking.store import open_store, unusable
@@ -30,7 +30,7 @@ def attach(client: "MlflowClient", run_id: str, files: Mapping[str, bytes]) -> N
             client.log_artifact(run_id, str(path))
 
 
-def put_above(places: Places, run_id: str, paragraph: str, files: Mapping[str, bytes]) -> None:
+def put_above(workspace: Workspace, run_id: str, paragraph: str, files: Mapping[str, bytes]) -> None:
     """Puts what was chosen above a run's description, and adds files to it.
 
     Raises:
@@ -38,13 +38,13 @@ def put_above(places: Places, run_id: str, paragraph: str, files: Mapping[str, b
     """
     from mlflow.exceptions import MlflowException
 
-    client = open_store(places)
+    client = open_store(workspace)
     try:
         note = client.get_run(run_id).data.tags.get(NOTE, "")
         client.set_tag(run_id, NOTE, with_chosen(note, paragraph))
         attach(client, run_id, files)
     except (MlflowException, OSError) as error:
-        raise unusable(places.tracking_url, error) from None
+        raise unusable(workspace.tracking_url, error) from None
 
 
 def show_image(client: "MlflowClient", run_id: str, name: str, image: bytes) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.space.distributions import Choice, FloatRange, IntRange, word
+from pipeline.space.distributions import Choice, FloatRange, IntRange, format_value
 from pipeline.space.tree import Parameter, SearchSpace, flatten
 
 # What the parameter beside a setting is called that stands for it on an axis: its logarithm, or a word.
@@ -35,7 +35,7 @@ class Scale:
         """Returns in which third of the range a number lies; itself if it lies in none, or if there are few."""
         is_few = isinstance(value, int) and self.high - self.low < MAX_INTEGERS
         if is_few or not self.low <= value <= self.high or self.low == self.high:
-            return as_word(value)
+            return as_category(value)
         scale = math.log if self.is_log else float
         share = (scale(value) - scale(self.low)) / (scale(self.high) - scale(self.low))
         return THIRDS[min(int(share * len(THIRDS)), len(THIRDS) - 1)]
@@ -47,27 +47,27 @@ class Axes:
 
     Attributes:
         log_scaled: Settings that are searched on a logarithmic scale: MLflow's axes are linear.
-        optional_words: Settings in words that some trials lack.
+        optional_categories: Settings in words that some trials lack.
         levels: Settings in numbers that some trials lack, or have in words; with their scale, if they have one.
         examples: Configurations that together have every block of the space and the ends of every range.
     """
 
     log_scaled: frozenset[str] = frozenset()
-    optional_words: frozenset[str] = frozenset()
+    optional_categories: frozenset[str] = frozenset()
     levels: Mapping[str, Scale | None] = field(default_factory=dict)
     examples: Sequence[Mapping[str, Any]] = ()
 
     def further_params(self, config: Mapping[str, Any]) -> dict[str, str]:
         """Returns the parameters that a trial gets for charts, besides its settings."""
-        flat = set_values(config)
-        logs = {path: flat[path] for path in self.log_scaled & flat.keys() if flat[path] > 0}
+        settings = set_values(config)
+        logs = {path: settings[path] for path in self.log_scaled & settings.keys() if settings[path] > 0}
         return {
             **{f"{path}{LOGARITHM}": f"{math.log10(value):.3f}" for path, value in logs.items()},
-            **{f"{path}{LEVEL}": _level(flat.get(path), scale) for path, scale in self.levels.items()},
-            **dict.fromkeys(self.optional_words - flat.keys(), NOT_USED),
+            **{f"{path}{LEVEL}": _level(settings.get(path), scale) for path, scale in self.levels.items()},
+            **dict.fromkeys(self.optional_categories - settings.keys(), NOT_USED),
         }
 
-    def differing(self, configs: Sequence[Mapping[str, Any]], searched: Sequence[str]) -> list[tuple[str, str]]:
+    def differing(self, configs: Sequence[Mapping[str, Any]], searched_paths: Sequence[str]) -> list[tuple[str, str]]:
         """Returns the settings that differ between trials, each with the parameter that makes its axis.
 
         First come those in numbers, or in words, that every trial has. A setting that a chart would drop trials for is
@@ -75,10 +75,10 @@ class Axes:
 
         Args:
             configs: The trials' configurations as plain values.
-            searched: Paths of the settings that the study searches.
+            searched_paths: Paths of the settings that the study searches.
         """
-        flats = [set_values(config) for config in configs]
-        columns = {path: [flat.get(path) for flat in flats] for path in searched}
+        all_settings = [set_values(config) for config in configs]
+        columns = {path: [settings.get(path) for settings in all_settings] for path in searched_paths}
         named = {path: self._axis(path, values) for path, values in columns.items() if len(set(map(str, values))) > 1}
         axes = [(path, axis) for path, axis in named.items() if axis is not None]
         return sorted(axes, key=lambda axis: is_partial(axis[1]) or None in columns[axis[0]])
@@ -88,7 +88,7 @@ class Axes:
         kinds = {None if value is None else _is_number(value) and (value > 0 or not is_log) for value in values}
         if kinds == {True}:
             return f"{path}{LOGARITHM}" if is_log else path
-        if kinds == {False} or (kinds == {False, None} and path in self.optional_words):
+        if kinds == {False} or (kinds == {False, None} and path in self.optional_categories):
             return path
         return f"{path}{LEVEL}" if path in self.levels else None
 
@@ -100,16 +100,16 @@ def axes_of(space: SearchSpace | None) -> Axes:
     scales = _scales(space.parameters())
     log_scaled = frozenset(path for path, scale in scales.items() if scale.is_log)
     examples = _examples(space)
-    optional_words, levels = [], {}
+    optional_categories, levels = [], {}
     for path in dict.fromkeys(parameter.path for parameter in space.parameters()):
         values = [set_values(example).get(path) for example in examples]
         kinds = {None if value is None else _is_number(value) for value in values}
         has_no_logarithm = path in log_scaled and any(value == 0 for value in values)
         if kinds == {False, None}:
-            optional_words.append(path)
+            optional_categories.append(path)
         elif kinds > {True} or has_no_logarithm:
             levels[path] = scales.get(path)
-    return Axes(log_scaled, frozenset(optional_words), levels, examples)
+    return Axes(log_scaled, frozenset(optional_categories), levels, examples)
 
 
 def is_partial(axis: str) -> bool:
@@ -122,15 +122,15 @@ def set_values(config: Mapping[str, Any]) -> dict[str, Any]:
     return {path: value for path, value in flatten(config).items() if value is not None}
 
 
-def as_word(value: Any) -> str:
+def as_category(value: Any) -> str:
     """Writes a value so that a chart does not take it for a number."""
-    return f"= {word(value)}"
+    return f"= {format_value(value)}"
 
 
 def _level(value: Any, scale: Scale | None) -> str:
     if value is None:
         return NOT_USED
-    return as_word(value) if scale is None or not _is_number(value) else scale.level(value)
+    return as_category(value) if scale is None or not _is_number(value) else scale.level(value)
 
 
 def _is_number(value: Any) -> bool:
@@ -173,7 +173,7 @@ def _examples(space: SearchSpace) -> list[dict[str, Any]]:
     ]
 
     def build(given: Mapping[str, Any], end: int) -> dict[str, Any]:
-        config = space.build(lambda p: given.get(p.name, p.distribution.extremes()[end]), prove=False)
-        return config.plain()
+        config = space.build(lambda p: given.get(p.name, p.distribution.bounds()[end]), check_rules=False)
+        return config.to_dict()
 
     return [build(given, end) for given in options or [{}] for end in (0, -1)]

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 
 from pipeline.core.errors import DnntuneError, TrackingError
 from pipeline.core.urls import hide
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.records.events import EpochEnded, Event, TrialEnded, TrialStarted
 from pipeline.storage.open import quiet_optuna
-from pipeline.tracking.retry import is_passing
-from pipeline.tracking.scribe import FLUSH_SECONDS, Scribe
+from pipeline.tracking.log_writer import FLUSH_SECONDS, LogWriter
+from pipeline.tracking.retry import is_transient
 from pipeline.tracking.store import open_experiment
 
 # A study ends so long after its last trial, whatever MLflow does.
@@ -56,13 +56,13 @@ class StudyLog:
     """The supervisor's side.
 
     Args:
-        places: Which store and experiment.
+        workspace: Which store and experiment.
         study: The study's name.
         is_alone: Whether no other process runs the study: one that wrote has died.
     """
 
-    def __init__(self, places: Places, study: str, *, is_alone: bool) -> None:
-        self.places, self.study = places, study
+    def __init__(self, workspace: Workspace, study: str, *, is_alone: bool) -> None:
+        self.workspace, self.study = workspace, study
         self._writer = Writer(uuid.uuid4().hex, seize=is_alone)
         self._has_begun = False
         self._started: dict[int, tuple[float, list[Event]]] = {}  # short so far: since when, and what they told
@@ -143,7 +143,7 @@ class StudyLog:
     def _start(self) -> None:
         self._connection, theirs = CONTEXT.Pipe()
         self._process: BaseProcess = CONTEXT.Process(
-            target=run_log, args=(self.places, self.study, self._writer, theirs), name="dnntune-log", daemon=True
+            target=run_log, args=(self.workspace, self.study, self._writer, theirs), name="dnntune-log", daemon=True
         )
         self._process.start()
         theirs.close()
@@ -162,66 +162,66 @@ class StudyLog:
                 self._connection.send(what)
 
 
-def run_log(places: Places, study: str, writer: Writer, connection: "Connection[Any, Any]") -> None:
+def run_log(workspace: Workspace, study: str, writer: Writer, connection: "Connection[Any, Any]") -> None:
     """Is the process that logs. It ends when it has written all, or is told nothing any more."""
     for number in (signal.SIGINT, signal.SIGTERM):  # the supervisor answers these, and what has ended is still written
         signal.signal(number, signal.SIG_IGN)
     quiet_optuna()
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         try:
-            open_experiment(places)
+            open_experiment(workspace)
         except DnntuneError as error:
             connection.send(str(error))
             return
         connection.send(None)
         try:
             if connection.recv() == BEGIN:
-                _log(places, study, writer, connection)
+                _log(workspace, study, writer, connection)
         except EOFError:
             return
 
 
-def _log(places: Places, study: str, writer: Writer, connection: "Connection[Any, Any]") -> None:
-    scribe: Scribe | None = None
+def _log(workspace: Workspace, study: str, writer: Writer, connection: "Connection[Any, Any]") -> None:
+    log_writer: LogWriter | None = None
     reason: str | None = None
     next_round, ends, has_begun, is_ending = 0.0, float("inf"), False, False
     while time.monotonic() < ends:
         try:
-            if scribe is None:
-                scribe = Scribe(places, study, alive=True, holder=writer.holder, seize=writer.seize)
+            if log_writer is None:
+                log_writer = LogWriter(workspace, study, alive=True, holder=writer.holder, seize=writer.seize)
             while connection.poll(0.0 if is_ending else max(0.0, min(next_round - time.monotonic(), ROUND_SECONDS))):
                 match _receive(connection):
                     case (_, seconds):
                         is_ending, ends = True, time.monotonic() + seconds
-                        scribe.stop_hearing()
+                        log_writer.stop_hearing()
                         break
                     case event:
-                        scribe.hear(event)
+                        log_writer.hear(event)
             if is_ending:
-                if scribe.lease.ask_now():
-                    scribe.write(until=ends)
+                if log_writer.lease.ask_now():
+                    log_writer.write(until=ends)
                 else:
-                    scribe.count_left()  # the process that writes goes on, or has died
-                reason = None if scribe.error is None else _line(scribe.error)
-                if scribe.num_left == 0:
-                    scribe.write_study()
-                    scribe.lease.release()
+                    log_writer.count_left()  # the process that writes goes on, or has died
+                reason = None if log_writer.error is None else _line(log_writer.error)
+                if log_writer.num_left == 0:
+                    log_writer.write_study()
+                    log_writer.lease.release()
                     connection.send(State(0, reason, is_final=True))
-                    scribe.draw_best()
+                    log_writer.draw_best()
                     return
-                connection.send(State(scribe.num_left, reason, is_final=False))
-                time.sleep(0.0 if scribe.lease.is_held else 0.5)
+                connection.send(State(log_writer.num_left, reason, is_final=False))
+                time.sleep(0.0 if log_writer.lease.is_held else 0.5)
             elif time.monotonic() >= next_round:
                 next_round = time.monotonic() + ROUND_SECONDS
-                scribe.write(until=next_round)
+                log_writer.write(until=next_round)
                 if not has_begun:
-                    scribe.begin_study()
+                    log_writer.begin_study()
                     has_begun = True
         except Exception as error:  # told at the end: a study is worth more than its log
             reason = _line(error)
             if is_ending:
-                is_final = not is_passing(error)
-                connection.send(State(0 if scribe is None else scribe.num_left, reason, is_final))
+                is_final = not is_transient(error)
+                connection.send(State(0 if log_writer is None else log_writer.num_left, reason, is_final))
                 if is_final:
                     return
                 time.sleep(0.5)

@@ -22,12 +22,12 @@ from pipeline.tracking.picture import (
     PARENT_TAG,
     STATUS,
     SUPERSEDED,
-    Picture,
+    ExpectedRun,
     Point,
     TrialRecord,
     differences,
+    expected_run,
     milliseconds,
-    picture_of,
 )
 from pipeline.tracking.store import METRICS, find_runs, is_active
 from pipeline.tracking.ui.view import save_view, view_path
@@ -51,12 +51,12 @@ class StudyRecord:
         outcome: How it ended; None if it goes on.
         started: Unix time in seconds at which its first trial began.
         ended: The same of its last trial's end.
-        figures: Figures of the whole study.
+        totals: Figures of the whole study.
         best: Its best trial; None if none is complete.
         best_config: The configuration that was chosen, else that trial's, as YAML.
         chosen: What `dnntune finalize` has chosen, in words; None if it has not.
         configs: The configurations of all trials, for the prepared view.
-        searched: Paths of the settings that it searches, likewise.
+        searched_paths: Paths of the settings that it searches, likewise.
     """
 
     name: str
@@ -66,12 +66,12 @@ class StudyRecord:
     outcome: Outcome | None
     started: float
     ended: float
-    figures: Mapping[str, float]
+    totals: Mapping[str, float]
     best: TrialRecord | None
     best_config: str | None
     chosen: str | None
     configs: Sequence[Mapping[str, Any]]
-    searched: Sequence[str]
+    searched_paths: Sequence[str]
 
 
 class Mirror:
@@ -130,9 +130,9 @@ class Mirror:
                 if number not in self._agreed:
                     self.runs.setdefault(number, run)
 
-    def picture(self, record: TrialRecord) -> Picture:
+    def expected(self, record: TrialRecord) -> ExpectedRun:
         """Returns what the run of a trial should be."""
-        return picture_of(record, study=self.study, axes=self.axes)
+        return expected_run(record, study=self.study, axes=self.axes)
 
     def disagreements(self, records: Sequence[TrialRecord]) -> dict[int, list[str]]:
         """Compares the runs that `look` has seen with the storage, trial by trial.
@@ -149,7 +149,7 @@ class Mirror:
             if run is None and record.result is not None:
                 found[record.number] = ["it has no run"]
             elif run is not None and record.outcome is not None:
-                found[record.number] = differences(self.picture(record), run)
+                found[record.number] = differences(self.expected(record), run)
         known = {record.number for record in records}
         found |= {number: ["the storage has no such trial"] for number in self.runs.keys() - known}
         return {number: wrong for number, wrong in sorted(found.items()) if wrong}
@@ -173,23 +173,23 @@ class Mirror:
 
         number = record.number
         run: Run | None = self.runs.get(number)
-        picture = self.picture(record)
+        expected = self.expected(record)
         if (agreed := self._agreed.get(number)) is not None and agreed[0] == record.outcome and run is not None:
-            self.client.set_tag(run.info.run_id, SUPERSEDED, picture.tags[SUPERSEDED])  # all that can have changed
+            self.client.set_tag(run.info.run_id, SUPERSEDED, expected.tags[SUPERSEDED])  # all that can have changed
         else:
             if run is not None and any(
-                run.data.params.get(name, value) != value for name, value in picture.params.items()
+                run.data.params.get(name, value) != value for name, value in expected.params.items()
             ):
                 self.client.delete_run(run.info.run_id)  # parameters cannot be changed
                 self._live.pop(number, None)
                 run = None
-            tags = {} if run is None else picture.tags
-            run = run or self._create_child(picture)
-            points = [p for p in picture.points if p.step > self._live.get(number, 0) or p.at == picture.ended]
-            self._log(run.info.run_id, points, picture.params, [RunTag(*tag) for tag in tags.items()])
+            tags = {} if run is None else expected.tags
+            run = run or self._create_child(expected)
+            points = [p for p in expected.points if p.step > self._live.get(number, 0) or p.at == expected.ended]
+            self._log(run.info.run_id, points, expected.params, [RunTag(*tag) for tag in tags.items()])
             if record.result is not None and record.result.traceback is not None:
                 self.client.log_text(run.info.run_id, record.result.traceback, "traceback.txt")
-            self.client.set_terminated(run.info.run_id, picture.status, end_time=picture.ended)
+            self.client.set_terminated(run.info.run_id, expected.status, end_time=expected.ended)
         self._live.pop(number, None)
         self._agree(record)
 
@@ -200,13 +200,13 @@ class Mirror:
             for found in self._children(f"tags.trial = '{number}'"):
                 self.runs[number] = found
         self._agreed.pop(number, None)
-        picture = self.picture(record)
+        expected = self.expected(record)
         run = self.runs.get(number)
         if run is None:
-            run = self._create_child(picture)
+            run = self._create_child(expected)
         else:
             self.client.update_run(run.info.run_id, status="RUNNING")
-        self._log(run.info.run_id, [], picture.params, [])
+        self._log(run.info.run_id, [], expected.params, [])
         self._live[number] = 0
 
     def log_live(self, number: int, points: Sequence[Point]) -> None:
@@ -227,26 +227,26 @@ class Mirror:
         tags = {**self.tags, "dataset": record.data.name, METRICS: ", ".join(record.metrics)}
         self.client.log_batch(self.parent, tags=[RunTag(*tag) for tag in tags.items()])
         self.client.update_run(self.parent, status="RUNNING")
-        searched = [] if record.space is None else [parameter.path for parameter in record.space.parameters()]
-        axes = self.axes.differing(self.axes.examples, searched)
+        searched_paths = [] if record.space is None else [parameter.path for parameter in record.space.parameters()]
+        axes = self.axes.differing(self.axes.examples, searched_paths)
         save_view(self.client, self.experiment, self.study, metrics=record.metrics, axes=axes, anew=False)
 
     def study_differs(self, record: StudyRecord) -> bool:
         """Returns whether the study's run says something else than the storage."""
-        return bool(differences(self._study_picture(record), self.client.get_run(self.parent)))
+        return bool(differences(self._expected_study_run(record), self.client.get_run(self.parent)))
 
     def write_study(self, record: StudyRecord) -> None:
         """Writes the study's run, ends it if the study has ended, and saves its view with what differs by now."""
         from mlflow.entities import RunTag
 
-        picture = self._study_picture(record)
-        self._log(self.parent, picture.points, {}, [RunTag(*tag) for tag in picture.tags.items()])
+        expected = self._expected_study_run(record)
+        self._log(self.parent, expected.points, {}, [RunTag(*tag) for tag in expected.tags.items()])
         if record.best_config is not None:
             self.client.log_text(self.parent, record.best_config, "best_config.yaml")
-        axes = self.axes.differing(record.configs, record.searched)
+        axes = self.axes.differing(record.configs, record.searched_paths)
         save_view(self.client, self.experiment, self.study, metrics=record.metrics, axes=axes, anew=True)
         if record.outcome is not None:
-            self.client.set_terminated(self.parent, picture.status, end_time=picture.ended)
+            self.client.set_terminated(self.parent, expected.status, end_time=expected.ended)
 
     def draw_best(self, best: TrialRecord) -> None:
         """Draws the best trial's gradient flow, as a file and for the grid of images; the report draws others'."""
@@ -257,33 +257,33 @@ class Mirror:
         if any(artifact.path == f"{FIGURE}.png" for artifact in self.client.list_artifacts(run_id)):
             return
         verdict = None if best.result is None else best.result.verdict
-        said = "" if verdict is None else f"\n{verdict.word}: {verdict.text}"
-        image = png(draw_gradients({int(epoch): layers for epoch, layers in flow}, f"{self.picture(best).name}{said}"))
+        said = "" if verdict is None else f"\n{verdict.label}: {verdict.text}"
+        image = png(draw_gradients({int(epoch): layers for epoch, layers in flow}, f"{self.expected(best).name}{said}"))
         show_image(self.client, run_id, FIGURE, image)
         attach(self.client, run_id, {f"{FIGURE}.png": image})
 
-    def _study_picture(self, record: StudyRecord) -> Picture:
+    def _expected_study_run(self, record: StudyRecord) -> ExpectedRun:
         at = milliseconds(record.ended)
         note = study_note(
             self.study,
             space=record.space,
             metrics=record.metrics,
             data=record.data,
-            figures=record.figures,
+            totals=record.totals,
             best_trial=None if record.best is None else record.best.number,
             chosen=record.chosen,
             view=view_path(self.experiment, self.study),
             run=f"/#/experiments/{self.experiment}/runs/{self.parent}",
         )
         ended = {} if record.outcome is None else {"outcome": record.outcome}
-        return Picture(
+        return ExpectedRun(
             name=self.study,
             status="RUNNING" if record.outcome is None else STATUS[record.outcome],
             started=milliseconds(record.started),
             ended=None if record.outcome is None else at,
             tags={METRICS: ", ".join(record.metrics), NOTE: note, **ended},
             params={},
-            points=[Point(name, value, at, 0) for name, value in record.figures.items()],
+            points=[Point(name, value, at, 0) for name, value in record.totals.items()],
         )
 
     def _agree(self, record: TrialRecord) -> None:
@@ -295,10 +295,10 @@ class Mirror:
         below = f"tags.`{PARENT_TAG}` = '{self.parent}'"
         return find_runs(self.client, self.experiment, below, "tags.kind = 'trial'", *conditions)
 
-    def _create_child(self, picture: Picture) -> "Run":
-        tags: dict[str, Any] = {**self.tags, **picture.tags, PARENT_TAG: self.parent}
-        run = self.client.create_run(self.experiment, start_time=picture.started, run_name=picture.name, tags=tags)
-        self.runs[int(picture.tags["trial"])] = run
+    def _create_child(self, expected: ExpectedRun) -> "Run":
+        tags: dict[str, Any] = {**self.tags, **expected.tags, PARENT_TAG: self.parent}
+        run = self.client.create_run(self.experiment, start_time=expected.started, run_name=expected.name, tags=tags)
+        self.runs[int(expected.tags["trial"])] = run
         return run
 
     def _create(self, name: str, tags: dict[str, Any], started: int) -> str:

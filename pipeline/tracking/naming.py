@@ -5,7 +5,7 @@ from typing import Any
 
 from pipeline.records.phases import phases_text
 from pipeline.records.results import TrialResult
-from pipeline.space.distributions import word
+from pipeline.space.distributions import format_value
 from pipeline.tracking.axes import Axes, set_values
 
 # MLflow's limit for a value.
@@ -47,7 +47,7 @@ def params_of(config: Mapping[str, Any], axes: Axes) -> dict[str, str]:
         config: A configuration as plain values.
         axes: What charts must know of its space.
     """
-    params = {path: word(value)[:MAX_VALUE_LENGTH] for path, value in set_values(config).items()}
+    params = {path: format_value(value)[:MAX_VALUE_LENGTH] for path, value in set_values(config).items()}
     return params | axes.further_params(config)
 
 
@@ -57,20 +57,20 @@ def metrics_of(result: TrialResult) -> dict[str, float]:
         *("best_valid_accuracy", "best_valid_loss", "best_epoch", "epochs", "num_parameters", "samples_per_second"),
         *("latency_ms", "backbone_images", "cached_images"),
     )
-    figures = {name: getattr(result, name) for name in names} | {
+    values = {name: getattr(result, name) for name in names} | {
         "seconds": round(result.seconds, 2),
         "objective": result.value,
     }
-    return {name: float(value) for name, value in figures.items() if value is not None}
+    return {name: float(value) for name, value in values.items() if value is not None}
 
 
 def note_of(result: TrialResult) -> str:
     """Returns a line that describes a trial on its run's page, and in the column of descriptions: how it went."""
     said = [result.outcome if result.reason is None else f"{result.outcome}: {result.reason[:MAX_REASON_LENGTH]}"]
-    if result.same_as is not None:
-        said.append(f"the configuration of trial {result.same_as}, whose result it has")
+    if result.duplicate_of is not None:
+        said.append(f"the configuration of trial {result.duplicate_of}, whose result it has")
     if result.verdict is not None:
-        said.append(f"{result.verdict.word}: {result.verdict.text}")
+        said.append(f"{result.verdict.label}: {result.verdict.text}")
     return "; ".join(said)
 
 
@@ -80,9 +80,9 @@ def tags_of(result: TrialResult) -> dict[str, str]:
     if result.reason is not None:
         tags["reason"] = result.reason[:MAX_REASON_LENGTH]
     if result.verdict is not None:
-        tags |= {"verdict": result.verdict.word, "gradient_flow": result.verdict.text}
+        tags |= {"verdict": result.verdict.label, "gradient_flow": result.verdict.text}
     if (phases := phases_text(result.phases)) is not None:
         tags["phases"] = phases[:MAX_VALUE_LENGTH]
-    if result.same_as is not None:
-        tags["same_as"] = str(result.same_as)
+    if result.duplicate_of is not None:
+        tags["duplicate_of"] = str(result.duplicate_of)
     return tags

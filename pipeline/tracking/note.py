@@ -24,7 +24,7 @@ def study_note(
     space: SearchSpace | None,
     metrics: Sequence[Metric],
     data: DataSummary,
-    figures: Mapping[str, float],
+    totals: Mapping[str, float],
     best_trial: int | None,
     chosen: str | None = None,
     view: str,
@@ -37,7 +37,7 @@ def study_note(
         space: What it searches; None if a function draws.
         metrics: What it optimizes.
         data: What it trains on.
-        figures: Figures of the whole study, as its run has them.
+        totals: Figures of the whole study, as its run has them.
         best_trial: Number of the best trial; None if none is complete.
         chosen: What `dnntune finalize` has chosen, see `chosen_text`; None if it has not.
         view: Address of the prepared comparison on the page, without the server.
@@ -52,7 +52,7 @@ def study_note(
         *([] if best_trial is None else [f"[best configuration]({_link(run)}/artifacts/best_config.yaml)"]),
     )
     paragraphs = (
-        f"{_found(metrics[0], figures, best_trial)} {', '.join(links)}.",
+        f"{_found(metrics[0], totals, best_trial)} {', '.join(links)}.",
         f"It searches for {aims} on {markdown(data.name)} ({images}). Go on, in the study's workspace:",
         "\n".join(("```", *_commands(study, best_trial), "```")),
         "" if space is None else "\n".join(_settings(space)),
@@ -61,9 +61,9 @@ def study_note(
     return note if chosen is None else with_chosen(note, chosen)
 
 
-def chosen_text(trial: int, words: str) -> str:
+def chosen_text(trial: int, description: str) -> str:
     """Says what was chosen, of which trial, and what it is worth: the first thing that a finalized study says."""
-    return f"{CHOSEN} **trial {trial}**, {words}."
+    return f"{CHOSEN} **trial {trial}**, {description}."
 
 
 def with_chosen(note: str, chosen: str) -> str:
@@ -83,12 +83,12 @@ def _link(path: str) -> str:
     return path.removeprefix("/")
 
 
-def _found(metric: Metric, figures: Mapping[str, float], best_trial: int | None) -> str:
-    counts = {name.removeprefix("trials_"): int(count) for name, count in figures.items() if name.startswith("trials_")}
+def _found(metric: Metric, totals: Mapping[str, float], best_trial: int | None) -> str:
+    counts = {name.removeprefix("trials_"): int(count) for name, count in totals.items() if name.startswith("trials_")}
     trials = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count) or "none has ended yet"
     if best_trial is None:
         return f"Trials: {trials}."
-    return f"{BEST} **trial {best_trial}**, `{metric}` **{figures[f'best_{metric}']:.4f}**. Trials: {trials}."
+    return f"{BEST} **trial {best_trial}**, `{metric}` **{totals[f'best_{metric}']:.4f}**. Trials: {trials}."
 
 
 def _commands(study: str, best_trial: int | None) -> Iterator[str]:

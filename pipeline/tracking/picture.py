@@ -71,7 +71,7 @@ class TrialRecord:
 
 
 @dataclass(frozen=True)
-class Picture:
+class ExpectedRun:
     """What a run should have; it may have more."""
 
     name: str
@@ -88,7 +88,7 @@ def milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-def picture_of(record: TrialRecord, *, study: str, axes: Axes) -> Picture:
+def expected_run(record: TrialRecord, *, study: str, axes: Axes) -> ExpectedRun:
     """Returns the picture of a trial.
 
     Args:
@@ -118,7 +118,7 @@ def picture_of(record: TrialRecord, *, study: str, axes: Axes) -> Picture:
         at, step = milliseconds(record.ended), record.result.epochs
         points += [Point(name, value, at, step) for name, value in metrics_of(record.result).items()]
     bare = f"t{record.number:03d}"
-    return Picture(
+    return ExpectedRun(
         name=bare if config is None else run_name(record.number, config, record.params, record.retry),
         status="RUNNING" if record.outcome is None else STATUS[record.outcome],
         started=milliseconds(record.started),
@@ -170,17 +170,17 @@ def details_of(epoch: EpochResult) -> list[Point]:
     return [Point(name, value, milliseconds(epoch.ended), epoch.epoch) for name, value in values.items()]
 
 
-def differences(picture: Picture, run: "Run") -> list[str]:
+def differences(expected: ExpectedRun, run: "Run") -> list[str]:
     """Returns in which things a run differs from the picture of its trial, in words; nothing if it agrees."""
     found = []
-    if run.info.status != picture.status:
-        found.append(f"its status is {run.info.status}, and not {picture.status}")
-    for kind, wanted, there in (
-        ("tag", picture.tags, run.data.tags),
-        ("parameter", picture.params, run.data.params),
+    if run.info.status != expected.status:
+        found.append(f"its status is {run.info.status}, and not {expected.status}")
+    for kind, expected_values, there in (
+        ("tag", expected.tags, run.data.tags),
+        ("parameter", expected.params, run.data.params),
     ):
-        found += [f"{kind} {name}" for name, value in wanted.items() if there.get(name) != value]
-    last = {point.metric: point.value for point in sorted(picture.points, key=lambda point: point.step)}
+        found += [f"{kind} {name}" for name, value in expected_values.items() if there.get(name) != value]
+    last = {point.metric: point.value for point in sorted(expected.points, key=lambda point: point.step)}
     metrics = run.data.metrics
     found += [f"metric {name}" for name, value in last.items() if not _equal(metrics.get(name), value)]
     return found

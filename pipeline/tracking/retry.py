@@ -12,7 +12,7 @@ REFUSALS = frozenset(
 MISTAKES = (TypeError, ValueError, LookupError, AttributeError, NameError, ImportError, AssertionError, ArithmeticError)
 
 
-def is_passing(error: Exception) -> bool:
+def is_transient(error: Exception) -> bool:
     """Returns whether the same call may succeed later."""
     from mlflow.exceptions import MlflowException
 

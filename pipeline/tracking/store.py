@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.disk import disk_full
 from pipeline.core.errors import TrackingError
-from pipeline.core.schema_lock import first_touch
+from pipeline.core.schema_lock import schema_lock
 from pipeline.core.store_urls import sqlite_file
 from pipeline.core.urls import StoreUrl, hide
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,7 +25,7 @@ PAGE = 1000
 IDENTITY = "dnntune.store"
 # Tag of a study's run: what it optimizes.
 METRICS = "metrics"
-# Folder of a workspace for artifacts, see `pipeline.core.workspace.Places.artifacts`.
+# Folder of a workspace for artifacts, see `pipeline.core.workspace.Workspace.artifacts`.
 ARTIFACTS = "mlartifacts"
 # Where MLflow's tables have addresses of artifacts.
 _ADDRESSES = (
@@ -54,31 +54,31 @@ def prepare_environment() -> None:
         os.environ.setdefault(name, value)
 
 
-def open_store(places: Places) -> "MlflowClient":
+def open_store(workspace: Workspace) -> "MlflowClient":
     """Opens a workspace's tracking store, wherever the workspace has been moved to; see `open_client`.
 
     Raises:
         TrackingError: It cannot be reached.
     """
-    client = open_client(places.tracking_url)
-    if places.artifacts is not None:
-        _relocate(places.tracking_url, places.artifacts)
+    client = open_client(workspace.tracking_url)
+    if workspace.artifacts is not None:
+        _relocate(workspace.tracking_url, workspace.artifacts)
     return client
 
 
-def open_experiment(places: Places) -> "tuple[MlflowClient, str]":
+def open_experiment(workspace: Workspace) -> "tuple[MlflowClient, str]":
     """Opens a workspace's tracking store, and its experiment, made if there is none; returns it and the latter's id.
 
     Raises:
         TrackingError: The store cannot be used.
     """
-    client = open_store(places)
+    client = open_store(workspace)
     from mlflow.exceptions import MlflowException
 
     try:
-        return client, experiment_id(client, places.experiment, places.artifacts)
+        return client, experiment_id(client, workspace.experiment, workspace.artifacts)
     except (MlflowException, OSError) as error:
-        raise unusable(places.tracking_url, error) from None
+        raise unusable(workspace.tracking_url, error) from None
 
 
 def _relocate(uri: StoreUrl, artifacts: Path) -> None:
@@ -134,7 +134,7 @@ def open_client(uri: StoreUrl) -> "MlflowClient":
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     file = sqlite_file(uri)
     try:
-        with first_touch(uri), _whole_or_not_at_all(file):
+        with schema_lock(uri), _whole_or_not_at_all(file):
             client = MlflowClient(tracking_uri=uri.reveal())
             client.search_experiments(max_results=1)
     except (MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError, ValueError) as error:  # ValueError: no URL

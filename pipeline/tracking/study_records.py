@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from pipeline.records.results import DataSummary, Outcome
 from pipeline.space.tree import SearchSpace, without_kinds
 from pipeline.study.cases import case_label
-from pipeline.study.studies import IS_CASES, SPACE, TOTAL, carried, metrics_of
+from pipeline.study.studies import IS_CASES, SPACE, TOTAL, metrics_of, stored_definition
 from pipeline.study.summary import best_of, chosen_of, config_text
 from pipeline.study.trials import (
     CONFIG,
@@ -77,9 +77,9 @@ def space_of(study: optuna.Study) -> SearchSpace | None:
     """Returns what a study searches; None if a function draws, or cases are compared."""
     if study.user_attrs[SPACE] is None or study.user_attrs[IS_CASES]:
         return None
-    searched = carried(study)[0]
-    assert isinstance(searched, SearchSpace)
-    return searched
+    searched_paths = stored_definition(study)[0]
+    assert isinstance(searched_paths, SearchSpace)
+    return searched_paths
 
 
 def study_record(study: optuna.Study, space: SearchSpace | None, *, alive: bool) -> StudyRecord:
@@ -97,14 +97,14 @@ def study_record(study: optuna.Study, space: SearchSpace | None, *, alive: bool)
     ends = [trial.datetime_complete.timestamp() for trial in trials if trial.datetime_complete is not None]
     started = min(starts, default=time.time())
     ended = max(ends, default=started)
-    figures = {f"trials_{name}": float(count) for name, count in count_outcomes(trials).items()}
-    figures["seconds"] = round(ended - started, 2)
+    totals = {f"trials_{name}": float(count) for name, count in count_outcomes(trials).items()}
+    totals["seconds"] = round(ended - started, 2)
     backbone_images, cached_images = images_through_backbone(trials)
     if backbone_images or cached_images:
-        figures |= {"backbone_images": float(backbone_images), "cached_images": float(cached_images)}
+        totals |= {"backbone_images": float(backbone_images), "cached_images": float(cached_images)}
     if best is not None:
-        figures[f"best_{metrics[0]}"] = best.value
-    searched = dict.fromkeys(without_kinds(name, trial.params.get) for trial in trials for name in trial.params)
+        totals[f"best_{metrics[0]}"] = best.value
+    searched_paths = dict.fromkeys(without_kinds(name, trial.params.get) for trial in trials for name in trial.params)
     data = study.user_attrs[DATA]
     return StudyRecord(
         name=study.study_name,
@@ -114,12 +114,12 @@ def study_record(study: optuna.Study, space: SearchSpace | None, *, alive: bool)
         outcome=_outcome(study, trials, alive),
         started=started,
         ended=ended,
-        figures=figures,
+        totals=totals,
         best=None if best is None else _record(trials[best.number], None, alive),
         best_config=None if settled is None else config_text(settled.config),
-        chosen=None if chosen is None else chosen_text(chosen.trial, chosen.words()),
+        chosen=None if chosen is None else chosen_text(chosen.trial, chosen.describe()),
         configs=[{**t.user_attrs[CONFIG], **case_label(t.params)} for t in trials if CONFIG in t.user_attrs],
-        searched=list(searched),
+        searched_paths=list(searched_paths),
     )
 
 

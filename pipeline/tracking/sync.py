@@ -4,15 +4,15 @@ import time
 from dataclasses import dataclass
 
 from pipeline.core.errors import TrackingError
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.storage.lease import LEASE_SECONDS
 from pipeline.storage.open import quiet_optuna
-from pipeline.storage.study_lock import present
-from pipeline.tracking.scribe import Scribe
+from pipeline.storage.study_lock import hold_study_lock
+from pipeline.tracking.log_writer import LogWriter
 
 
 @dataclass(frozen=True)
-class Synced:
+class SyncResult:
     """What was done.
 
     Attributes:
@@ -28,7 +28,7 @@ class Synced:
     left: dict[int, list[str]]
 
 
-def sync_study(places: Places, name: str) -> Synced:
+def sync_study(workspace: Workspace, name: str) -> SyncResult:
     """Compares MLflow with a study's storage, and writes what it lacks; writes nothing where they agree.
 
     Trials that may be running are left alone, and everything is, while a run of the study logs it.
@@ -38,19 +38,19 @@ def sync_study(places: Places, name: str) -> Synced:
         TrackingError: MLflow cannot be used, or another process writes.
     """
     quiet_optuna()
-    with present(places.lock(name)) as presence:
-        is_alone = presence.is_alone and places.storage is None
-        scribe = Scribe(places, name, alive=not is_alone, seize=is_alone)
+    with hold_study_lock(workspace.lock(name)) as study_lock:
+        is_alone = study_lock.is_alone and workspace.storage is None
+        log_writer = LogWriter(workspace, name, alive=not is_alone, seize=is_alone)
         patience = time.monotonic() + LEASE_SECONDS + 5.0  # one that was killed has it for as long
-        while not scribe.lease.hold():
-            if not presence.is_alone or time.monotonic() > patience:
+        while not log_writer.lease.hold():
+            if not study_lock.is_alone or time.monotonic() > patience:
                 raise TrackingError(f"a run of study {name} goes on and logs it. Call dnntune sync when it has ended")
             time.sleep(0.5)
         try:
-            found = scribe.disagreements()
-            num_written = scribe.write()
-            study_written = scribe.write_study()
-            scribe.draw_best()
-            return Synced(found, num_written, study_written, scribe.disagreements() if found else {})
+            found = log_writer.disagreements()
+            num_written = log_writer.write()
+            study_written = log_writer.write_study()
+            log_writer.draw_best()
+            return SyncResult(found, num_written, study_written, log_writer.disagreements() if found else {})
         finally:
-            scribe.lease.release()
+            log_writer.lease.release()

@@ -24,7 +24,7 @@ SPARING = 20.0
 class Resumable(Protocol):
     """A training, as far as a checkpoint is concerned; see `pipeline.training.start.Training`."""
 
-    def state(self) -> dict[str, Any]: ...
+    def state_dict(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Checkpoint:
     Attributes:
         config: Its configuration as plain values.
         epochs: What its epochs have brought.
-        state: All else; see `pipeline.training.start.Training.state`.
+        state: All else; see `pipeline.training.start.Training.state_dict`.
     """
 
     config: dict[str, Any]
@@ -111,7 +111,7 @@ class CheckpointWriter:
         if len(epochs) == self.saved_epochs:
             return
         began = time.perf_counter()
-        save_checkpoint(self.file, Checkpoint(self.config, list(epochs), training.state()))
+        save_checkpoint(self.file, Checkpoint(self.config, list(epochs), training.state_dict()))
         self.saved_at, self.saved_epochs = time.perf_counter(), len(epochs)
         self.took = self.saved_at - began
 

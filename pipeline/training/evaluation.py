@@ -21,7 +21,7 @@ CALIBRATION_BINS = 15
 
 
 @dataclass(frozen=True)
-class Assessment:
+class ClassificationMetrics:
     """How good predicted probabilities are.
 
     Attributes:
@@ -98,7 +98,7 @@ def predict_by_monte_carlo(
         return torch.cat(_by_chunks(data, average))
 
 
-def assess(log_probabilities: Tensor, labels: Tensor) -> Assessment:
+def classification_metrics(log_probabilities: Tensor, labels: Tensor) -> ClassificationMetrics:
     """Measures predicted probabilities.
 
     Args:
@@ -107,7 +107,7 @@ def assess(log_probabilities: Tensor, labels: Tensor) -> Assessment:
     """
     right = log_probabilities.gather(1, labels[:, None]).squeeze(1)
     probabilities = log_probabilities.exp()
-    return Assessment(
+    return ClassificationMetrics(
         accuracy=float((log_probabilities.argmax(1) == labels).double().mean()),
         log_likelihood=float(right.double().mean()),
         calibration_error=calibration_error(probabilities, labels),

@@ -74,10 +74,10 @@ def cached_features(
     sources = [(key, everything)]
     if augmentation is not None:
         assert settings.views is not None
-        places = torch.arange(len(train), device=device)
+        positions = torch.arange(len(train), device=device)
         split = hashlib.sha256(train.rows.cpu().numpy().data).hexdigest()
         for view in range(settings.views):
-            source = _Source([(train, places)], augmentation.change_images, seed=view)
+            source = _Source([(train, positions)], augmentation.change_images, seed=view)
             sources.append(({**key, "augmentation": augmented, "split": split, "view": view}, source))
     entries: list[Entry] = []
     for entry_key, source in sources:
@@ -92,7 +92,7 @@ def cached_features(
             return None
         entries.append(entry)
     plain, *views = (_near(entry.features, device) for entry in entries)
-    train_rows = places if views else train.rows
+    train_rows = positions if views else train.rows
     return CachedFeatures(
         LabeledFeatures(tuple(views) or (plain,), train_rows.to(plain.device), train.labels),
         LabeledFeatures((plain,), data.valid.rows.to(plain.device), data.valid.labels),
@@ -116,18 +116,18 @@ class _Source:
 
     def __len__(self) -> int:
         """How many places there are; an image that is in two parts has one."""
-        return 1 + max(int(places.max()) for _, places in self.parts)
+        return 1 + max(int(positions.max()) for _, positions in self.parts)
 
     def features(self, below: nn.Module, precision: AbstractContextManager[object]) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields places (n,) and features (n, ...), chunk by chunk."""
         with torch.random.fork_rng(), torch.inference_mode():
             torch.manual_seed(self.seed)
-            for images, places in self.parts:
-                for rows in torch.split(torch.arange(len(images), device=places.device), images.chunk_size):
+            for images, positions in self.parts:
+                for rows in torch.split(torch.arange(len(images), device=positions.device), images.chunk_size):
                     inputs, _ = images.batch(rows, self.change)
                     with precision:
                         features = below(inputs)
-                    yield places[rows], features
+                    yield positions[rows], features
 
 
 def _near(features: Tensor, device: torch.device) -> Tensor:

@@ -68,7 +68,7 @@ class GradientFlow:
         self.kinds: list[type[nn.Module]] = []
 
     def next_step(self) -> bool:
-        """Counts a step; returns whether it is to be measured, by a `Watch`."""
+        """Counts a step; returns whether it is to be measured, by a `StepRecorder`."""
         is_due = self.num_steps % self.every == 0
         self.num_steps += 1
         return is_due
@@ -79,14 +79,16 @@ class GradientFlow:
         Steps with a figure that is no number are left out; without any other there is nothing to return. Infinite ones
         count as `HUGE`.
         """
-        figures = torch.stack(self.steps).cpu() if self.steps else torch.empty(0, 0, 6, dtype=torch.float64)
-        figures = figures[~figures.isnan().flatten(1).any(1)].clamp(-HUGE, HUGE)
+        measurements = torch.stack(self.steps).cpu() if self.steps else torch.empty(0, 0, 6, dtype=torch.float64)
+        measurements = measurements[~measurements.isnan().flatten(1).any(1)].clamp(-HUGE, HUGE)
         alive = {index: units.cpu() for index, units in self.alive.items()}
         self.steps, self.alive = [], {}
-        if len(figures) == 0:
+        if len(measurements) == 0:
             return ()
         layers = []
-        for index, (name, kind, means) in enumerate(zip(self.names, self.kinds, figures.mean(0).tolist(), strict=True)):
+        for index, (name, kind, means) in enumerate(
+            zip(self.names, self.kinds, measurements.mean(0).tolist(), strict=True)
+        ):
             weight_gradient, gradient, update_ratio, mean, std, saturated = means
             layers.append(
                 LayerFlow(
@@ -118,14 +120,14 @@ class _Layer:
         # Not the tensor itself: it holds the hook, which holds this layer, and no collector sees through that circle.
         self.preactivations = preactivations.detach()
 
-        def keep(gradient: Tensor) -> None:
+        def store(gradient: Tensor) -> None:
             self.gradient = norm(gradient)
 
         if preactivations.requires_grad:
-            preactivations.register_hook(keep)  # type: ignore[no-untyped-call]
+            preactivations.register_hook(store)  # type: ignore[no-untyped-call]
 
 
-class Watch:
+class StepRecorder:
     """Measures one step: a context for the forward pass, then `before_update` and `after_update`."""
 
     def __init__(self, flow: GradientFlow) -> None:

@@ -16,7 +16,7 @@ from pipeline.data.batches import epoch_batches
 from pipeline.records.results import EpochResult, LayerFlow
 from pipeline.training.evaluation import evaluate
 from pipeline.training.phases import Phase
-from pipeline.training.state import Position
+from pipeline.training.state import TrainingState
 from pipeline.training.step import StepResult
 
 
@@ -35,7 +35,7 @@ class DivergedError(Exception):
         super().__init__(f"the {what} is not finite, in epoch {epoch}")
 
 
-def train(position: Position, *, batch_size: int, monitor: Monitor, seed: int) -> Generator[EpochResult]:
+def train(training_state: TrainingState, *, batch_size: int, monitor: Monitor, seed: int) -> Generator[EpochResult]:
     """Trains a model; yields after each epoch; at the end the best epoch's weights and buffers are back in place.
 
     The best epoch is the best of all phases. A phase begins with its network's best weights, if the best so far are of
@@ -45,7 +45,7 @@ def train(position: Position, *, batch_size: int, monitor: Monitor, seed: int) -
     loaded from a checkpoint.
 
     Args:
-        position: Where to go on; right after an epoch was yielded, its state is what a checkpoint needs.
+        training_state: Where to go on; right after an epoch was yielded, its state is what a checkpoint needs.
         batch_size: Examples a step.
         monitor: The measure that decides which epoch is best, and when to stop.
         seed: Of the order of the batches.
@@ -54,25 +54,25 @@ def train(position: Position, *, batch_size: int, monitor: Monitor, seed: int) -
         DivergedError: A loss is not finite.
         GpuMemoryError: The training does not fit into the GPU's memory.
     """
-    batches = epoch_batches(position.phase.step.examples, batch_size, seed, epochs_done=position.epoch)
+    batches = epoch_batches(training_state.phase.step.examples, batch_size, seed, epochs_done=training_state.epoch)
     try:
-        for phase in position.phases():
-            while not position.has_phase_ended:
+        for phase in training_state.phases():
+            while not training_state.has_phase_ended:
                 rows = next(batches)
-                passed = _pass_over(phase, rows, position)
+                passed = _pass_over(phase, rows, training_state)
                 with phase.step.averaged():
                     valid_loss, valid_accuracy = evaluate(phase.step.model, phase.valid, phase.step.precision)
                     if not math.isfinite(valid_loss):
-                        raise DivergedError(position.epoch + 1, None, passed.gradient_flow)
+                        raise DivergedError(training_state.epoch + 1, None, passed.gradient_flow)
                     measures = {"valid_loss": valid_loss, "valid_accuracy": valid_accuracy}
-                    if is_best := position.improvement.improved(measures[monitor]):
-                        position.best.keep()
+                    if is_best := training_state.improvement.improved(measures[monitor]):
+                        training_state.best.keep()
                 phase.schedule.end_epoch(measures)
-                is_first_epoch = position.epoch_of_phase == 0
+                is_first_epoch = training_state.epoch_of_phase == 0
                 backbone_images, cached_images = phase.images_through_backbone(is_first_epoch=is_first_epoch)
-                position.end_epoch(num_steps=len(rows), is_best=is_best)
+                training_state.end_epoch(num_steps=len(rows), is_best=is_best)
                 yield EpochResult(
-                    epoch=position.epoch,
+                    epoch=training_state.epoch,
                     valid_loss=valid_loss,
                     valid_accuracy=valid_accuracy,
                     is_best=is_best,
@@ -82,7 +82,7 @@ def train(position: Position, *, batch_size: int, monitor: Monitor, seed: int) -
                     **vars(passed),
                 )
     finally:
-        position.best.restore()
+        training_state.best.restore()
 
 
 @dataclass(frozen=True)
@@ -99,19 +99,19 @@ class _Passed:
     gradient_flow: tuple[LayerFlow, ...]
 
 
-def _pass_over(phase: Phase, batches: Sequence[Tensor], position: Position) -> _Passed:
+def _pass_over(phase: Phase, batches: Sequence[Tensor], training_state: TrainingState) -> _Passed:
     """Trains on every example once.
 
     Args:
         phase: The phase.
         batches: Rows of the batches.
-        position: What the training has done before.
+        training_state: What the training has done before.
 
     Raises:
         DivergedError: The loss is not finite.
         GpuMemoryError: A step does not fit into the GPU's memory.
     """
-    steps_of_phase = position.epoch_of_phase * len(batches)
+    steps_of_phase = training_state.epoch_of_phase * len(batches)
     step, lr = phase.step, 0.0
     num_examples = sum(len(rows) for rows in batches)
     started = time.perf_counter()
@@ -126,7 +126,7 @@ def _pass_over(phase: Phase, batches: Sequence[Tensor], position: Position) -> _
     flow = () if step.flow is None else step.flow.collect()
     seconds = time.perf_counter() - started
     if bad := [number for number, loss in enumerate(losses, 1) if not math.isfinite(loss)]:
-        raise DivergedError(position.epoch + 1, position.num_steps + bad[0], flow)
+        raise DivergedError(training_state.epoch + 1, training_state.num_steps + bad[0], flow)
     return _Passed(
         train_loss=math.fsum(loss * len(rows) for loss, rows in zip(losses, batches, strict=True)) / num_examples,
         train_accuracy=int(torch.cat(hits).sum()) / num_examples,

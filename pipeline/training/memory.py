@@ -46,7 +46,7 @@ def half(size: int) -> int:
 
 
 @dataclass
-class Parts:
+class Microbatches:
     """How many images pass through a network at once in a phase of its training.
 
     It is not that of the phases after it: what may be split in one need not be in another, in which more layers learn.
@@ -64,10 +64,10 @@ class Parts:
         """
         if self.size is None or len(rows) <= self.size:
             return [rows]
-        parts = list(torch.split(rows, self.size))
-        if len(parts[-1]) == 1 < self.size:
-            parts[-2:] = [torch.cat(parts[-2:])]
-        return parts
+        microbatches = list(torch.split(rows, self.size))
+        if len(microbatches[-1]) == 1 < self.size:
+            microbatches[-2:] = [torch.cat(microbatches[-2:])]
+        return microbatches
 
     def halve(self, batch: int, *, reason_against: str | None) -> None:
         """Halves the parts, after those of a batch did not fit.

@@ -26,7 +26,7 @@ from pipeline.optim.optimizers import build_optimizer
 from pipeline.optim.parameters import FlatParameters
 from pipeline.optim.schedules import Schedule, build_schedule
 from pipeline.training.gradient_flow import GradientFlow
-from pipeline.training.memory import Parts
+from pipeline.training.memory import Microbatches
 from pipeline.training.step import TrainingStep
 
 if TYPE_CHECKING:
@@ -187,7 +187,9 @@ class PhaseBuilder:
             with self.precision:
                 halves = cut(network, top_stages, self.data.train.slice(0, 2)[0])
         except CannotSplitError as error:
-            self.cache.say(f"the feature cache is not used: {model.name} cannot be cut below its top stages: {error}")
+            self.cache.notify(
+                f"the feature cache is not used: {model.name} cannot be cut below its top stages: {error}"
+            )
             return None
         features = cached_features(
             halves.below,
@@ -240,7 +242,9 @@ class PhaseBuilder:
             flow=None if self.measure_every is None else GradientFlow(trained.model, self.measure_every),
             augmentation=None if trained.is_cached else self.augmentation,
             label_smoothing=config.label_smoothing,
-            parts=Parts(None if config.accumulation == 1 else math.ceil(config.batch_size / config.accumulation)),
+            microbatches=Microbatches(
+                None if config.accumulation == 1 else math.ceil(config.batch_size / config.accumulation)
+            ),
             average=None if config.ema_decay is None else self._average(network, parameters, config.ema_decay),
         )
         return Phase(name, network, step, trained.valid, schedule, epochs, trained.computed, trained.is_cached)

@@ -23,7 +23,7 @@ from pipeline.training.evaluation import evaluate
 from pipeline.training.loop import train
 from pipeline.training.phases import Phase, PhaseBuilder
 from pipeline.training.repetition import Repetition, repeated
-from pipeline.training.state import Position
+from pipeline.training.state import TrainingState
 from pipeline.training.step import TrainingStep
 from pipeline.training.transfer import plan
 
@@ -34,18 +34,18 @@ class Training:
 
     Attributes:
         config: What is trained.
-        position: Where it is; before any epoch, in the first phase or in that of the checkpoint.
+        training_state: Where it is; before any epoch, in the first phase or in that of the checkpoint.
         epochs: Trains while it is iterated, until it is closed; see `pipeline.training.loop.train`.
     """
 
     config: TrialConfig
-    position: Position
+    training_state: TrainingState
     epochs: Generator[EpochResult]
 
     @property
     def phase(self) -> Phase:
         """The present phase, of several where layers learn one after the other."""
-        return self.position.phase
+        return self.training_state.phase
 
     @property
     def step(self) -> TrainingStep:
@@ -60,24 +60,24 @@ class Training:
     @property
     def model(self) -> nn.Module:
         """The network; it has the best epoch's weights once ``epochs`` has ended or is closed."""
-        return self.position.best.network_of_best or self.phase.network
+        return self.training_state.best.network_of_best or self.phase.network
 
     @property
     def is_over(self) -> bool:
         """Whether no epoch follows the one that was yielded last; known before the next one is asked for."""
-        return self.position.is_over
+        return self.training_state.is_over
 
     @property
     def precision(self) -> AbstractContextManager[object]:
         """Context for forward passes."""
         return self.step.precision
 
-    def state(self) -> dict[str, Any]:
-        """Returns what a checkpoint needs to go on from here; see `pipeline.training.state.Position.state`.
+    def state_dict(self) -> dict[str, Any]:
+        """Returns what a checkpoint needs to go on from here; see `pipeline.training.state.TrainingState.state_dict`.
 
         It holds right after an epoch was yielded, until the next one begins.
         """
-        return self.position.state()
+        return self.training_state.state_dict()
 
     def prepared(self, images: LabeledImages) -> LabeledImages:
         """Returns images as the network takes them; see `pipeline.setup.images.prepared`."""
@@ -132,8 +132,8 @@ def start(
         patience=stopping.patience if repetition is None else None,
     )
     phases = plan(builder) if repetition is None else repeated(builder, repetition)
-    position = Position(phases, improvement)
+    training_state = TrainingState(phases, improvement)
     if resume is not None:
-        position.load(resume.state)
-    epochs = train(position, batch_size=config.batch_size, monitor=stopping.monitor, seed=config.seed)
-    return Training(config, position, epochs)
+        training_state.load_state_dict(resume.state)
+    epochs = train(training_state, batch_size=config.batch_size, monitor=stopping.monitor, seed=config.seed)
+    return Training(config, training_state, epochs)

@@ -14,8 +14,8 @@ from pipeline.models.state import depends_on_batch
 from pipeline.optim.averaging import WeightAverage
 from pipeline.optim.clipping import Clip, limit_row_norms
 from pipeline.optim.parameters import FlatParameters
-from pipeline.training.gradient_flow import GradientFlow, Watch
-from pipeline.training.memory import Parts, if_it_fits
+from pipeline.training.gradient_flow import GradientFlow, StepRecorder
+from pipeline.training.memory import Microbatches, if_it_fits
 
 
 class StepResult(NamedTuple):
@@ -49,7 +49,7 @@ class TrainingStep:
         flow: Measures some of the steps; None for none.
         augmentation: Changes the images at random; None for none.
         label_smoothing: Share of each label that is spread over all classes.
-        parts: Splits batches into what passes through the model at once.
+        microbatches: Splits batches into what passes through the model at once.
         average: The weights' moving average; None for none.
     """
 
@@ -63,7 +63,7 @@ class TrainingStep:
     flow: GradientFlow | None = None
     augmentation: Augmentation | None = None
     label_smoothing: float = 0.0
-    parts: Parts = field(default_factory=Parts)
+    microbatches: Microbatches = field(default_factory=Microbatches)
     average: WeightAverage | None = None
 
     def __call__(self, rows: Tensor) -> StepResult:
@@ -76,18 +76,18 @@ class TrainingStep:
         """
         flow = self.flow if self.flow is not None and self.flow.next_step() else None
         while (passed := if_it_fits(rows.device, self._forward_and_back, rows, flow)) is None:
-            self.parts.halve(len(rows), reason_against=self._why_parts_matter())
-        passes, watch = passed
-        if watch is not None:
-            watch.before_update()
+            self.microbatches.halve(len(rows), reason_against=self._why_microbatches_matter())
+        passes, recorder = passed
+        if recorder is not None:
+            recorder.before_update()
         norm, clipped = self.clip()
         self.optimizer.step()
         if self.max_norm is not None:
             limit_row_norms(self.parameters.weights, self.max_norm)
         if self.average is not None:
             self.average.update()
-        if watch is not None:
-            watch.after_update()
+        if recorder is not None:
+            recorder.after_update()
         if len(passes) == 1:
             return StepResult(*passes[0], norm, clipped)
         losses, hits = zip(*passes, strict=True)
@@ -99,25 +99,25 @@ class TrainingStep:
 
     def _forward_and_back(
         self, rows: Tensor, flow: GradientFlow | None
-    ) -> tuple[list[tuple[Tensor, Tensor]], Watch | None]:
+    ) -> tuple[list[tuple[Tensor, Tensor]], StepRecorder | None]:
         """Computes the gradient; returns what `_pass` does for each part, and what goes on to measure the step."""
-        watch = None if flow is None else Watch(flow)
+        recorder = None if flow is None else StepRecorder(flow)
         self.parameters.gradient.zero_()
         # What is measured, is measured on the batch's first part.
         passes = [
-            self._pass(part, len(part) / len(rows), watch if index == 0 else None)
-            for index, part in enumerate(self.parts.split(rows))
+            self._pass(microbatch, len(microbatch) / len(rows), recorder if index == 0 else None)
+            for index, microbatch in enumerate(self.microbatches.split(rows))
         ]
-        return passes, watch
+        return passes, recorder
 
-    def _pass(self, rows: Tensor, share: float, watch: Watch | None) -> tuple[Tensor, Tensor]:
+    def _pass(self, rows: Tensor, share: float, recorder: StepRecorder | None) -> tuple[Tensor, Tensor]:
         """Passes a part of a batch forward and back; returns its share of the loss, and its hits."""
         augmentation = self.augmentation
         inputs, labels = self.examples.batch(rows, None if augmentation is None else augmentation.change_images)
         targets = labels
         if augmentation is not None:
             inputs, targets = augmentation.change_batch(inputs, labels)
-        with self.precision, nullcontext() if watch is None else watch:
+        with self.precision, nullcontext() if recorder is None else recorder:
             logits = self.model(inputs)
         loss = functional.cross_entropy(logits.float(), targets, label_smoothing=self.label_smoothing)
         if share != 1.0:
@@ -125,7 +125,7 @@ class TrainingStep:
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach(), logits.detach().argmax(1) == labels
 
-    def _why_parts_matter(self) -> str | None:
+    def _why_microbatches_matter(self) -> str | None:
         """Returns why a batch in smaller parts would not give the same gradient; None if it would."""
         if depends_on_batch(self.model):
             return "batch normalization takes the statistics of each part"

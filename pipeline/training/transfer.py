@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.config.model import BackboneConfig
 from pipeline.config.transfer import Auto, Frozen, NoTransfer, Unfreeze
-from pipeline.models.backbones.stages import num_stages, prove_stages
+from pipeline.models.backbones.stages import check_stages, num_stages
 from pipeline.training.phases import Phase, PhaseBuilder
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def plan(builder: PhaseBuilder, *, num_train: int | None = None) -> Plan:
             yield functools.partial(builder.top, frozen, 0, name="frozen", epochs=config.epochs)
         case Unfreeze() as transfer:
             network = builder.backbone(config.model)
-            prove_stages(config.model, num_stages(network.body), transfer.unfreeze_top_stages)
+            check_stages(config.model, num_stages(network.body), transfer.unfreeze_top_stages)
             if transfer.frozen_epochs > 0:
                 yield functools.partial(builder.top, network, 0, name="frozen", epochs=transfer.frozen_epochs)
             stages = None if transfer.unfreeze_top_stages == "all" else transfer.unfreeze_top_stages
@@ -60,7 +60,7 @@ def plan(builder: PhaseBuilder, *, num_train: int | None = None) -> Plan:
             )
         case Auto() as transfer:
             num_images = len(builder.data.train) if num_train is None else num_train
-            yield from _ladder(builder, config.model, transfer, num_images)
+            yield from _progressive_unfreezing(builder, config.model, transfer, num_images)
 
 
 @dataclass(frozen=True)
@@ -68,20 +68,20 @@ class _Change:
     """A network that the ladder begins anew with: its description, and what was done to it, in words."""
 
     model: BackboneConfig
-    words: str
+    label: str
 
 
-def _ladder(builder: PhaseBuilder, model: BackboneConfig, transfer: Auto, num_images: int) -> Plan:
+def _progressive_unfreezing(builder: PhaseBuilder, model: BackboneConfig, transfer: Auto, num_images: int) -> Plan:
     """Climbs the lecture's ladder, rung by rung; see `pipeline.config.transfer.Auto`."""
     is_little = num_images < transfer.little_data * builder.data.num_classes
     change: _Change | None = _Change(model, "")
     epochs_left = builder.config.epochs
 
-    def rung(network: Callable[[], "Backbone"], top_stages: int, words: str) -> Callable[[], Phase]:
+    def phase(network: Callable[[], "Backbone"], top_stages: int, label: str) -> Callable[[], Phase]:
         nonlocal epochs_left
-        epochs = min(transfer.rung_epochs, epochs_left)
+        epochs = min(transfer.phase_epochs, epochs_left)
         epochs_left -= epochs
-        name = f"{words}unfreeze {top_stages}" if top_stages else f"{words}frozen"
+        name = f"{label}unfreeze {top_stages}" if top_stages else f"{label}frozen"
         return lambda: builder.top(
             network(),
             top_stages,
@@ -93,13 +93,13 @@ def _ladder(builder: PhaseBuilder, model: BackboneConfig, transfer: Auto, num_im
 
     while change is not None and epochs_left > 0:
         network = functools.cache(functools.partial(builder.backbone, change.model))
-        freezing_has_helped = yield rung(network, 0, change.words)
+        freezing_has_helped = yield phase(network, 0, change.label)
         unfreezing_has_helped = False
         stages = num_stages(network().body)
         for top_stages in range(1, min(MOST_UNFROZEN, stages) + 1):
             if epochs_left == 0:
                 return
-            unfreezing_has_helped = yield rung(network, top_stages, change.words)
+            unfreezing_has_helped = yield phase(network, top_stages, change.label)
             if not unfreezing_has_helped:
                 break
         if top_stages > 1 or unfreezing_has_helped or not freezing_has_helped:

@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.records.events import Event, WorkerDoomed
+from pipeline.records.events import Event, WorkerOverLimit
 from pipeline.workers.task import SupervisorGoneError
 
 POLL_SECONDS = 0.5
 # By how much a trial may pass its time limit to finish its epoch.
-PATIENCE = 1.5
+TIME_LIMIT_FACTOR = 1.5
 # A worker that ends itself does so with this code.
 EXIT_CODE = 86
 
@@ -43,20 +43,20 @@ class Watchdog:
     def _watch(self) -> None:
         while True:
             time.sleep(POLL_SECONDS)
-            if (doom := self._doom()) is not None:
+            if (over_limit := self._over_limit()) is not None:
                 with contextlib.suppress(SupervisorGoneError):
-                    self.emit(doom)
+                    self.emit(over_limit)
                 os._exit(EXIT_CODE)
 
-    def _doom(self) -> WorkerDoomed | None:
+    def _over_limit(self) -> WorkerOverLimit | None:
         """Returns what the trial has to end for."""
         if (started := self.started) is None:
             return None
-        if self.seconds is not None and (seconds := time.monotonic() - started) > PATIENCE * self.seconds:
+        if self.seconds is not None and (seconds := time.monotonic() - started) > TIME_LIMIT_FACTOR * self.seconds:
             rule = f"its time limit of {self.seconds:g} s has passed, and after {seconds:.0f} s its epoch has not ended"
-            return WorkerDoomed("pruned", rule)
+            return WorkerOverLimit("pruned", rule)
         if self.gibibytes is not None and (used := resident_gibibytes()) > self.gibibytes:
-            return WorkerDoomed(
+            return WorkerOverLimit(
                 "failed", f"its process took {used:.2f} GiB of memory; trial_memory: {self.gibibytes:g}"
             )
         return None

@@ -19,17 +19,17 @@ from pipeline.data.image_data import ImageData
 from pipeline.records.events import EpochEnded, Event, TrialEnded, TrialStarted
 from pipeline.records.results import EpochResult, Outcome, TrialResult, curves_of
 from pipeline.records.verdict import HOPELESS, judge
-from pipeline.study.saved_models import KeptModels
-from pipeline.study.trials import attempt_of, finish, frozen_trial, twin_of
+from pipeline.study.saved_models import SavedModels
+from pipeline.study.trials import attempt_of, find_duplicate, finish, frozen_trial
 from pipeline.training.checkpoint import CheckpointWriter, load_checkpoint
 from pipeline.training.loop import DivergedError
 from pipeline.training.start import Training, start
 from pipeline.workers.task import SupervisorGoneError
-from pipeline.workers.trial_results import last_flow, latency_ms, result_of_epochs, taken_over
+from pipeline.workers.trial_results import last_flow, latency_ms, result_of_epochs, reused_result
 
 Sample = Callable[[optuna.Trial], TrialConfig]
 
-TAKEN_FOR_DEAD = "another process has ended it: it was taken for dead, its heart did not beat"
+ENDED_ELSEWHERE = "another process has ended it: it was taken for dead, its heart did not beat"
 
 
 class StoppedError(Exception):
@@ -51,7 +51,7 @@ def run_trial(
     stopping: Callable[[], bool],
     cache: FeatureCache | None = None,
     checkpoints: Path | None = None,
-    models: KeptModels | None = None,
+    models: SavedModels | None = None,
 ) -> None:
     """Runs a trial, from its last checkpoint if it has one, and records how it ended, whatever happens in it.
 
@@ -71,9 +71,9 @@ def run_trial(
         DiskFullError: No space is left; the trial can be resumed.
     """
     started = time.time()
-    plain: dict[str, object] | None = None
+    config_dict: dict[str, object] | None = None
     attempt = attempt_of(trial)
-    file = None if checkpoints is None else checkpoint_file(checkpoints, attempt.origin)
+    file = None if checkpoints is None else checkpoint_file(checkpoints, attempt.first_attempt)
     epochs: list[EpochResult] = []
     training: Training | None = None
     writer: CheckpointWriter | None = None
@@ -93,17 +93,23 @@ def run_trial(
     try:
         reported = frozen_trial(study, trial.number).intermediate_values
         config = sample(trial)
-        plain = config.plain()
-        saved = None if file is None else load_checkpoint(file, plain)
-        writer = None if file is None else CheckpointWriter(file, plain)
+        config_dict = config.to_dict()
+        saved = None if file is None else load_checkpoint(file, config_dict)
+        writer = None if file is None else CheckpointWriter(file, config_dict)
         before = () if saved is None else saved.epochs
         emit(
             TrialStarted(
-                trial.number, trial.params, plain, started, attempt.retry, attempt.retry_of, resumed_after=len(before)
+                trial.number,
+                trial.params,
+                config_dict,
+                started,
+                attempt.retry,
+                attempt.retry_of,
+                resumed_after=len(before),
             )
         )
-        if (twin := twin_of(study, plain)) is not None:
-            result = taken_over(twin)
+        if (duplicate := find_duplicate(study, config_dict)) is not None:
+            result = reused_result(duplicate)
         else:
             steps = settings.gradient_flow_steps
             data = load(config)
@@ -127,7 +133,7 @@ def run_trial(
             latency = latency_ms(training, data) if "latency_ms" in settings.metrics else None
             result = replace(ended("complete"), latency_ms=latency, valid_images=data.valid_fingerprint)
             if models is not None and result.value is not None:
-                models.keep(study, trial.number, result.value, training.model)
+                models.save(study, trial.number, result.value, training.model)
     except _PrunedError as error:
         result = ended("pruned", f"after epoch {len(epochs)}{error}")
     except DivergedError as error:
@@ -138,27 +144,27 @@ def run_trial(
     except SupervisorGoneError:
         result = ended("interrupted", "its supervisor is gone")
     except optuna.exceptions.UpdateFinishedTrialError:
-        result = ended("failed", TAKEN_FOR_DEAD)
+        result = ended("failed", ENDED_ELSEWHERE)
     except Exception as error:  # recorded as the trial's outcome; the supervisor decides whether the study goes on
         if (full := disk_full(error, *() if checkpoints is None else (checkpoints,))) is not None:
             with suppress(DiskFullError):
-                finish(study, trial, plain, ended("interrupted", str(full)))
+                finish(study, trial, config_dict, ended("interrupted", str(full)))
             raise full from error
         reason, where = hide(f"{type(error).__name__}: {error}"), hide(traceback.format_exc())
         result = replace(ended("failed", reason), traceback=where)
     curves = curves_of(epochs) if epochs else None
-    if not finish(study, trial, plain, result, further_metrics=settings.metrics[1:], curves=curves):
-        result = replace(result, outcome="failed", reason=TAKEN_FOR_DEAD)
+    if not finish(study, trial, config_dict, result, further_metrics=settings.metrics[1:], curves=curves):
+        result = replace(result, outcome="failed", reason=ENDED_ELSEWHERE)
     elif writer is not None and result.outcome != "interrupted":
         writer.remove()
     if models is not None and result.outcome == "complete":
-        models.tidy(study)
+        models.remove_others(study)
     emit(TrialEnded(trial.number, result))
 
 
-def checkpoint_file(folder: Path, origin: int) -> Path:
+def checkpoint_file(folder: Path, first_attempt: int) -> Path:
     """Returns where a configuration's checkpoint is at any attempt; ``origin`` is the number of the first."""
-    return folder / f"trial-{origin:04d}.pt"
+    return folder / f"trial-{first_attempt:04d}.pt"
 
 
 def _reason_to_prune(
@@ -168,8 +174,8 @@ def _reason_to_prune(
     pruner_wants_it = trial.should_prune()
     if len(epochs) == 1 and settings.pruner.by_verdict:
         verdict = judge(last_flow(epochs))
-        if verdict is not None and verdict.word in HOPELESS:
-            return f" by its verdict: {verdict.word}, {verdict.text}"
+        if verdict is not None and verdict.label in HOPELESS:
+            return f" by its verdict: {verdict.label}, {verdict.text}"
     if settings.trial_timeout is not None and seconds >= settings.trial_timeout:
         return f": its time limit of {settings.trial_timeout:g} s has passed"
     return "" if pruner_wants_it else None

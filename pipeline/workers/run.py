@@ -9,19 +9,19 @@ from pipeline.config.trial import TrialConfig
 from pipeline.core.compute import Compute, Launch
 from pipeline.core.folders import use_workspace
 from pipeline.core.processes.interrupts import AGAIN, first_stops
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.records.events import Event
 from pipeline.records.results import DataSummary, Outcome
-from pipeline.setup.readiness import Draws, prove_device_name, prove_ready
+from pipeline.setup.preflight import BoundaryConfigs, check_device_name, check_ready
 from pipeline.space.tree import SearchSpace
 from pipeline.storage.open import quiet_optuna
-from pipeline.storage.study_lock import present
+from pipeline.storage.study_lock import hold_study_lock
 from pipeline.study.cases import Cases
-from pipeline.study.studies import Searched, carried, open_study
+from pipeline.study.studies import ConfigSource, open_study, stored_definition
 from pipeline.study.summary import StudySummary
 from pipeline.workers.launchers.launcher import Launcher
 from pipeline.workers.launchers.local import LocalLauncher
-from pipeline.workers.session import Session, Watcher
+from pipeline.workers.session import Session, StudyObserver
 from pipeline.workers.supervisor import Supervisor
 
 # Python's own default is ten times this.
@@ -30,7 +30,7 @@ STOPPING = f"stopping after this epoch; {AGAIN}"
 LOGGING = f"the last trials are being logged; {AGAIN}"
 
 
-class _NobodyWatches:
+class _NoObserver:
     def begin(self, study: str, *, total: int, counted: int, direction: str, data: DataSummary) -> None: ...
 
     def event(self, event: Event) -> None: ...
@@ -39,13 +39,13 @@ class _NobodyWatches:
 
 
 def run_study(
-    space: Searched,
+    space: ConfigSource,
     settings: StudyConfig,
     *,
     name: str,
-    places: Places | None = None,
+    workspace: Workspace | None = None,
     compute: Compute = Compute(),
-    watcher: Watcher | None = None,
+    observer: StudyObserver | None = None,
     joins: bool = False,
 ) -> StudySummary:
     """Runs a study, or goes on with it, until it has its trials. Several processes may run one study at once.
@@ -59,9 +59,9 @@ def run_study(
             ``if __name__ == "__main__"``.
         settings: How to search.
         name: The study's name.
-        places: Where it is kept.
+        workspace: Where it is kept.
         compute: What it runs on.
-        watcher: Is told what happens.
+        observer: Is told what happens.
         joins: Whether the study exists, and is to be taken as it is; see `join_study`.
 
     Raises:
@@ -74,27 +74,27 @@ def run_study(
         KeyboardInterrupt: After the second Ctrl-C; what MLflow lacks is made up for by the next call.
     """
     quiet_optuna()
-    prove_device_name(compute.device)
-    places, launcher = places or Places(), launcher_of(compute)
-    use_workspace(places.workspace)
-    with present(places.lock(name)) as presence, closing(launcher):
+    check_device_name(compute.device)
+    workspace, launcher = workspace or Workspace(), launcher_of(compute)
+    use_workspace(workspace.root)
+    with hold_study_lock(workspace.lock(name)) as study_lock, closing(launcher):
         session = Session(
-            space, settings, name, places, watcher or _NobodyWatches(), is_alone=presence.is_alone, joins=joins
+            space, settings, name, workspace, observer or _NoObserver(), is_alone=study_lock.is_alone, joins=joins
         )
-        presence.share()
+        study_lock.share()
         if session.num_left() == 0:
             session.catch_up()
             return session.summary()
         tasks = session.tasks(compute)
         if isinstance(launcher, LocalLauncher):
-            prove_ready(_draws(space, tasks[0].example), compute.device)
+            check_ready(_boundary_configs(space, tasks[0].example), compute.device)
         supervisor = Supervisor(
             tasks,
             launcher,
             begin=session.begin,
-            heart=session.heart,
+            heartbeat=session.heartbeat,
             listen=session.event,
-            tick=session.watcher.tick,
+            tick=session.observer.tick,
         )
         outcome: Outcome | None = "failed"
         try:
@@ -131,11 +131,11 @@ def launcher_of(compute: Compute) -> Launcher:
     return RayLauncher(compute.ray_address, workers=compute.workers)
 
 
-def _draws(space: Searched, example: TrialConfig) -> Draws:
+def _boundary_configs(space: ConfigSource, example: TrialConfig) -> BoundaryConfigs:
     """Returns what a study may draw: of a function, what it has drawn."""
     match space:
         case SearchSpace():
-            return space.corners
+            return space.boundary_configs
         case Cases():
             return lambda paths: space.configs.values()
         case _:
@@ -145,9 +145,9 @@ def _draws(space: Searched, example: TrialConfig) -> Draws:
 def join_study(
     name: str,
     *,
-    places: Places,
+    workspace: Workspace,
     compute: Compute = Compute(),
-    watcher: Watcher | None = None,
+    observer: StudyObserver | None = None,
 ) -> StudySummary:
     """Runs trials of a study that exists, as its storage says; see `run_study`.
 
@@ -155,14 +155,14 @@ def join_study(
         StudyError: There is none, or a Python function draws its configurations; and as for `run_study`.
         TrackingError: MLflow cannot be used.
     """
-    space, settings = carried(open_study(places, name))
+    space, settings = stored_definition(open_study(workspace, name))
     return run_study(
         space,
         settings,
         name=name,
-        places=places,
+        workspace=workspace,
         compute=compute,
-        watcher=watcher,
+        observer=observer,
         joins=True,
     )
 

@@ -12,26 +12,26 @@ from pipeline.config.study import StudyConfig
 from pipeline.core.compute import Compute
 from pipeline.core.errors import TrackingError
 from pipeline.core.folders import remove_folder
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.records.events import Event
 from pipeline.records.results import DataSummary, Outcome
 from pipeline.storage.open import open_storage, study_names
 from pipeline.study.claims import withdraw_leftovers
-from pipeline.study.studies import TOTAL, Searched, create_or_resume, load_study, num_trials, recover_trials
-from pipeline.study.summary import Chosen, StudySummary, best_of, config_text, front_of
+from pipeline.study.studies import TOTAL, ConfigSource, create_or_resume, load_study, num_trials, recover_trials
+from pipeline.study.summary import Chosen, StudySummary, best_of, config_text, pareto_points
 from pipeline.study.trials import count_outcomes, images_through_backbone, num_counted
 from pipeline.tracking.attach import attach, put_above
 from pipeline.tracking.log import StudyLog
+from pipeline.tracking.log_writer import study_run
 from pipeline.tracking.note import chosen_text
-from pipeline.tracking.scribe import study_run
 from pipeline.tracking.store import open_store
 from pipeline.tracking.study_records import DATA, OUTCOME, remember_data
 from pipeline.workers.budget import Budget
-from pipeline.workers.heartbeats import Heart
+from pipeline.workers.heartbeats import Heartbeat
 from pipeline.workers.task import Task, tasks_of
 
 
-class Watcher(Protocol):
+class StudyObserver(Protocol):
     """Somebody who watches a study."""
 
     def begin(self, study: str, *, total: int, counted: int, direction: str, data: DataSummary) -> None:
@@ -44,26 +44,26 @@ class Watcher(Protocol):
         """A moment passed."""
 
 
-def attach_to_study(study: optuna.Study, places: Places, files: Mapping[str, bytes]) -> None:
+def attach_to_study(study: optuna.Study, workspace: Workspace, files: Mapping[str, bytes]) -> None:
     """Adds files to the study's run in MLflow, if it has one there.
 
     Raises:
         TrackingError: The store cannot be used.
     """
-    if (run := study_run(study, places)) is not None:
-        attach(open_store(places), run, files)
+    if (run := study_run(study, workspace)) is not None:
+        attach(open_store(workspace), run, files)
 
 
-def describe_chosen(study: optuna.Study, places: Places, chosen: Chosen) -> None:
+def describe_chosen(study: optuna.Study, workspace: Workspace, chosen: Chosen) -> None:
     """Says on MLflow's page what was chosen of a study, and puts its configuration there, if it has a run there.
 
     Raises:
         TrackingError: The store cannot be used.
     """
-    if (run := study_run(study, places)) is None:
+    if (run := study_run(study, workspace)) is None:
         return
-    text = chosen_text(chosen.trial, chosen.words())
-    put_above(places, run, text, {"best_config.yaml": config_text(chosen.config).encode()})
+    text = chosen_text(chosen.trial, chosen.describe())
+    put_above(workspace, run, text, {"best_config.yaml": config_text(chosen.config).encode()})
 
 
 class Session:
@@ -76,30 +76,30 @@ class Session:
         space: What is searched.
         settings: How.
         name: The study's name.
-        places: Where it is kept.
-        watcher: Is told what happens.
+        workspace: Where it is kept.
+        observer: Is told what happens.
         is_alone: Whether no other process of this machine runs the study.
         joins: Whether the study is another's, who says how many trials it has.
     """
 
     def __init__(
         self,
-        space: Searched,
+        space: ConfigSource,
         settings: StudyConfig,
         name: str,
-        places: Places,
-        watcher: Watcher,
+        workspace: Workspace,
+        observer: StudyObserver,
         *,
         is_alone: bool,
         joins: bool = False,
     ) -> None:
         self.started = time.monotonic()
-        self.searched = space
-        self.settings, self.name, self.places, self.watcher = settings, name, places, watcher
+        self.config_source = space
+        self.settings, self.name, self.workspace, self.observer = settings, name, workspace, observer
         self.joins = joins
-        self.is_alone = is_alone and places.storage is None
-        self.heart = Heart(settings.retries)
-        self.storage = open_storage(places.storage_url, on_stale=self.heart.on_stale)
+        self.is_alone = is_alone and workspace.storage is None
+        self.heartbeat = Heartbeat(settings.retries)
+        self.storage = open_storage(workspace.storage_url, on_stale=self.heartbeat.on_stale)
         self.study: optuna.Study | None = None
         self.log: StudyLog | None = None
         self.tracking_error: str | None = None
@@ -113,14 +113,14 @@ class Session:
         if self.joins:
             self.study = load_study(self.storage, self.name)
         else:
-            self.study = create_or_resume(self.storage, self.name, self.settings, self.searched)
+            self.study = create_or_resume(self.storage, self.name, self.settings, self.config_source)
         return self.study
 
     @property
     def total(self) -> int:
         """How many trials the study has in all: another process may have given it more."""
         if self.study is None:
-            return num_trials(self.settings, self.searched)
+            return num_trials(self.settings, self.config_source)
         total: int = self.study.user_attrs[TOTAL]
         return total
 
@@ -134,10 +134,10 @@ class Session:
         num_workers = min(compute.workers, max(self.num_left(), 1))
         cores = len(os.sched_getaffinity(0))
         return tasks_of(
-            self.searched,
+            self.config_source,
             self.settings,
             self.name,
-            self.places,
+            self.workspace,
             num_workers=num_workers,
             device=compute.device,
             threads=compute.threads or max(1, cores // num_workers),
@@ -148,7 +148,7 @@ class Session:
         self.log = self._log()
 
     def _log(self) -> StudyLog:
-        return StudyLog(self.places, self.name, is_alone=self.is_alone)
+        return StudyLog(self.workspace, self.name, is_alone=self.is_alone)
 
     def catch_up(self) -> None:
         """Lets MLflow have what it lacks of a study that has its trials."""
@@ -169,14 +169,14 @@ class Session:
         self.log.begin()
         deadline = None if self.settings.timeout is None else self.started + self.settings.timeout
         counted = self.total - self.num_left()
-        self.watcher.begin(self.name, total=self.total, counted=counted, direction=self.settings.direction, data=data)
+        self.observer.begin(self.name, total=self.total, counted=counted, direction=self.settings.direction, data=data)
         return study, Budget(deadline)
 
     def event(self, event: Event) -> None:
         """Passes on what happened."""
         if self.log is not None:
             self.log.event(event)
-        self.watcher.event(event)
+        self.observer.event(event)
 
     def end(self, outcome: Outcome) -> None:
         """Leaves nothing of this call running in MLflow, and no checkpoint of a study that is complete."""
@@ -186,7 +186,7 @@ class Session:
             trials = self.study.get_trials(deepcopy=False)
             others_run = any(trial.state == TrialState.RUNNING for trial in trials)
             if outcome == "complete" and not others_run:
-                remove_folder(self.places.checkpoints(self.name), below=self.places.workspace)
+                remove_folder(self.workspace.checkpoints(self.name), below=self.workspace.root)
                 withdraw_leftovers(self.study)
             self.study.set_user_attr(OUTCOME, outcome)
         self.tracking_error = self.log.close()
@@ -203,8 +203,8 @@ class Session:
         backbone_images, cached_images = images_through_backbone(trials)
         return StudySummary(
             study=self.name,
-            storage=str(self.places.storage_url),
-            tracking_uri=str(self.places.tracking_url),
+            storage=str(self.workspace.storage_url),
+            tracking_uri=str(self.workspace.tracking_url),
             trials=count_outcomes(trials),
             num_left=self.num_left(),
             best=None if self.study is None else best_of(self.study),
@@ -213,5 +213,5 @@ class Session:
             tracking_error=self.tracking_error,
             backbone_images=backbone_images,
             cached_images=cached_images,
-            front=() if self.study is None else front_of(self.study),
+            pareto_front=() if self.study is None else pareto_points(self.study),
         )

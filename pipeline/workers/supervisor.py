@@ -17,15 +17,15 @@ from pipeline.records.events import (
     NothingToClaim,
     TrialClaimed,
     TrialEnded,
-    TrialWanted,
-    WorkerDoomed,
+    TrialRequested,
     WorkerFailed,
+    WorkerOverLimit,
     WorkerReady,
 )
 from pipeline.records.results import DataSummary, TrialResult
 from pipeline.study.trials import finish, frozen_trial, has_retry, result_of, running_trial
 from pipeline.workers.budget import MAX_SAME_FAILURES, Budget
-from pipeline.workers.heartbeats import Heart
+from pipeline.workers.heartbeats import Heartbeat
 from pipeline.workers.launchers.launcher import Launcher
 from pipeline.workers.launchers.local import Worker, start_worker
 from pipeline.workers.task import Task
@@ -34,7 +34,7 @@ POLL_SECONDS = 0.2
 # As many workers that die before they have loaded their data, one after the other, end a study.
 MAX_FAILED_STARTS = 3
 # After which a worker that found nothing to claim looks again: a trial elsewhere may have failed.
-PARKED_SECONDS = 1.0
+IDLE_SECONDS = 1.0
 
 
 class Supervisor:
@@ -44,7 +44,7 @@ class Supervisor:
         tasks: One for each worker.
         launcher: Starts them.
         begin: Called once, when the first worker has loaded its data: returns the study and what ends it.
-        heart: Beats for the trials that run.
+        heartbeat: Beats for the trials that run.
         listen: Is told everything that happens.
         tick: Called a few times a second.
     """
@@ -54,15 +54,15 @@ class Supervisor:
         tasks: Sequence[Task],
         launcher: Launcher,
         begin: Callable[[DataSummary], tuple[optuna.Study, Budget]],
-        heart: Heart,
+        heartbeat: Heartbeat,
         listen: Callable[[Event], None],
         tick: Callable[[], None],
     ) -> None:
-        self.launcher, self.begin, self.heart, self.listen, self.tick = launcher, begin, heart, listen, tick
+        self.launcher, self.begin, self.heartbeat, self.listen, self.tick = launcher, begin, heartbeat, listen, tick
         self.study: optuna.Study | None = None
         self.budget: Budget | None = None
-        self.parked: list[Worker] = []  # free, while the last trials run elsewhere and may yet fail
-        self.parked_until = 0.0
+        self.idle: list[Worker] = []  # free, while the last trials run elsewhere and may yet fail
+        self.idle_until = 0.0
         self.failed_starts = 0
         self.stopping = False
         self.interrupted = False  # the user wants it to stop
@@ -93,7 +93,7 @@ class Supervisor:
         """Ends the study: trials that run give up at the end of their epoch."""
         self.stopping = True
         for worker in self.workers:
-            worker.tell(False)
+            worker.reply(False)
             if not worker.ready:  # it has nothing to lose, and may yet load data for minutes
                 worker.process.kill()
 
@@ -104,7 +104,7 @@ class Supervisor:
         for worker in workers:
             worker.process.kill()
         for worker in workers:
-            self._bury(worker)
+            self._reap(worker)
 
     def _listen_once(self) -> None:
         if self.interrupted and not self.stopping:
@@ -116,14 +116,14 @@ class Supervisor:
                 self._handle(worker, worker.connection.recv())
             except (EOFError, OSError):  # the latter if it was killed in the middle of a message
                 self.workers.remove(worker)
-                self._bury(worker)
+                self._reap(worker)
         if self.study is not None:
-            for reaped in self.heart.beat(self.study, {w.trial for w in self.workers if w.trial is not None}):
-                self.listen(reaped)
+            for expired in self.heartbeat.send(self.study, {w.trial for w in self.workers if w.trial is not None}):
+                self.listen(expired)
         if self.budget is not None and not self.stopping and (self.budget.overdue or self.budget.hopeless):
             self._stop()
-        if self.parked and time.monotonic() >= self.parked_until:
-            self._unpark()
+        if self.idle and time.monotonic() >= self.idle_until:
+            self._wake_idle()
         self.tick()
 
     def _handle(self, worker: Worker, event: Event) -> None:
@@ -135,16 +135,16 @@ class Supervisor:
                 if self.study is None and not self.stopping:
                     self.study, self.budget = self.begin(event.data)
                 self.listen(event)
-            case TrialWanted():
-                if worker not in self.parked:
+            case TrialRequested():
+                if worker not in self.idle:
                     self._answer(worker)
             case NothingToClaim():
                 self._nothing_left(worker, event.complete)
             case TrialClaimed():
                 worker.trial = event.number
                 self.listen(event)
-            case WorkerDoomed():
-                worker.doom = event
+            case WorkerOverLimit():
+                worker.over_limit = event
             case TrialEnded():
                 self.listen(event)
                 self._ended(worker, event.result)
@@ -152,36 +152,36 @@ class Supervisor:
                 self.listen(event)
 
     def _answer(self, worker: Worker) -> None:
-        worker.tell(not (self.stopping or self.budget is None or self.budget.used_up))
+        worker.reply(not (self.stopping or self.budget is None or self.budget.used_up))
 
     def _nothing_left(self, worker: Worker, is_complete: bool) -> None:
         """Lets a worker wait that found nothing to claim: its next wish is answered later."""
         assert self.budget is not None
         self.budget.is_complete |= is_complete
-        self.parked.append(worker)
-        self.parked_until = time.monotonic() + PARKED_SECONDS
+        self.idle.append(worker)
+        self.idle_until = time.monotonic() + IDLE_SECONDS
         if is_complete:
-            self._unpark()
+            self._wake_idle()
             for waiting in self.workers:
                 if not waiting.ready:  # on a cluster, it may have waited for a free place
-                    waiting.tell(False)
+                    waiting.reply(False)
 
-    def _unpark(self) -> None:
-        parked, self.parked = self.parked, []
-        for worker in parked:
+    def _wake_idle(self) -> None:
+        idle, self.idle = self.idle, []
+        for worker in idle:
             self._answer(worker)
 
     def _ended(self, worker: Worker, result: TrialResult) -> None:
         assert self.budget is not None
         worker.trial = None
         self.budget.ended(result)
-        self._unpark()
+        self._wake_idle()
 
-    def _bury(self, worker: Worker) -> None:
+    def _reap(self, worker: Worker) -> None:
         """Deals with a worker's end: if it came in the middle of a trial, that has failed, and is tried again."""
         cause = worker.process.join()
-        if worker in self.parked:
-            self.parked.remove(worker)
+        if worker in self.idle:
+            self.idle.remove(worker)
         if worker.trial is not None:
             self._end_trial(worker, worker.trial, cause)
         if cause is None or self.stopping:
@@ -196,8 +196,8 @@ class Supervisor:
     def _end_trial(self, worker: Worker, number: int, cause: str | None) -> None:
         assert self.study is not None
         retries, is_retried = 0, False
-        if worker.doom is not None:
-            result = TrialResult(worker.doom.outcome, reason=worker.doom.reason)
+        if worker.over_limit is not None:
+            result = TrialResult(worker.over_limit.outcome, reason=worker.over_limit.reason)
         elif self.stopping:
             result = TrialResult("interrupted", reason="stopped in the middle of an epoch")
         else:

@@ -11,10 +11,10 @@ from pipeline.config.model import BackboneConfig, HeadConfig
 from pipeline.config.study import StudyConfig
 from pipeline.config.trial import TrialConfig
 from pipeline.core.urls import StoreUrl
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.records.events import Event
 from pipeline.space.tree import SearchSpace
-from pipeline.study.studies import Searched
+from pipeline.study.studies import ConfigSource
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,10 @@ class Task:
 
 
 def tasks_of(
-    searched: Searched,
+    config_source: ConfigSource,
     settings: StudyConfig,
     name: str,
-    places: Places,
+    workspace: Workspace,
     *,
     num_workers: int,
     device: str,
@@ -69,31 +69,31 @@ def tasks_of(
     """Returns the tasks of a study's workers.
 
     Args:
-        searched: What the study searches.
+        config_source: What the study searches.
         settings: How.
         name: Its name.
-        places: Where it is kept.
+        workspace: Where it is kept.
         num_workers: How many tasks.
         device: auto, cpu, cuda or cuda:N.
         threads: Threads of each.
     """
-    space = searched if isinstance(searched, SearchSpace) else None
-    sample = searched.sample if isinstance(searched, SearchSpace) else searched
+    space = config_source if isinstance(config_source, SearchSpace) else None
+    sample = config_source.sample if isinstance(config_source, SearchSpace) else config_source
     example = _example(space, sample)
     return [
         Task(
-            storage=places.storage_url,
+            storage=workspace.storage_url,
             study_name=name,
             study=settings,
             sample=sample,
             example=example,
             backbones=_backbones(space, example),
             most_unfrozen=_most_unfrozen(space, example),
-            cache_dir=places.feature_cache,
-            checkpoints=places.checkpoints(name),
-            models=places.models(name),
-            lock=places.lock(name),
-            data_dir=places.data_dir,
+            cache_dir=workspace.feature_cache,
+            checkpoints=workspace.checkpoints(name),
+            models=workspace.models(name),
+            lock=workspace.lock(name),
+            data_dir=workspace.data_dir,
             device=device,
             threads=threads,
             worker=worker,
@@ -122,25 +122,25 @@ class Channel(Protocol):
 def _example(space: SearchSpace | None, sample: Callable[[optuna.Trial], TrialConfig]) -> TrialConfig:
     """Returns a configuration that the study may draw, of those with the most epochs."""
     if space is not None:
-        return max(space.corners(["epochs"]), key=lambda config: config.epochs)
+        return max(space.boundary_configs(["epochs"]), key=lambda config: config.epochs)
     return sample(optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask())
 
 
-def _corners(space: SearchSpace | None, example: TrialConfig, paths: Sequence[str]) -> Iterator[TrialConfig]:
+def _boundary_configs(space: SearchSpace | None, example: TrialConfig, paths: Sequence[str]) -> Iterator[TrialConfig]:
     """Returns configurations with all that a space admits at some places; of a function, what it has drawn."""
-    return iter([example]) if space is None else space.corners(paths)
+    return iter([example]) if space is None else space.boundary_configs(paths)
 
 
 def _backbones(space: SearchSpace | None, example: TrialConfig) -> tuple[BackboneConfig, ...]:
     """Returns the different backbones that a study may draw, their heads set aside."""
-    places = ("kind", "name", "pretrained", "drop_top_stages", "drop_path", "image_size")
-    models = (config.model for config in _corners(space, example, [f"model.{place}" for place in places]))
+    workspace = ("kind", "name", "pretrained", "drop_top_stages", "drop_path", "image_size")
+    models = (config.model for config in _boundary_configs(space, example, [f"model.{field}" for field in workspace]))
     bare = (model.model_copy(update={"head": HeadConfig()}) for model in models if isinstance(model, BackboneConfig))
     return tuple(dict.fromkeys(bare))
 
 
 def _most_unfrozen(space: SearchSpace | None, example: TrialConfig) -> int:
     """Returns the most top stages that a study may train, where it says a number."""
-    configs = _corners(space, example, ("transfer.kind", "transfer.unfreeze_top_stages"))
+    configs = _boundary_configs(space, example, ("transfer.kind", "transfer.unfreeze_top_stages"))
     numbers = [getattr(config.transfer, "unfreeze_top_stages", 0) for config in configs]
     return max((number for number in numbers if number != "all"), default=0)

@@ -10,7 +10,7 @@ from pipeline.config.training import Monitor
 from pipeline.data.image_data import ImageData
 from pipeline.evaluation.speed import batch_seconds
 from pipeline.models.build import num_parameters
-from pipeline.records.phases import backbone_figures, phases_of
+from pipeline.records.phases import backbone_counts, phases_of
 from pipeline.records.results import EpochResult, LayerFlow, Outcome, TrialResult
 from pipeline.records.verdict import judge
 from pipeline.study.trials import result_of
@@ -53,13 +53,13 @@ def result_of_epochs(
         reason=reason,
         verdict=judge(last_flow(epochs)),
         phases=phases_of(epochs, metric),
-        **backbone_figures(epochs),
+        **backbone_counts(epochs),
     )
 
 
-def taken_over(twin: FrozenTrial) -> TrialResult:
+def reused_result(duplicate: FrozenTrial) -> TrialResult:
     """Returns the result of an earlier trial with the same configuration, as another trial's."""
-    result = result_of(twin)
+    result = result_of(duplicate)
     assert result is not None
     images = None if result.backbone_images is None else 0
     return replace(
@@ -67,8 +67,8 @@ def taken_over(twin: FrozenTrial) -> TrialResult:
         backbone_images=images,
         cached_images=images,
         seconds=0.0,
-        same_as=twin.number,
-        reason=f"same as trial {twin.number}",
+        duplicate_of=duplicate.number,
+        reason=f"same as trial {duplicate.number}",
     )
 
 

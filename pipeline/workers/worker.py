@@ -15,16 +15,16 @@ from pipeline.data.image_data import ImageData
 from pipeline.data.loading import load_data
 from pipeline.records.events import NothingToClaim, Notice, TrialClaimed, WorkerFailed, WorkerReady
 from pipeline.records.results import DataSummary
-from pipeline.search.multi_objective import PrunableStudy, PrunableTrial
+from pipeline.search.multi_objective import MultiObjectiveStudy, MultiObjectiveTrial
 from pipeline.search.pruners import build_pruner
 from pipeline.search.samplers import build_sampler
 from pipeline.setup.device import choose_device, use_precision
-from pipeline.setup.images import data_wanted, prepared
+from pipeline.setup.images import data_config_for, prepared
 from pipeline.storage.open import RecentTrials, open_storage, quiet_optuna
-from pipeline.storage.study_lock import present
+from pipeline.storage.study_lock import hold_study_lock
 from pipeline.study.claims import NoClaim, claim_trial
-from pipeline.study.saved_models import KeptModels
-from pipeline.study.trials import put_back
+from pipeline.study.saved_models import SavedModels
+from pipeline.study.trials import requeue
 from pipeline.workers.limits import Watchdog
 from pipeline.workers.objective import StoppedError, run_trial
 from pipeline.workers.task import Channel, SupervisorGoneError, Task
@@ -50,17 +50,17 @@ def _work(task: Task, channel: Channel) -> None:
     loaded: dict[DataConfig, ImageData] = {}
 
     def load(config: TrialConfig) -> ImageData:
-        wanted = data_wanted(config)
-        if wanted not in loaded:
+        data_config = data_config_for(config)
+        if data_config not in loaded:
             loaded.clear()  # one data set at a time: they can be large
-            loaded[wanted] = load_data(wanted, data_dir=task.data_dir, device=device)
-        return loaded[wanted]
+            loaded[data_config] = load_data(data_config, data_dir=task.data_dir, device=device)
+        return loaded[data_config]
 
     def give_up_if_stopping() -> None:
         if channel.stopping():
             raise StoppedError
 
-    cache = FeatureCache(task.cache_dir, say=lambda text: channel.emit(Notice(text)), tick=give_up_if_stopping)
+    cache = FeatureCache(task.cache_dir, notify=lambda text: channel.emit(Notice(text)), tick=give_up_if_stopping)
 
     try:
         device = choose_device(task.device, task.worker)
@@ -92,10 +92,10 @@ def _work(task: Task, channel: Channel) -> None:
     # What is loaded by now stays for good: the garbage collector need not walk through it again and again.
     gc.freeze()
     watchdog = Watchdog(channel.emit, task.study.trial_timeout, task.study.trial_memory)
-    models = KeptModels(task.models, task.study.keep_models)
+    models = SavedModels(task.models, task.study.keep_models)
     storage: optuna.storages.BaseStorage | None = None
-    with present(task.lock) as presence:
-        presence.share()
+    with hold_study_lock(task.lock) as study_lock:
+        study_lock.share()
         while channel.wait_for_trial():  # the study exists once the first trial is given
             storage = storage or RecentTrials(open_storage(task.storage))
             claimed = _claim(storage, task, channel)
@@ -126,7 +126,7 @@ def _claim(
     if isinstance(claim, NoClaim):
         channel.emit(NothingToClaim(claim.complete))
         return None
-    study = PrunableStudy(
+    study = MultiObjectiveStudy(
         study_name=task.study_name,
         storage=storage,
         sampler=build_sampler(task.study.sampler, seed=task.study.seed, ordinal=claim.ordinal),
@@ -135,6 +135,6 @@ def _claim(
     try:
         channel.emit(TrialClaimed(claim.number, claim.counted))
     except SupervisorGoneError:
-        put_back(study, claim.trial_id)
+        requeue(study, claim.trial_id)
         raise
-    return study, PrunableTrial(study, claim.trial_id)
+    return study, MultiObjectiveTrial(study, claim.trial_id)

@@ -14,7 +14,7 @@ from pipeline.cli.display.progress import StudyProgress
 from pipeline.cli.display.tables import ablation_table
 from pipeline.config.trial import TrialConfig
 from pipeline.core.compute import Compute
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.records.results import Outcome, TrialResult
 from pipeline.space.tree import flatten
 from pipeline.study.summary import StudySummary
@@ -76,7 +76,7 @@ def make(fields: dict[str, Any], **settings: Any) -> TrialConfig:
 
 def changed(before: TrialConfig, after: TrialConfig) -> dict[str, Any]:
     """From every path that differs to its new value; None where it is gone."""
-    old, new = flatten(before.plain()), flatten(after.plain())
+    old, new = flatten(before.to_dict()), flatten(after.to_dict())
     return {path: new.get(path) for path in old | new if old.get(path, "gone") != new.get(path, "gone")}
 
 
@@ -287,9 +287,9 @@ def test_an_ablation_that_was_stopped_before_it_began_has_no_rows(
         TrialConfig.model_validate(NOTHING),
         name="a",
         num_seeds=2,
-        places=Places(tmp_path),
+        workspace=Workspace(tmp_path),
         compute=Compute(threads=1, device="cpu"),
-        watcher=StudyProgress("valid_accuracy"),
+        observer=StudyProgress("valid_accuracy"),
         figure=tmp_path / "a.png",
     )
     assert (found.rows, found.figure, found.to_json()["interrupted"]) == ([], None, True)

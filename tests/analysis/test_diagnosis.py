@@ -18,13 +18,13 @@ from pipeline.core.compute import Compute
 from pipeline.core.errors import DataError
 from pipeline.data.image_data import ImageData
 from pipeline.data.noise import NUM_CLASSES, NUM_IMAGES, noise
-from pipeline.records.results import VerdictWord
+from pipeline.records.results import VerdictLabel
 from pipeline.setup.inputs import load_images
 from pipeline.space.files import configuration_text, load_configuration
 from pipeline.space.overrides import Override
 
 STEPS = 20
-WORDS: list[VerdictWord] = ["vanishing", "exploding", "dead", "diverged"]
+WORDS: list[VerdictLabel] = ["vanishing", "exploding", "dead", "diverged"]
 SIGMOID = {"hidden_layers": 12, "width": 20, "activation": "sigmoid", "batch_norm": "none"}
 # Each layer's variance is 4.5 times that of the one before.
 GROWING = {"hidden_layers": 20, "width": 20, "initialization": "he", "initialization_gain": 3.0, "batch_norm": "none"}
@@ -78,7 +78,7 @@ def vanishing(images: ImageData) -> Diagnosis:
 
 
 def test_a_deep_sigmoid_network_is_vanishing(vanishing: Diagnosis) -> None:
-    assert vanishing.verdict.word == "vanishing"
+    assert vanishing.verdict.label == "vanishing"
     assert vanishing.network == "sigmoid with Glorot's initialization, through 12 hidden layers"
     assert vanishing.num_steps == STEPS
     assert [layer.layer for layer in vanishing.layers] == list(range(1, 14))
@@ -88,10 +88,10 @@ def test_a_deep_sigmoid_network_is_vanishing(vanishing: Diagnosis) -> None:
 
 
 def test_what_helps_stands_first(vanishing: Diagnosis) -> None:
-    words = [tried.verdict.word for tried in vanishing.tried]
+    words = [tried.verdict.label for tried in vanishing.tried]
     assert words[0] == "healthy"
     assert words == sorted(words, key=lambda word: word != "healthy")
-    helpful = [tried.loss for tried in vanishing.tried if tried.verdict.word == "healthy"]
+    helpful = [tried.loss for tried in vanishing.tried if tried.verdict.label == "healthy"]
     assert all(loss is not None for loss in helpful)
     assert helpful == sorted(helpful, key=float)  # type: ignore[arg-type]
     tried = {path for each in vanishing.tried for path in each.remedy.settings}
@@ -101,7 +101,7 @@ def test_what_helps_stands_first(vanishing: Diagnosis) -> None:
 def test_a_healthy_network_has_no_remedies(images: ImageData) -> None:
     told: list[str] = []
     found = diagnose(make(model={"hidden_layers": 2, "width": 20}), images, num_steps=STEPS, show=told.append)
-    assert found.verdict.word == "healthy"
+    assert found.verdict.label == "healthy"
     assert found.tried == ()
     assert told == [found.network]
     assert found.first_loss is not None
@@ -113,25 +113,25 @@ def test_an_explosion_that_ends_in_divergence_is_an_explosion(images: ImageData)
     config = make(model=GROWING, optimizer={"kind": "sgd", "lr": 0.05}, schedule={"kind": "constant"})
     told: list[str] = []
     found = diagnose(config, images, num_steps=STEPS, show=told.append)
-    assert found.verdict.word == "exploding"
+    assert found.verdict.label == "exploding"
     assert found.verdict.text.endswith("is not finite")
     assert found.num_steps < STEPS
     assert found.last_loss is None
-    assert found.tried[0].verdict.word == "healthy"
+    assert found.tried[0].verdict.label == "healthy"
     assert len(told) == 1 + len(found.tried)
     # what does not help by itself comes after what does
     assert "clip" in found.tried[-1].remedy.settings
-    assert found.tried[-1].verdict.word == "exploding"
+    assert found.tried[-1].verdict.label == "exploding"
 
 
 def test_gradients_too_large_to_square_explode(images: ImageData) -> None:
     config = make(model={**GROWING, "hidden_layers": 80, "width": 50})
-    assert diagnose(config, images, num_steps=4).verdict.word == "exploding"
+    assert diagnose(config, images, num_steps=4).verdict.label == "exploding"
 
 
 def test_a_diagnosis_is_json(vanishing: Diagnosis) -> None:
     plain = json.loads(json.dumps(vanishing.to_json(), allow_nan=False))
-    assert plain["verdict"] == {"word": "vanishing", "text": vanishing.verdict.text}
+    assert plain["verdict"] == {"label": "vanishing", "text": vanishing.verdict.text}
     assert len(plain["layers"]) == 13
     assert plain["tried"][0]["remedy"]["settings"] == vanishing.tried[0].remedy.settings
 
@@ -155,7 +155,7 @@ def test_a_person_reads_the_layers_and_what_helps(vanishing: Diagnosis) -> None:
 
 @EVERY_WORD
 @EVERY_CONFIG
-def test_a_remedy_keeps_to_the_rules_and_changes_what_it_names(config: TrialConfig, word: VerdictWord) -> None:
+def test_a_remedy_keeps_to_the_rules_and_changes_what_it_names(config: TrialConfig, word: VerdictLabel) -> None:
     for remedy in remedies(config, word):
         changed = config.replaced(remedy.settings)
         assert remedy.settings
@@ -179,7 +179,7 @@ def test_every_verdict_has_a_remedy_for_a_deep_network() -> None:
 
 @EVERY_WORD
 @EVERY_CONFIG
-def test_pasted_options_are_the_remedy(tmp_path: Path, config: TrialConfig, word: VerdictWord) -> None:
+def test_pasted_options_are_the_remedy(tmp_path: Path, config: TrialConfig, word: VerdictLabel) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(configuration_text(config))
     for remedy in remedies(config, word):
@@ -195,7 +195,7 @@ def test_pasted_options_are_the_remedy(tmp_path: Path, config: TrialConfig, word
     ],
     ids=["widths", "default optimizer", "bare optimizer"],
 )
-def test_pasted_options_fit_a_short_file(tmp_path: Path, space: str, word: VerdictWord) -> None:
+def test_pasted_options_fit_a_short_file(tmp_path: Path, space: str, word: VerdictLabel) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(f"space: {space}\n")
     config = load_configuration(str(file))

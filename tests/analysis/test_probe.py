@@ -45,10 +45,10 @@ def test_it_takes_exactly_that_many_steps_over_as_many_epochs_as_they_need(
     num_steps: int, small_data: ImageData, configure: Configure
 ) -> None:
     """Eight steps make an epoch, and the configuration has only one."""
-    excerpt = first_steps(configure(epochs=1), small_data, num_steps=num_steps, measure_every=5)
-    assert len(excerpt.losses) == num_steps
-    assert excerpt.diverged is None
-    assert [layer.layer for layer in excerpt.layers] == [1, 2, 3]
+    probe_run = first_steps(configure(epochs=1), small_data, num_steps=num_steps, measure_every=5)
+    assert len(probe_run.losses) == num_steps
+    assert probe_run.diverged is None
+    assert [layer.layer for layer in probe_run.layers] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("batch_norm", ["none", "before"])
@@ -56,26 +56,26 @@ def test_its_steps_are_those_of_the_training(batch_norm: str, small_data: ImageD
     model = {"batch_norm": batch_norm, "dropout": Dropout(rate=0.3)}
     config = configure(model=model, epochs=1, schedule=configs.OneCycle())
     (result,) = start(config, small_data, measure_every=1).epochs
-    excerpt = first_steps(config, small_data, num_steps=8, measure_every=1)
-    assert sum(excerpt.losses) / 8 == pytest.approx(result.train_loss, rel=1e-5)
-    assert excerpt.layers == result.gradient_flow
+    probe_run = first_steps(config, small_data, num_steps=8, measure_every=1)
+    assert sum(probe_run.losses) / 8 == pytest.approx(result.train_loss, rel=1e-5)
+    assert probe_run.layers == result.gradient_flow
 
 
 def test_its_schedule_moves(small_data: ImageData, configure: Configure) -> None:
     config = configure(**PLAIN, schedule=configs.Exponential(step_epochs=1.0))
     rates = [0.05 * 0.1 ** (step / 8) for step in range(12)]
-    excerpt = first_steps(config, small_data, num_steps=12, measure_every=12)
-    assert list(excerpt.losses) == pytest.approx(_losses(config, small_data, rates), rel=1e-5)
+    probe_run = first_steps(config, small_data, num_steps=12, measure_every=12)
+    assert list(probe_run.losses) == pytest.approx(_losses(config, small_data, rates), rel=1e-5)
 
 
 def test_divergence_is_reported_with_its_step(small_data: ImageData, configure: Configure) -> None:
     config = configure(seed=5)
     row = int(next(epoch_batches(small_data.train, 32, 5))[2][0])
-    excerpt = first_steps(config, _poisoned(small_data, row), num_steps=8, measure_every=1)
-    assert excerpt.diverged == "the training loss at step 3 is not finite"
-    assert len(excerpt.losses) == 2
-    assert all(math.isfinite(loss) for loss in excerpt.losses)
-    assert excerpt.layers == first_steps(config, small_data, num_steps=2, measure_every=1).layers
+    probe_run = first_steps(config, _poisoned(small_data, row), num_steps=8, measure_every=1)
+    assert probe_run.diverged == "the training loss at step 3 is not finite"
+    assert len(probe_run.losses) == 2
+    assert all(math.isfinite(loss) for loss in probe_run.losses)
+    assert probe_run.layers == first_steps(config, small_data, num_steps=2, measure_every=1).layers
 
 
 def test_the_range_is_swept_geometrically(small_data: ImageData, configure: Configure) -> None:

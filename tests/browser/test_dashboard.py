@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from pipeline.core.errors import PortError, StudyError
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.study.dashboard import serve_dashboard
 from tests.pages import served
 from tests.servers import free_port
@@ -33,9 +33,9 @@ def test_a_dashboard_that_cannot_be_served_says_why(
     finished: dict[str, Any], tmp_path: Path, taken_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(StudyError, match="no study in the workspace"):
-        serve_dashboard(Places(tmp_path), free_port(), say=print)
+        serve_dashboard(Workspace(tmp_path), free_port(), notify=print)
     with pytest.raises(PortError, match=f"port {taken_port} cannot be used: Address already in use"):
-        serve_dashboard(Places(finished["workspace"]), taken_port, say=print)
+        serve_dashboard(Workspace(finished["workspace"]), taken_port, notify=print)
     monkeypatch.setitem(sys.modules, "optuna_dashboard", None)
     with pytest.raises(StudyError, match=r"pip install 'dnntune\[dashboard\]'"):
-        serve_dashboard(Places(finished["workspace"]), free_port(), say=print)
+        serve_dashboard(Workspace(finished["workspace"]), free_port(), notify=print)

@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 from playwright.sync_api import Locator, Page, expect
 
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.tracking.store import find_runs, open_client
 from pipeline.tracking.ui.comparison import save_comparison
 from tests.conftest import Cli
@@ -73,18 +73,18 @@ class Server:
 def server(tmp_path_factory: pytest.TempPathFactory, mlflow_tables: Path, cli: Cli) -> Iterator[Server]:
     """The page on two studies of one space."""
     folder = tmp_path_factory.mktemp("page")
-    places = Places(folder / "runs")
-    places.workspace.mkdir()
-    shutil.copy(mlflow_tables, places.workspace / "mlflow.db")
+    workspace = Workspace(folder / "runs")
+    workspace.root.mkdir()
+    shutil.copy(mlflow_tables, workspace.root / "mlflow.db")
     (folder / "kinds.yaml").write_text(CONDITIONAL_SPACE)
     for options in ((), ("--study", "again", "--seed", 2)):
-        done = cli("run", folder / "kinds.yaml", "--threads", 1, "--workspace", places.workspace, *options)
+        done = cli("run", folder / "kinds.yaml", "--threads", 1, "--workspace", workspace.root, *options)
         assert done.returncode == 0, done.stderr
     port = free_port()
     address = f"http://127.0.0.1:{port}"
-    with served(folder, f"{address}/health", "ui", "--workspace", places.workspace, "--port", port) as printed:
-        client = open_client(places.tracking_url)
-        experiment = client.get_experiment_by_name(places.experiment)
+    with served(folder, f"{address}/health", "ui", "--workspace", workspace.root, "--port", port) as printed:
+        client = open_client(workspace.tracking_url)
+        experiment = client.get_experiment_by_name(workspace.experiment)
         assert experiment is not None
         yield Server(address, printed, client, experiment.experiment_id)
 

@@ -90,7 +90,7 @@ def test_every_figure_is_drawn_and_described(opened: Page) -> None:
 
 def test_every_image_is_there(opened: Page) -> None:
     images = opened.locator("img")
-    assert images.count() == len(FINAL.confused)
+    assert images.count() == len(FINAL.misclassified)
     assert all(images.evaluate_all("all => all.map(image => image.naturalWidth > 0 && image.alt.length > 0)"))
 
 

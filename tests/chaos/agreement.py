@@ -5,21 +5,21 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial
 
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.storage.open import open_storage
 from pipeline.study.studies import load_study
-from pipeline.tracking.scribe import Scribe
+from pipeline.tracking.log_writer import LogWriter
 from pipeline.tracking.store import open_client
 
 
 def trials_in(workspace: Path, study: str) -> Sequence[FrozenTrial]:
-    return load_study(open_storage(Places(workspace).storage_url), study).trials
+    return load_study(open_storage(Workspace(workspace).storage_url), study).trials
 
 
 def disagreements(workspace: Path, study: str, tracking_uri: str | None = None) -> list[str]:
     """Returns what MLflow tells otherwise than the storage; nothing of trials that nobody has drawn yet."""
-    places = Places(workspace, tracking_uri=tracking_uri)
-    client = open_client(places.tracking_url)
+    here = Workspace(workspace, tracking_uri=tracking_uri)
+    client = open_client(here.tracking_url)
     ids = [experiment.experiment_id for experiment in client.search_experiments()]
     runs = [run for run in client.search_runs(ids, max_results=1000) if run.data.tags.get("study") == study]
     of_trials = [run.data.tags["trial"] for run in runs if run.data.tags["kind"] == "trial"]
@@ -27,5 +27,5 @@ def disagreements(workspace: Path, study: str, tracking_uri: str | None = None) 
     found += [f"{run.info.run_name} is RUNNING" for run in runs if run.info.status == "RUNNING"]
     if (count := len(runs) - len(of_trials)) != 1:
         found.append(f"{count} runs of the study")
-    wrong = Scribe(places, study, alive=False, seize=True).disagreements()
+    wrong = LogWriter(here, study, alive=False, seize=True).disagreements()
     return found + [f"trial {number}: {'; '.join(what)}" for number, what in wrong.items()]

@@ -101,7 +101,7 @@ def test_a_worker_that_is_stopped_beyond_the_grace_period(
     space: Path, workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DNNTUNE_HEARTBEAT_SECONDS", "1")
-    monkeypatch.setenv("DNNTUNE_GRACE_SECONDS", "3")
+    monkeypatch.setenv("DNNTUNE_GRACE_PERIOD_SECONDS", "3")
 
     def training() -> list[int]:
         """Those that hold the study's lock: they have loaded their data."""

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.storage.open import open_storage
 from pipeline.study.studies import load_study
-from pipeline.study.trials import ORIGIN, RETRY, RETRY_OF, SILENT, outcome_of, result_of
+from pipeline.study.trials import FIRST_ATTEMPT, HEARTBEAT_EXPIRED, RETRY, RETRY_OF, outcome_of, result_of
 from pipeline.tracking.store import open_client
 from tests.processes import workers_of
 
@@ -96,11 +96,15 @@ def assert_nothing_is_lost(trials: list[FrozenTrial], workspace: Path) -> None:
             assert queued.items() >= before.params.items()
             assert trial.user_attrs[RETRY] == before.user_attrs.get(RETRY, 0) + 1
     # of one configuration's attempts, one has counted
-    attempts = Counter(t.user_attrs.get(ORIGIN, t.number) for t in trials if outcome_of(t) != "failed")
+    attempts = Counter(t.user_attrs.get(FIRST_ATTEMPT, t.number) for t in trials if outcome_of(t) != "failed")
     assert set(attempts.values()) == {1}
     # each has trained all its epochs, or was pruned
     for trial in trials:
-        if trial.state == TrialState.COMPLETE and (result := result_of(trial)) is not None and result.same_as is None:
+        if (
+            trial.state == TrialState.COMPLETE
+            and (result := result_of(trial)) is not None
+            and result.duplicate_of is None
+        ):
             assert sorted(trial.intermediate_values) == list(range(1, EPOCHS + 1))  # a server has no order
     runs = mlflow_runs(workspace)
     assert {run.info.status for run in runs} <= {"FINISHED", "KILLED", "FAILED"}
@@ -124,7 +128,7 @@ def _text(value: Any) -> str | None:
 
 
 def mlflow_runs(workspace: Path) -> list[Any]:
-    client = open_client(Places(workspace).tracking_url)
+    client = open_client(Workspace(workspace).tracking_url)
     ids = [experiment.experiment_id for experiment in client.search_experiments()]
     return list(client.search_runs(ids, max_results=1000))
 
@@ -138,13 +142,13 @@ def check(workspace: Path, storage: str, kills: int, done: "subprocess.Completed
     assert failed
     # A worker that is killed between its claim and telling of it is found by its silence.
     reasons = [str(result.reason) for trial in failed if (result := result_of(trial)) is not None]
-    assert all("was killed" in reason or reason == SILENT.reason for reason in reasons), reasons
+    assert all("was killed" in reason or reason == HEARTBEAT_EXPIRED.reason for reason in reasons), reasons
     assert_nothing_is_lost(trials, workspace)
 
 
 def test_the_embedded_storage(workspace: Path, tmp_path: Path) -> None:
     kills, done = run_in_chaos(workspace, restart=lambda: restart_sqlite(workspace), log=tmp_path)
-    check(workspace, Places(workspace).storage_url, kills, done)
+    check(workspace, Workspace(workspace).storage_url, kills, done)
 
 
 def test_postgresql(workspace: Path, tmp_path: Path, postgresql: Any) -> None:

@@ -15,13 +15,13 @@ from typer.testing import CliRunner
 from pipeline.cli.display.console import exported_lines, final_outlook, outlook
 from pipeline.cli.groups import grouped
 from pipeline.cli.options import LocalCompute, Overrides, SpaceArgument, StudyWorkspace, this_command
-from pipeline.cli.running import going_on
+from pipeline.cli.running import resume_command
 from pipeline.core.compute import Compute
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.registration.text import serving_command
 from pipeline.storage.open import open_storage
 from pipeline.study.studies import load_study
-from pipeline.study.summary import Best, FrontPoint, StudySummary
+from pipeline.study.summary import Best, ParetoPoint, StudySummary
 from tests.conftest import SMALL_SPACE
 
 ROOT = Path(__file__).parents[2]
@@ -68,16 +68,19 @@ def summary(**changes: object) -> StudySummary:
         "tracking_error": None,
         "backbone_images": 0,
         "cached_images": 0,
-        "front": (FrontPoint(1, {"valid_accuracy": 0.5, "latency_ms": 2.0}),),
+        "pareto_front": (ParetoPoint(1, {"valid_accuracy": 0.5, "latency_ms": 2.0}),),
     }
     return StudySummary(**{**given, **changes})  # type: ignore[arg-type]
 
 
 def test_every_next_step_is_read_by_a_shell_as_it_was_meant(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ECHO", "1")
-    places = Places(Path("a $(touch X)"), "sqlite:///b;c.db", "http://h/?d=e&f", "x.y", "d\x1b[31m")
+    workspace = Workspace(Path("a $(touch X)"), "sqlite:///b;c.db", "http://h/?d=e&f", "x.y", "d\x1b[31m")
     compute = Compute(workers=3, device="cuda:1")
-    lines = [*outlook(summary(), places, going_on(summary(), places, compute)), *final_outlook("s", places)]
+    lines = [
+        *outlook(summary(), workspace, resume_command(summary(), workspace, compute)),
+        *final_outlook("s", workspace),
+    ]
     lines += exported_lines({"folder": "o p", "differences": {}, "num_checked": 1, "notes": ()})
     commands = [line for line in lines if line.startswith("  ")]
     read = [shell(line.partition(" > ")[0]).stdout.splitlines() for line in commands]
@@ -99,14 +102,16 @@ def test_every_next_step_is_read_by_a_shell_as_it_was_meant(shell: Shell, monkey
 
 
 def test_a_secret_is_left_to_the_environment() -> None:
-    places = Places(Path("w"), "postgresql://me:mark-left@h/db", "http://me:mark-left@h")
-    lines = [*outlook(summary(), places, "again"), *final_outlook("s", places)]
+    workspace = Workspace(Path("w"), "postgresql://me:mark-left@h/db", "http://me:mark-left@h")
+    lines = [*outlook(summary(), workspace, "again"), *final_outlook("s", workspace)]
     assert "mark-left" not in "".join(lines)
     known = "with $DNNTUNE_STORAGE set to postgresql://me:***@h/db, whose secret is not shown, with "
     assert known in lines[0]
     assert "$DNNTUNE_TRACKING_URI set to http://me:***@h" in lines[0]
     assert "  dnntune best s --workspace w > best.yaml    # the best configuration" in lines
-    assert serving_command("m", places.tracking_url).startswith('MLFLOW_TRACKING_URI="$DNNTUNE_TRACKING_URI" mlflow ')
+    assert serving_command("m", workspace.tracking_url).startswith(
+        'MLFLOW_TRACKING_URI="$DNNTUNE_TRACKING_URI" mlflow '
+    )
 
 
 def test_the_same_command_is_what_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +124,7 @@ def test_the_same_command_is_what_was_typed(monkeypatch: pytest.MonkeyPatch) -> 
         *,
         overrides: Overrides,
         compute: LocalCompute,
-        places: StudyWorkspace,
+        workspace: StudyWorkspace,
         top: Annotated[int, typer.Option()] = 3,
     ) -> None:
         typer.echo(this_command())
@@ -140,7 +145,7 @@ def test_the_same_command_is_what_was_typed(monkeypatch: pytest.MonkeyPatch) -> 
 def test_what_was_interrupted_before_its_first_trial_is_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.cli.running.this_command", lambda: "the same")
     none = dict.fromkeys(TRIALS, 0)
-    assert going_on(summary(trials=none, best=None), Places(), Compute()) == "the same"
+    assert resume_command(summary(trials=none, best=None), Workspace(), Compute()) == "the same"
 
 
 def test_ctrl_c_prints_a_command_that_goes_on_with_the_same_study(
@@ -168,12 +173,12 @@ def test_ctrl_c_prints_a_command_that_goes_on_with_the_same_study(
     assert again == ["  dnntune resume cc --threads 1    # go on: 2 trials are left\n"]
     done = shell(again[0])
     assert done.returncode == 0, done.stderr
-    study = load_study(open_storage(Places(workspace).storage_url), "cc")
+    study = load_study(open_storage(Workspace(workspace).storage_url), "cc")
     assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 3
     assert not (tmp_path / "X").exists()
     more = shell("dnntune resume cc --trials 4 --workers 1 --threads 1")
     assert more.returncode == 0, more.stderr
-    assert len(load_study(open_storage(Places(workspace).storage_url), "cc").trials) == 4
+    assert len(load_study(open_storage(Workspace(workspace).storage_url), "cc").trials) == 4
 
 
 @pytest.mark.parametrize(

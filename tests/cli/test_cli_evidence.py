@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.cli.app import main
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.space.files import load_space
 from pipeline.study.studies import open_study
 from pipeline.study.trials import outcome_of
@@ -39,8 +39,8 @@ def write(folder: Path, text: str) -> Path:
     return file
 
 
-def run_of(places: Places, kind: str) -> list[Any]:
-    client = open_client(places.tracking_url)
+def run_of(workspace: Workspace, kind: str) -> list[Any]:
+    client = open_client(workspace.tracking_url)
     experiment = client.get_experiment_by_name("dnntune")
     assert experiment is not None
     return list(client.search_runs([experiment.experiment_id], f"tags.kind = '{kind}'"))
@@ -57,7 +57,7 @@ def ablated(tmp_path_factory: pytest.TempPathFactory, mlflow_tables: Path, cli: 
     done = cli(*command)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    return {"json": found, "done": done, "command": command, "places": Places(folder / "runs")}
+    return {"json": found, "done": done, "command": command, "store": Workspace(folder / "runs")}
 
 
 def test_diagnose_needs_no_data(cli: Any, tmp_path: Path) -> None:
@@ -66,9 +66,9 @@ def test_diagnose_needs_no_data(cli: Any, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n") == 1
     found = json.loads(done.stdout)
-    assert found["verdict"]["word"] == "vanishing"
+    assert found["verdict"]["label"] == "vanishing"
     assert [layer["layer"] for layer in found["layers"]] == list(range(1, 14))
-    assert found["tried"][0]["verdict"]["word"] == "healthy"
+    assert found["tried"][0]["verdict"]["label"] == "healthy"
     assert "vanishing: sigmoid with Glorot's initialization" in done.stderr
     assert "what helps, tried for as many steps:" in done.stderr
 
@@ -122,35 +122,35 @@ def test_an_ablation_tells_a_person_what_it_found(ablated: dict[str, Any]) -> No
 
 
 def test_an_ablation_lies_under_one_run_with_its_figure(ablated: dict[str, Any]) -> None:
-    places = ablated["places"]
-    figure = places.workspace / "figures" / "ablation-mine.png"
+    workspace = ablated["store"]
+    figure = workspace.root / "figures" / "ablation-mine.png"
     assert figure.read_bytes().startswith(b"\x89PNG")
-    (parent,) = run_of(places, "study")
-    client = open_client(places.tracking_url)
+    (parent,) = run_of(workspace, "study")
+    client = open_client(workspace.tracking_url)
     names = {artifact.path for artifact in client.list_artifacts(parent.info.run_id)}
     assert {"ablation.png", "ablation.csv"} <= names
     text = Path(client.download_artifacts(parent.info.run_id, "ablation.csv")).read_text()
     assert len(text.splitlines()) == 1 + 6
-    trials = run_of(places, "trial")
+    trials = run_of(workspace, "trial")
     assert {run.data.tags["mlflow.parentRunId"] for run in trials} == {parent.info.run_id}
     cases = sorted((run.data.params["case"], run.data.params["seed"]) for run in trials)
     assert cases == sorted((row["case"], seed) for row in ablated["json"]["rows"] for seed in ("0", "1"))
 
 
 def test_the_same_ablation_again_trains_nothing(cli: Any, ablated: dict[str, Any]) -> None:
-    before = [trial.datetime_complete for trial in open_study(ablated["places"], "ablation-mine").trials]
+    before = [trial.datetime_complete for trial in open_study(ablated["store"], "ablation-mine").trials]
     done = cli(*ablated["command"])
     assert done.returncode == 0, done.stderr
     again = json.loads(done.stdout.splitlines()[-1])
     assert again["rows"] == ablated["json"]["rows"]
-    trials = open_study(ablated["places"], "ablation-mine").trials
+    trials = open_study(ablated["store"], "ablation-mine").trials
     assert [trial.datetime_complete for trial in trials] == before
     assert {outcome_of(trial) for trial in trials} == {"complete"}
-    assert len(run_of(ablated["places"], "trial")) == 6
+    assert len(run_of(ablated["store"], "trial")) == 6
 
 
 def test_importance_needs_trials(cli: Any, ablated: dict[str, Any]) -> None:
-    done = cli("importance", "ablation-mine", "--workspace", ablated["places"].workspace)
+    done = cli("importance", "ablation-mine", "--workspace", ablated["store"].root)
     assert done.returncode == 2
     assert "importances need 8 complete trials; study ablation-mine has 6. Run more with --trials" in done.stderr
     assert "Traceback" not in done.stderr
@@ -162,9 +162,9 @@ def test_train_measures_monte_carlo_dropout_beside_the_plain_network(cli: Any, t
     dropout = "model.dropout={kind: dropout, rate: 0.3}"
     done = cli("train", file, "--set", dropout, "--mc-samples", 5, "--threads", 1, "--json")
     assert done.returncode == 0, done.stderr
-    assessment = json.loads(done.stdout.splitlines()[-1])["assessment"]
-    assert assessment["part"] == "test"
-    plain, monte_carlo = assessment["plain"], assessment["monte_carlo"]
+    evaluation = json.loads(done.stdout.splitlines()[-1])["evaluation"]
+    assert evaluation["split"] == "test"
+    plain, monte_carlo = evaluation["deterministic"], evaluation["monte_carlo"]
     assert monte_carlo.pop("samples") == 5
     assert set(monte_carlo) == set(plain) == {"accuracy", "log_likelihood", "calibration_error", "entropy"}
     assert monte_carlo["log_likelihood"] != plain["log_likelihood"]

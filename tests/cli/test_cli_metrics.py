@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.space.files import load_configuration
 from pipeline.tracking.store import open_client
 from tests.conftest import Cli
@@ -42,7 +42,7 @@ def two(tmp_path_factory: pytest.TempPathFactory, mlflow_tables: Path, cli: Cli)
 def test_the_front_is_told_and_marked(two: dict[str, Any], cli: Cli) -> None:
     assert sum(two["trials"].values()) == 10
     assert two["trials"]["failed"] == 0
-    best = two["front"][0]
+    best = two["pareto_front"][0]
     assert best["values"]["valid_accuracy"] == two["best"]["value"]
     assert set(best["values"]) == {"valid_accuracy", "latency_ms"}
     assert f"dnntune best two --within 0.005 --prefer latency_ms --workspace {two['workspace']}" in two["said"]
@@ -53,8 +53,8 @@ def test_the_front_is_told_and_marked(two: dict[str, Any], cli: Cli) -> None:
 
 
 def test_every_metric_of_a_complete_trial_is_in_mlflow(two: dict[str, Any]) -> None:
-    client = open_client(Places(two["workspace"]).tracking_url)
-    point = two["front"][0]
+    client = open_client(Workspace(two["workspace"]).tracking_url)
+    point = two["pareto_front"][0]
     (run,) = client.search_runs(["1"], f"tags.trial = '{point['number']}'")
     assert run.data.metrics["latency_ms"] == point["values"]["latency_ms"]
     assert run.data.metrics["best_valid_accuracy"] == point["values"]["valid_accuracy"]
@@ -64,7 +64,7 @@ def test_the_fastest_of_all_can_be_had_as_a_file(two: dict[str, Any], cli: Cli, 
     options = ("--workspace", two["workspace"])
     done = cli("best", "two", "--within", 1, "--prefer", "latency_ms", *options)
     first, second, _ = done.stdout.split("\n", 2)
-    fastest = two["front"][-1]
+    fastest = two["pareto_front"][-1]
     assert first.startswith(f"# study two, trial {fastest['number']}: valid_accuracy")
     assert second.startswith("# the best latency_ms within 1 of the best valid_accuracy")
     (tmp_path / "fast.yaml").write_text(done.stdout)

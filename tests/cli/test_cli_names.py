@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.cli.app import app
 from pipeline.core.errors import DnntuneError, InvalidNameError, SpaceError
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.space.files import load_configuration, load_space
 from pipeline.workers.run import run_study
 
@@ -75,5 +75,5 @@ def test_check_refuses_a_file_that_run_would(workspace: Path, stem: str) -> None
 def test_run_study_refuses_what_is_no_name(workspace: Path) -> None:
     file = load_space("space.yaml")
     with pytest.raises(InvalidNameError, match="the name of a study"):
-        run_study(file.space, file.study, name="..", places=Places(workspace))
+        run_study(file.space, file.study, name="..", workspace=Workspace(workspace))
     assert [entry.name for entry in workspace.iterdir()] == ["precious"]

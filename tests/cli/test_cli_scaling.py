@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.space.files import load_space
 from pipeline.storage.open import open_storage
 from pipeline.study.studies import create_or_resume
@@ -43,7 +43,7 @@ def test_an_address_of_ray_needs_ray(cli: Cli, space_file: Path, workspace: Path
     done = cli("run", space_file, "--workspace", workspace, "--ray-address", "auto")
     assert done.returncode == 2
     assert "--ray-address auto needs --launcher ray; this run has --launcher local" in done.stderr
-    assert not Path(Places(workspace).storage_url.removeprefix("sqlite:///")).exists()
+    assert not Path(Workspace(workspace).storage_url.removeprefix("sqlite:///")).exists()
 
 
 @pytest.mark.parametrize(

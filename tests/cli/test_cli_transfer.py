@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pipeline.cli.app import main
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.records.phases import phases_text
 from pipeline.space.files import load_configuration
 from pipeline.storage.open import open_storage, study_names
@@ -67,7 +67,7 @@ def transferred(tmp_path_factory: pytest.TempPathFactory, mlflow_tables: Path, c
     return {
         "json": json.loads(done.stdout.splitlines()[-1]),
         "said": done.stderr,
-        "places": Places(workspace),
+        "store": Workspace(workspace),
         "best": best.stdout,
         "trained": json.loads(trained.stdout.splitlines()[-1]),
         "trained said": trained.stderr,
@@ -79,7 +79,7 @@ def test_all_trials_and_workers_share_one_entry(transferred: dict[str, Any]) -> 
     summary, said = transferred["json"], transferred["said"]
     assert summary["trials"] == {"complete": 3, "pruned": 0, "diverged": 0, "failed": 0}
     # The same entry serves the training of the best configuration, after the study.
-    folder = transferred["places"].feature_cache
+    folder = transferred["store"].feature_cache
     (entry,) = folder.glob("*.npy")
     assert np.load(entry, mmap_mode="r").shape == (IMAGES, 1280)
     assert not list(folder.glob("*.partial"))
@@ -99,13 +99,13 @@ def test_a_study_says_how_many_images_passed_and_were_spared(transferred: dict[s
 
 @needs_weights
 def test_mlflow_has_the_phases_and_the_images(transferred: dict[str, Any]) -> None:
-    places = transferred["places"]
-    client = open_client(places.tracking_url)
+    workspace = transferred["store"]
+    client = open_client(workspace.tracking_url)
     experiment = client.get_experiment_by_name("dnntune")
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id], "tags.kind = 'trial'")
     by_number = {int(run.data.tags["trial"]): run for run in runs}
-    trials = open_study(places, "lite").trials
+    trials = open_study(workspace, "lite").trials
     assert sorted(by_number) == [trial.number for trial in trials]
     for trial in trials:
         run, result = by_number[trial.number], result_of(trial)
@@ -128,7 +128,7 @@ def test_the_best_configuration_is_a_file_and_trains_from_the_cache(
     (tmp_path / "best.yaml").write_text(transferred["best"])
     config = load_configuration(str(tmp_path / "best.yaml"))
     best = transferred["json"]["best"]
-    assert config.plain() == best["config"]
+    assert config.to_dict() == best["config"]
     assert config.model.head.width == 32
     figures = transferred["trained"]
     assert (figures["backbone_images"], figures["cached_images"]) == (0, 3 * IMAGES)
@@ -226,8 +226,8 @@ def refuse(
         assert out == ""
         assert line.startswith("dnntune: ")
         assert message in line
-        assert study_names(open_storage(Places(workspace).storage_url)) == []
-        assert not Places(workspace).feature_cache.exists()
+        assert study_names(open_storage(Workspace(workspace).storage_url)) == []
+        assert not Workspace(workspace).feature_cache.exists()
 
     return run
 

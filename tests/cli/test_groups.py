@@ -11,7 +11,7 @@ from pipeline.cli.groups import group, grouped
 from pipeline.cli.options import WholeWorkspace, WorkerCompute, compute_of
 from pipeline.core.compute import Compute, Launch
 from pipeline.core.errors import DnntuneError
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 
 
 def test_a_group_is_its_options_on_the_command_line_and_one_value_in_the_command() -> None:
@@ -25,17 +25,17 @@ def test_a_group_is_its_options_on_the_command_line_and_one_value_in_the_command
         *,
         compute: WorkerCompute,
         last: Annotated[str, typer.Option()] = "z",
-        places: WholeWorkspace,
+        workspace: WholeWorkspace,
     ) -> None:
-        got.extend((first, compute, last, places))
+        got.extend((first, compute, last, workspace))
 
     done = CliRunner().invoke(small, ["--threads", "2", "--experiment", "e", "--launcher", "ray"])
     assert done.exit_code == 0, done.output
-    assert got == [1, Compute(threads=2, launcher=Launch.RAY), "z", Places(experiment="e")]
+    assert got == [1, Compute(threads=2, launcher=Launch.RAY), "z", Workspace(experiment="e")]
     said = CliRunner().invoke(small, ["--help"]).output
     order = ["--first", "--workers", "--threads", "--device", "--ray-address", "--last", "--workspace", "--data-dir"]
-    places = [said.index(f"{option} ") for option in order]
-    assert places == sorted(places)
+    workspace = [said.index(f"{option} ") for option in order]
+    assert workspace == sorted(workspace)
 
 
 def test_a_group_of_some_options_leaves_the_others_at_their_defaults() -> None:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from pipeline.config.data import DataConfig
 from pipeline.config.model import BackboneConfig, HeadConfig
-from pipeline.config.rules.table import RELEVANCES, RULES
+from pipeline.config.rules.table import RULES, UNUSED_SETTING_RULES
 from pipeline.config.transfer import Frozen
 from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import SpaceError
@@ -24,7 +24,7 @@ def read(inner: str) -> SpaceFile:
 
 
 def config_of(inner: str) -> TrialConfig:
-    (config,) = read(inner).space.corners([])
+    (config,) = read(inner).space.boundary_configs([])
     return config
 
 
@@ -96,8 +96,8 @@ REFUSED: dict[str, tuple[str, str, str]] = {
         f"{UNFREEZES} 20 of 20 epochs.",
         "Lower it, or set transfer: frozen",
     ),
-    f"{PRETRAINED}transfer: {{kind: auto, rung_epochs: 4}}\n  epochs: 4": (
-        "4: transfer.rung_epochs",
+    f"{PRETRAINED}transfer: {{kind: auto, phase_epochs: 4}}\n  epochs: 4": (
+        "4: transfer.phase_epochs",
         "must be smaller than epochs, which all rungs share; got 4 of 4 epochs.",
         "Lower it, or raise epochs",
     ),
@@ -177,7 +177,7 @@ SEARCHED = {
     f"{PRETRAINED}transfer: {{frozen_epochs: {{int: [1, 25]}}}}": "got 25 of 20 epochs",
     f"{PRETRAINED}transfer: {{frozen_epochs: 5}}\n  epochs: {{choice: [90, 5]}}": "got 5 of 5 epochs",
     f"{PRETRAINED}transfer: {{choice: [frozen, {{kind: unfreeze, frozen_epochs: {{int: [0, 20]}}}}]}}": "got 20 of 20",
-    f"{PRETRAINED}transfer: {{kind: auto, rung_epochs: {{int: [1, 20]}}}}": "got 20 of 20 epochs",
+    f"{PRETRAINED}transfer: {{kind: auto, phase_epochs: {{int: [1, 20]}}}}": "got 20 of 20 epochs",
     f"{PRETRAINED}transfer: {{frozen_epochs: {{int: [2, 9]}}}}\n  schedule: {{kind: cosine, warmup_epochs: 2.5}}": (
         "here 2 epochs; got 2.5 epochs"
     ),
@@ -237,9 +237,9 @@ def test_rules_are_about_settings_that_exist() -> None:
     dropout = "hidden_layers: 1, dropout: {kind: dropout}"
     configs = [config_of(head(dropout)), config_of(f"model: {{{dropout}}}")]
     configs += [config_of(f"{PRETRAINED}{more}") for more in searched]
-    known = {path for config in configs for path in _paths(config.plain())}
+    known = {path for config in configs for path in _paths(config.to_dict())}
     assert {path for rule in RULES for path in rule.paths} <= known
-    assert {path for each in RELEVANCES for path in (each.path, *each.depends_on)} <= known
+    assert {path for each in UNUSED_SETTING_RULES for path in (each.path, *each.depends_on)} <= known
 
 
 def _paths(plain: Mapping[str, Any], prefix: str = "") -> set[str]:

@@ -16,7 +16,7 @@ from pipeline.core.names import (
     fitting,
     numbered,
 )
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 
 # Anything, and what is more likely to do harm.
 TEXTS = st.text() | st.text(st.sampled_from("a_0.-/\\:~ \n\x00\x1b$`'\"*?<>|éCONnul1"), max_size=12)
@@ -80,8 +80,8 @@ def test_a_name_is_a_folder_here(name: str) -> None:
 @given(TEXTS)
 @example("..")
 def test_a_study_has_its_files_below_the_workspace_or_is_refused(text: str) -> None:
-    places = Places(Path("/w"))
-    for place in (places.checkpoints, places.models, places.final, places.report, places.lock):
+    workspace = Workspace(Path("/w"))
+    for place in (workspace.checkpoints, workspace.models, workspace.final, workspace.report, workspace.lock):
         try:
             path = place(text)
         except InvalidNameError:
@@ -117,4 +117,4 @@ def test_a_registered_model_stands_for_itself_in_an_address(text: str) -> None:
 
 def test_an_experiment_leads_nowhere_else() -> None:
     with pytest.raises(InvalidNameError, match=r"the name of an experiment .*\.\./x"):
-        Places(Path("w"), experiment="../../../x")
+        Workspace(Path("w"), experiment="../../../x")

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from pipeline.cli.display.rich_console import PlainConsole
 from pipeline.core.commands import command, quote
-from pipeline.core.printing import clean, markdown, markdown_code, one_line, say
+from pipeline.core.printing import clean, markdown, markdown_code, one_line, print_line
 from pipeline.core.urls import StoreUrl
 
 ROOT = Path(__file__).parents[2]
@@ -35,8 +35,8 @@ def test_nothing_that_is_said_is_a_control_character(text: str) -> None:
 
 def test_say_goes_to_a_stream_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
     StoreUrl("postgresql://me:mark-of-say@h")
-    say(f"{NASTY} mark-of-say")
-    say("for a person", err=True)
+    print_line(f"{NASTY} mark-of-say")
+    print_line("for a person", err=True)
     said = capsys.readouterr()
     assert said.out == f"{SHOWN} ***\n"
     assert said.err == "for a person\n"

@@ -5,7 +5,7 @@ import pytest
 import sqlalchemy
 
 from pipeline.core.errors import DnntuneError
-from pipeline.core.schema_lock import first_touch
+from pipeline.core.schema_lock import schema_lock
 from pipeline.core.urls import StoreUrl
 from pipeline.storage.open import open_storage, quiet_optuna
 from pipeline.tracking.store import open_client
@@ -36,7 +36,7 @@ def test_one_process_at_a_time_touches_a_server(postgresql: PostgreSQL) -> None:
     engine = sqlalchemy.create_engine(postgresql.url)
     taken = sqlalchemy.text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted")
     with engine.connect() as connection:
-        with first_touch(StoreUrl(postgresql.url)):
+        with schema_lock(StoreUrl(postgresql.url)):
             assert connection.execute(taken).scalar() == 1
         assert connection.execute(taken).scalar() == 0
     engine.dispose()

@@ -16,7 +16,7 @@ from pipeline.core.errors import StoreUrlError, WorkspaceError
 from pipeline.core.folders import use_workspace
 from pipeline.core.store_urls import mlflow_url, parsed, sqlite_file, sqlite_url
 from pipeline.core.urls import StoreUrl
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.storage.open import open_existing, open_storage
 from pipeline.study.studies import open_study
 from pipeline.tracking.store import experiment_id, open_client
@@ -72,15 +72,15 @@ def test_passwords_stay_out_of_it() -> None:
 
 
 def test_a_workspace_may_be_called_anything(tmp_path: Path) -> None:
-    places = Places(tmp_path / ODD)
-    optuna.create_study(study_name="s", storage=open_storage(places.storage_url))
-    assert open_study(places, "s").study_name == "s"
-    client = open_client(places.tracking_url)
-    run = client.create_run(experiment_id(client, "dnntune", places.artifacts)).info.run_id
+    workspace = Workspace(tmp_path / ODD)
+    optuna.create_study(study_name="s", storage=open_storage(workspace.storage_url))
+    assert open_study(workspace, "s").study_name == "s"
+    client = open_client(workspace.tracking_url)
+    run = client.create_run(experiment_id(client, "dnntune", workspace.artifacts)).info.run_id
     client.log_text(run, "text", "file.txt")
     assert [file.path for file in client.list_artifacts(run)] == ["file.txt"]
     assert [entry.name for entry in tmp_path.iterdir()] == [ODD]
-    assert {"studies.db", "mlflow.db", "mlartifacts"} <= {entry.name for entry in places.workspace.iterdir()}
+    assert {"studies.db", "mlflow.db", "mlartifacts"} <= {entry.name for entry in workspace.root.iterdir()}
 
 
 @pytest.mark.parametrize("place", ["file", "file/below", "/proc/x", "/proc/self", "/sys"])
@@ -94,13 +94,13 @@ def test_a_workspace_that_cannot_be_written_to(place: str, tmp_path: Path) -> No
 def test_a_file_is_no_workspace(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(WorkspaceError, match="is none"):
-        open_existing(Places(tmp_path / "file"))
+        open_existing(Workspace(tmp_path / "file"))
 
 
 @pytest.mark.parametrize("damage", ["text", "cut", "pages"])
 def test_a_damaged_study_storage_is_one_line(damage: str, tmp_path: Path) -> None:
-    places = Places(tmp_path)
-    study = optuna.create_study(study_name="s", storage=open_storage(places.storage_url))
+    workspace = Workspace(tmp_path)
+    study = optuna.create_study(study_name="s", storage=open_storage(workspace.storage_url))
     for _ in range(50):
         study.tell(study.ask(), 1.0)
     study._storage.remove_session()

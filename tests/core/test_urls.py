@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.urls import StoreUrl, hide, mask
-from pipeline.core.workspace import Places, store_url
+from pipeline.core.workspace import Workspace, store_url
 
 PIPELINE = Path(__file__).parents[2] / "pipeline"
 # Where a connection is opened, an address is put into a child's environment, or SQLAlchemy reads it.
@@ -72,10 +72,10 @@ def test_no_password_that_sqlalchemy_reads_is_shown(user: str, password: str) ->
 
 
 def test_places_show_no_secret(tmp_path: Path) -> None:
-    places = Places(tmp_path, "postgresql://me:s3cr3t@h/db", "http://me:s3cr3t@h")
-    assert "s3cr3t" not in repr(places) + json.dumps(dataclasses.asdict(places), default=str)
-    assert places.storage_url.reveal() == "postgresql://me:s3cr3t@h/db"
-    assert places.tracking_url.reveal() == "http://me:s3cr3t@h"
+    workspace = Workspace(tmp_path, "postgresql://me:s3cr3t@h/db", "http://me:s3cr3t@h")
+    assert "s3cr3t" not in repr(workspace) + json.dumps(dataclasses.asdict(workspace), default=str)
+    assert workspace.storage_url.reveal() == "postgresql://me:s3cr3t@h/db"
+    assert workspace.tracking_url.reveal() == "http://me:s3cr3t@h"
 
 
 def test_a_secret_is_hidden_in_any_text() -> None:

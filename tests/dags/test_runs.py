@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.scheduling.run import studies_of
 from pipeline.storage.open import open_existing
 from tests.dags.real_airflow import NIGHTLY, Airflow
@@ -55,8 +55,8 @@ def first(airflow: Airflow) -> dict[str, Any]:
 
 
 def studies(airflow: Airflow) -> list[str]:
-    places = Places(Path(airflow.environment["DNNTUNE_FOLDER"]) / "runs")
-    return [study.study_name for study in studies_of(open_existing(places), "nightly")]
+    workspace = Workspace(Path(airflow.environment["DNNTUNE_FOLDER"]) / "runs")
+    return [study.study_name for study in studies_of(open_existing(workspace), "nightly")]
 
 
 def test_a_run_ends_with_a_champion_and_says_so(airflow: Airflow, first: dict[str, Any], told: list[str]) -> None:

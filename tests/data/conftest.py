@@ -33,7 +33,7 @@ def _no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for source in (torchvision.datasets.MNIST, torchvision.datasets.FashionMNIST):
         monkeypatch.setattr(source, "mirrors", [nowhere])
     monkeypatch.setattr(torchvision.datasets.CIFAR10, "url", f"{nowhere}cifar-10-python.tar.gz")
-    monkeypatch.setattr("pipeline.data.sources.own_data.DEBIAN_FASHION_MNIST", tmp_path / "no-debian")
+    monkeypatch.setattr("pipeline.data.sources.user_data.DEBIAN_FASHION_MNIST", tmp_path / "no-debian")
 
 
 @pytest.fixture

@@ -66,7 +66,7 @@ def test_a_network_that_the_ladder_has_changed_is_found(change: dict[str, Any]) 
     head = {"hidden_layers": 1, "width": [8]}
     plain = {"data": {"name": "digits"}, "transfer": {"kind": "auto"}}
     config = TrialConfig.model_validate({**plain, "model": {**BACKBONE, "pretrained": True, "head": head}})
-    changed = TrialConfig.model_validate({**plain, "model": {**config.plain()["model"], **change}})
+    changed = TrialConfig.model_validate({**plain, "model": {**config.to_dict()["model"], **change}})
     untrained = changed.model.model_copy(update={"pretrained": False})
     network = build_backbone(untrained, channels=3, num_classes=10, device=torch.device("cpu"))
     arguments: dict[str, Any] = {"image_shape": (1, 8, 8), "channels": 3, "num_classes": 10}

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.data.loading import load_test
 from pipeline.export.reading import load_export
 from pipeline.export.writing import Exported
@@ -57,15 +57,15 @@ class Served(NamedTuple):
 def served(
     exported: Exported, trained: Trained, mlflow_tables: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Served:
-    places = Places(tmp_path_factory.mktemp("served"))
-    shutil.copy(mlflow_tables, places.workspace / "mlflow.db")
-    export = shutil.copytree(exported.folder, places.workspace / "export")
-    registry = Registry(places.tracking_url, "digits")
-    experiment = experiment_id(registry.client, "dnntune", places.artifacts)
+    workspace = Workspace(tmp_path_factory.mktemp("served"))
+    shutil.copy(mlflow_tables, workspace.root / "mlflow.db")
+    export = shutil.copytree(exported.folder, workspace.root / "export")
+    registry = Registry(workspace.tracking_url, "digits")
+    experiment = experiment_id(registry.client, "dnntune", workspace.artifacts)
     test = load_test(trained.config.data, trained.data)
     assert test is not None
     found = enter(registry, Candidate(export, FIGURES, test, registry.client.create_run(experiment).info.run_id))
-    (folder,) = [file.parent for file in places.workspace.rglob("MLmodel")]
+    (folder,) = [file.parent for file in workspace.root.rglob("MLmodel")]
     images = test.images[:IMAGES]
     loaded = load_export(export)
     probabilities = loaded.probabilities(images)

@@ -8,14 +8,14 @@ from pipeline.figures.epochs import draw_learning_curves, draw_rates
 from pipeline.figures.outcome import draw_confusion, draw_estimates, draw_time
 from pipeline.figures.parallel import NOT_USED, draw_parallel
 from pipeline.figures.trials import draw_front, draw_history, draw_slice
-from pipeline.figures.values import Axis, ShownTrial
+from pipeline.figures.values import Axis, PlottedTrial
 
 CURVES = {"valid_accuracy": [0.5, 0.8], "lr": [0.1, 0.01]}
 TRIALS = [
-    ShownTrial(0, "t000", "complete", (0.8, 10.0), {"optimizer.lr": 0.1, "optimizer.momentum": 0.9}, CURVES),
-    ShownTrial(1, "t001", "pruned", (0.7,), {"optimizer.lr": 0.01}, CURVES),
-    ShownTrial(2, "t002", "complete", (0.9, 20.0), {"optimizer.lr": 0.03}, CURVES),
-    ShownTrial(3, "t003", "failed", ()),
+    PlottedTrial(0, "t000", "complete", (0.8, 10.0), {"optimizer.lr": 0.1, "optimizer.momentum": 0.9}, CURVES),
+    PlottedTrial(1, "t001", "pruned", (0.7,), {"optimizer.lr": 0.01}, CURVES),
+    PlottedTrial(2, "t002", "complete", (0.9, 20.0), {"optimizer.lr": 0.03}, CURVES),
+    PlottedTrial(3, "t003", "failed", ()),
 ]
 RATE = Axis("optimizer.lr", 0.01, 1.0, log=True)
 MOMENTUM = Axis("optimizer.momentum", 0.0, 1.0)
@@ -88,7 +88,7 @@ def test_the_best_learning_curves_are_named_best_first() -> None:
 
 @pytest.mark.parametrize(("rates", "scale"), [([0.1, 0.001], "log"), ([0.1, 0.1], "linear"), ([0.1, 0.0], "linear")])
 def test_rates_over_decades_are_on_a_logarithmic_scale(rates: list[float], scale: str) -> None:
-    figure = draw_rates([ShownTrial(0, "t000", "complete", (0.5,), curves={"lr": rates})])
+    figure = draw_rates([PlottedTrial(0, "t000", "complete", (0.5,), curves={"lr": rates})])
     assert figure.axes[0].get_yscale() == scale
     png(figure)
 

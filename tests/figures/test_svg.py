@@ -6,13 +6,13 @@ import xml.etree.ElementTree as ElementTree
 from matplotlib.figure import Figure
 
 from pipeline.figures.canvas import BLUE, GRAY, new_figure
-from pipeline.figures.svg import say, svg
+from pipeline.figures.svg import set_tooltip, svg
 
 
 def figure() -> Figure:
     drawn, axes = new_figure(4.0, 2.0)
     (line,) = axes.plot([0, 1], [0, 1], "o-", color=BLUE, label="line")
-    say(line, 'trial 1: "a" < b & c')
+    set_tooltip(line, 'trial 1: "a" < b & c')
     axes.bar([0.5], [0.5], hatch="//", color="none", edgecolor=GRAY)
     axes.legend()
     axes.set_xlabel("epoch")

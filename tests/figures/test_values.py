@@ -5,12 +5,12 @@ import math
 
 import pytest
 
-from pipeline.figures.values import Axis, ShownTrial, best_so_far, focus, spread
+from pipeline.figures.values import Axis, PlottedTrial, best_so_far, focus, spread
 
 
-def trial(number: int, value: float | None, outcome: str = "complete") -> ShownTrial:
+def trial(number: int, value: float | None, outcome: str = "complete") -> PlottedTrial:
     values = () if value is None else (value,)
-    return ShownTrial(number, f"t{number:03d}", outcome, values)  # type: ignore[arg-type]
+    return PlottedTrial(number, f"t{number:03d}", outcome, values)  # type: ignore[arg-type]
 
 
 def test_a_logarithmic_axis_has_its_geometric_mean_in_the_middle() -> None:

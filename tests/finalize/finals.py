@@ -1,13 +1,13 @@
 """A final result as `dnntune finalize` makes one, of made-up numbers."""
 
-from pipeline.records.final import ClassResult, Confused, Ensemble, Final, Finalist, Measured, Speed
+from pipeline.records.final import ClassResult, Ensemble, Final, Finalist, Misclassified, ModelMetrics, Speed
 
 CONFIG = {"data": {"name": "digits"}, "model": {"kind": "mlp", "hidden_layers": 1, "width": 16}}
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
 
 
-def measured(accuracy: float) -> Measured:
-    return Measured(accuracy, (accuracy - 0.02, accuracy + 0.02), -0.25, 0.03, 0.4)
+def model_metrics(accuracy: float) -> ModelMetrics:
+    return ModelMetrics(accuracy, (accuracy - 0.02, accuracy + 0.02), -0.25, 0.03, 0.4)
 
 
 FINAL = Final(
@@ -22,25 +22,25 @@ FINAL = Final(
     seed=2,
     finals="small-final",
     number=2,
-    part="test",
+    split="test",
     num_images=360,
     class_names=("zero", "one"),
-    plain=measured(0.93),
+    model_metrics=model_metrics(0.93),
     by_seed={1: 0.92, 2: 0.93},
     seeds_mean=0.925,
     seeds_interval=(0.8615, 0.9885),
-    monte_carlo=measured(0.931),
+    monte_carlo=model_metrics(0.931),
     monte_carlo_samples=20,
     classes=(ClassResult("zero", 180, 0.9, 0.95), ClassResult("one", 180, 0.95, 0.91)),
     confusion=((171, 9), (16, 164)),
-    confused=(Confused(7, 0, 1, 0.99, PNG), Confused(11, 1, 0, 0.97, PNG)),
+    misclassified=(Misclassified(7, 0, 1, 0.99, PNG), Misclassified(11, 1, 0, 0.97, PNG)),
     left_out=(),
     ensembles=(
-        Ensemble("seeds", ("trial 1, seed 1", "trial 1, seed 2"), 2600, 0.95, measured(0.94)),
-        Ensemble("top", ("trial 1, seed 2", "trial 3, seed 1"), 2600, 0.95, measured(0.941)),
-        Ensemble("greedy", ("trial 1, seed 2", "trial 1, seed 2", "trial 5"), 2600, 0.96, measured(0.945)),
+        Ensemble("seeds", ("trial 1, seed 1", "trial 1, seed 2"), 2600, 0.95, model_metrics(0.94)),
+        Ensemble("top", ("trial 1, seed 2", "trial 3, seed 1"), 2600, 0.95, model_metrics(0.941)),
+        Ensemble("greedy", ("trial 1, seed 2", "trial 1, seed 2", "trial 5"), 2600, 0.96, model_metrics(0.945)),
     ),
-    refit=measured(0.935),
+    refit=model_metrics(0.935),
     refit_epochs="9 epochs",
     speed=(Speed(1, 0.13, 7692.3), Speed(256, 2.7, 94814.8)),
     device="cpu",

@@ -13,12 +13,12 @@ import torch
 
 from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import StudyError
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.data.loading import load_data, load_test
-from pipeline.evaluation.predictor import ModelBench
+from pipeline.evaluation.predictor import Predictor
 from pipeline.export.reading import load_export
 from pipeline.finalize.final_file import load_final
-from pipeline.finalize.finalists import best_entries, finals_name, kept_trials
+from pipeline.finalize.finalists import best_entries, finals_name, saved_trials
 from pipeline.finalize.study_export import export_all, study_model, trial_model
 from pipeline.records.final import FINAL_TYPE, Final
 from pipeline.study.cases import Cases
@@ -33,13 +33,13 @@ COMMAND = ("finalize", "small", "--top", 2, "--seeds", 2, "--refit", "--threads"
 class Run:
     """A workspace in which a study was finalized, and what that printed."""
 
-    places: Places
+    workspace: Workspace
     final: Final
     printed: str
 
     @property
-    def workspace(self) -> Path:
-        return self.places.workspace
+    def folder(self) -> Path:
+        return self.workspace.root
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +49,11 @@ def run(finished: dict[str, Any], cli: Cli, tmp_path_factory: pytest.TempPathFac
     done = cli(*COMMAND, "--workspace", workspace, "--json")
     assert done.returncode == 0, done.stderr
     final = FINAL_TYPE.validate_json(done.stdout.splitlines()[-1])
-    return Run(Places(workspace), final, done.stderr)
+    return Run(Workspace(workspace), final, done.stderr)
 
 
 def test_the_best_are_trained_again_with_seeds_that_the_study_has_not_used(run: Run) -> None:
-    study = open_study(run.places, "small")
+    study = open_study(run.workspace, "small")
     assert {f.trial for f in run.final.finalists} == {trial.number for trial in best_trials(study)[:2]}
     for finalist in run.final.finalists:
         assert set(finalist.values) == {1, 2}
@@ -72,20 +72,20 @@ def test_the_models_figures_are_those_of_its_weights_on_the_test_part(run: Run, 
     config = TrialConfig.model_validate(run.final.chosen.config)
     test = load_test(config.data, load_data(config.data))
     assert test is not None
-    assert (run.final.part, run.final.num_images) == ("test", len(test))
-    model = trial_model(open_study(run.places, run.final.finals), run.final.number, run.places)
-    export_all({tmp_path / "model": model}, bench=ModelBench(), num_checked=8)
+    assert (run.final.split, run.final.num_images) == ("test", len(test))
+    model = trial_model(open_study(run.workspace, run.final.finals), run.final.number, run.workspace)
+    export_all({tmp_path / "model": model}, predictor=Predictor(), num_checked=8)
     exported = load_export(tmp_path / "model")
     accuracy = float((exported.probabilities(test.images).argmax(1) == test.labels).double().mean())
-    assert accuracy == run.final.plain.accuracy == run.final.by_seed[run.final.seed]
+    assert accuracy == run.final.model_metrics.accuracy == run.final.by_seed[run.final.seed]
 
 
 def test_the_confusion_matrix_adds_up(run: Run) -> None:
     rows = torch.tensor(run.final.confusion)
     assert int(rows.sum()) == run.final.num_images
-    assert int(rows.diag().sum()) / run.final.num_images == run.final.plain.accuracy
+    assert int(rows.diag().sum()) / run.final.num_images == run.final.model_metrics.accuracy
     assert [result.images for result in run.final.classes] == rows.sum(1).tolist()
-    assert len(run.final.confused) == min(24, int(rows.sum() - rows.diag().sum()))
+    assert len(run.final.misclassified) == min(24, int(rows.sum() - rows.diag().sum()))
 
 
 def test_ensembles_are_measured_beside_it(run: Run) -> None:
@@ -107,35 +107,35 @@ def test_how_fast_and_how_large_it_is(run: Run) -> None:
 
 
 def test_the_finals_are_a_study_with_all_its_models(run: Run) -> None:
-    finals = open_study(run.places, run.final.finals)
+    finals = open_study(run.workspace, run.final.finals)
     assert run.final.finals == "small-final"
     assert count_outcomes(finals.get_trials())["complete"] == 4
-    assert len(kept_trials(finals, run.places)) == 4
+    assert len(saved_trials(finals, run.workspace)) == 4
 
 
 def test_a_second_call_measures_nothing(run: Run, cli: Cli) -> None:
-    done = cli(*COMMAND, "--workspace", run.workspace, "--json")
+    done = cli(*COMMAND, "--workspace", run.folder, "--json")
     assert done.returncode == 0, done.stderr
     assert "is there already, and is not measured again" in done.stderr
     assert FINAL_TYPE.validate_json(done.stdout.splitlines()[-1]) == run.final
-    assert load_final(run.places, "small") == run.final
+    assert load_final(run.workspace, "small") == run.final
 
 
 def test_the_best_is_the_chosen_configuration(run: Run, cli: Cli) -> None:
-    done = cli("best", "small", "--workspace", run.workspace)
+    done = cli("best", "small", "--workspace", run.folder)
     chosen = run.final.chosen
     said = f"trial {chosen.trial}, chosen by dnntune finalize: mean valid_accuracy {chosen.mean:.4f} over 2 fresh seeds"
     assert done.stdout.startswith(f"# study small, {said}")
 
 
 def test_other_finalists_are_another_study(run: Run) -> None:
-    study = open_study(run.places, "small")
+    study = open_study(run.workspace, "small")
     config = TrialConfig.model_validate(best_trials(study)[0].user_attrs["config"])
     assert finals_name(study._storage, "small", Cases({"trial 9": config}, 2)) == "small-final-2"
 
 
 def test_the_refitted_model_is_exported_with_its_figures(run: Run, tmp_path: Path) -> None:
-    export_all({tmp_path / "model": study_model("small", run.places)}, bench=ModelBench())
+    export_all({tmp_path / "model": study_model("small", run.workspace)}, predictor=Predictor())
     exported = load_export(tmp_path / "model")
     assert run.final.refit is not None
     assert exported.metrics["test_accuracy"] == run.final.refit.accuracy
@@ -150,7 +150,7 @@ def test_the_refitted_model_is_exported_with_its_figures(run: Run, tmp_path: Pat
 
 def test_the_same_study_exports_the_same_bytes(run: Run, tmp_path: Path) -> None:
     def digests(folder: Path) -> dict[str, str]:
-        export_all({folder: study_model("small", run.places)}, bench=ModelBench(), num_checked=32)
+        export_all({folder: study_model("small", run.workspace)}, predictor=Predictor(), num_checked=32)
         return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
 
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
@@ -158,36 +158,36 @@ def test_the_same_study_exports_the_same_bytes(run: Run, tmp_path: Path) -> None
 
 def test_the_best_trials_are_exported_side_by_side_or_not_at_all(run: Run, cli: Cli, tmp_path: Path) -> None:
     command = ("export", "small", "--out", tmp_path / "models", "--top", 2, "--images", 16)
-    done = cli(*command, "--workspace", run.workspace)
+    done = cli(*command, "--workspace", run.folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("compared on 16 images: the same labels") == 2
-    numbers = sorted(trial.number for trial in best_trials(open_study(run.places, "small"))[:2])
+    numbers = sorted(trial.number for trial in best_trials(open_study(run.workspace, "small"))[:2])
     folders = [tmp_path / "models" / f"trial-{number:04d}" for number in numbers]
     assert sorted((tmp_path / "models").iterdir()) == folders
     shutil.rmtree(folders[0])
-    done = cli(*command, "--workspace", run.workspace)
+    done = cli(*command, "--workspace", run.folder)
     assert done.returncode == 2
     assert "is an export already" in done.stderr
     assert not folders[0].exists()
 
 
 def test_a_trials_model_has_the_trials_value(run: Run) -> None:
-    study = open_study(run.places, "small")
+    study = open_study(run.workspace, "small")
     best = best_trials(study)[0]
-    model = trial_model(study, best.number, run.places)
-    bench = ModelBench()
-    labels = bench.data(model.model.config).valid.labels
-    predicted = bench.log_probabilities(model.model, "valid").argmax(1)
+    model = trial_model(study, best.number, run.workspace)
+    predictor = Predictor()
+    labels = predictor.data(model.model.config).valid.labels
+    predicted = predictor.log_probabilities(model.model, "valid").argmax(1)
     assert float((predicted == labels).double().mean()) == pytest.approx(best.values[0])
 
 
 def test_weights_that_are_not_here_are_named(run: Run, tmp_path: Path) -> None:
-    study = open_study(run.places, "small")
-    elsewhere = Places(tmp_path, run.places.storage_url)
+    study = open_study(run.workspace, "small")
+    elsewhere = Workspace(tmp_path, run.workspace.storage_url)
     with pytest.raises(StudyError, match="are not in this workspace"):
         study_model("small", elsewhere)
     with pytest.raises(StudyError, match="has no complete trial 99"):
-        trial_model(study, 99, run.places)
+        trial_model(study, 99, run.workspace)
 
 
 def test_a_study_without_a_complete_trial_has_no_finalists() -> None:

@@ -11,8 +11,8 @@ from pipeline.config.trial import TrialConfig
 from pipeline.core.compute import Compute
 from pipeline.core.errors import StudyError
 from pipeline.data.loading import load_data
-from pipeline.evaluation.predictor import KeptModel, ModelBench
-from pipeline.finalize.measurement import Choice, choose
+from pipeline.evaluation.predictor import Predictor, SavedModel
+from pipeline.finalize.measurement import FinalSelection, select_final
 from pipeline.models.tensors import tensor_bytes
 from pipeline.records.final import Finalist
 from pipeline.report.final_text import final_lines
@@ -32,15 +32,15 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def kept(name: str, settings: TrialConfig, file: Path, valid_images: str | None = None) -> KeptModel:
-    return KeptModel(name, settings, file, valid_images or load_data(settings.data).valid_fingerprint)
+def kept(name: str, settings: TrialConfig, file: Path, valid_images: str | None = None) -> SavedModel:
+    return SavedModel(name, settings, file, valid_images or load_data(settings.data).valid_fingerprint)
 
 
-def chosen(models: dict[tuple[int, int], KeptModel], library: list[KeptModel]) -> Choice:
+def chosen(models: dict[tuple[int, int], SavedModel], library: list[SavedModel]) -> FinalSelection:
     trials = list(dict.fromkeys(trial for trial, _ in models))
     values = {trial: {seed: 0.9 for of, seed in models if of == trial} for trial in trials}
     ranked = [Finalist(trial, 0.9, values[trial], 0.9, None, {}) for trial in trials]
-    return choose(ranked, models, library, metric="valid_accuracy", bench=ModelBench(Compute(device="cpu")))
+    return select_final(ranked, models, library, metric="valid_accuracy", predictor=Predictor(Compute(device="cpu")))
 
 
 def test_labels_may_be_the_same_where_images_are_not() -> None:
@@ -67,13 +67,13 @@ def test_who_was_validated_on_other_images_is_in_no_ensemble(weights: Path, monk
         kept("trial 8", config(max_train_images=100), weights, fingerprints[0]),
         kept("trial 9", others[0], weights, "of the data as they were"),
     ]
-    choice = chosen(models, library)
-    members = {name: {model.name for model in models} for name, models in choice.ensembles.items()}
+    selection = chosen(models, library)
+    members = {name: {model.name for model in models} for name, models in selection.ensembles.items()}
     assert members["seeds"] == {"trial 3, seed 1", "trial 3, seed 2"}
     assert members["top"] == {"trial 3, seed 1"}
     assert members["greedy"] <= {"trial 3, seed 1", "trial 3, seed 2", "trial 8"}
-    assert choice.left_out == ("trial 5, seed 1", "trial 7", "trial 9")
-    lines = list(final_lines(dataclasses.replace(FINAL, left_out=choice.left_out)))
+    assert selection.left_out == ("trial 5, seed 1", "trial 7", "trial 9")
+    lines = list(final_lines(dataclasses.replace(FINAL, left_out=selection.left_out)))
     assert "in no ensemble, validated on other images than the chosen model: trial 5, seed 1, trial 7, trial 9" in lines
 
 

@@ -9,10 +9,10 @@ import torch
 
 from pipeline.config.trial import TrialConfig
 from pipeline.core.compute import Compute
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.data.loading import load_data
-from pipeline.evaluation.predictor import KeptModel, ModelBench
-from pipeline.finalize.measurement import Choice, Refit
+from pipeline.evaluation.predictor import Predictor, SavedModel
+from pipeline.finalize.measurement import FinalSelection, Refit
 from pipeline.finalize.refit import refit, repeated_phases
 from pipeline.records.final import Finalist
 from pipeline.records.phases import epochs_to_best, lengths_text, phases_of
@@ -40,7 +40,7 @@ def config(**settings: Any) -> TrialConfig:
 
 
 def refitted(
-    settings: TrialConfig, runs: Mapping[int, Sequence[EpochResult]], workspace: Path, say: Any = print
+    settings: TrialConfig, runs: Mapping[int, Sequence[EpochResult]], workspace: Path, notify: Any = print
 ) -> tuple[Refit, dict[str, torch.Tensor]]:
     """Refits a configuration whose trainings, by seed, had these epochs; the first seed's is the chosen one."""
     finals = optuna.create_study(study_name="small-final", direction="maximize")
@@ -54,15 +54,15 @@ def refitted(
                     "seed": optuna.distributions.IntDistribution(0, 9),
                 },
                 value=0.9,
-                user_attrs={RESULT: result.to_json(), CURVES: curves_of(epochs), CONFIG: settings.plain()},
+                user_attrs={RESULT: result.to_json(), CURVES: curves_of(epochs), CONFIG: settings.to_dict()},
             )
         )
-    finalist = Finalist(3, 0.9, dict.fromkeys(runs, 0.9), 0.9, None, settings.plain())
+    finalist = Finalist(3, 0.9, dict.fromkeys(runs, 0.9), 0.9, None, settings.to_dict())
     seed = next(iter(runs))
-    choice = Choice([finalist], seed, {(3, seed): KeptModel("chosen", settings, workspace / "none")}, {})
-    places = Places(workspace)
-    places.models("small-final").mkdir(parents=True)
-    found = refit(choice, finals, ModelBench(Compute(device="cpu")), places, say=say)
+    selection = FinalSelection([finalist], seed, {(3, seed): SavedModel("chosen", settings, workspace / "none")}, {})
+    here = Workspace(workspace)
+    here.models("small-final").mkdir(parents=True)
+    found = refit(selection, finals, Predictor(Compute(device="cpu")), here, notify=notify)
     from safetensors.torch import load_file
 
     return found, load_file(found.model.file)
@@ -135,7 +135,7 @@ def test_a_rate_that_never_fell_is_constant() -> None:
 
 
 def test_the_ladder_is_climbed_as_the_chosen_model_climbed_it(tmp_path: Path) -> None:
-    transfer = {"kind": "auto", "rung_epochs": 2, "little_data": 21}  # 20 images a class, and 44 with the others
+    transfer = {"kind": "auto", "phase_epochs": 2, "little_data": 21}  # 20 images a class, and 44 with the others
     settings = config(model=BACKBONE, transfer=transfer, epochs=12, batch_size=64)
     runs = {
         1: epochs_of(

@@ -13,7 +13,7 @@ from pipeline.analysis.diagnosis import diagnose, settings_text
 from pipeline.analysis.probe import range_test
 from pipeline.analysis.rate_range import suggest
 from pipeline.analysis.remedies import REMEDIES, network, remedies
-from pipeline.cli.display.console import EPOCH_HEAD, epoch_line, figure_lines
+from pipeline.cli.display.console import EPOCH_HEAD, epoch_line, metric_lines
 from pipeline.cli.display.diagnosis_text import diagnosis_lines
 from pipeline.config.model import BackboneConfig
 from pipeline.config.trial import TrialConfig
@@ -22,7 +22,7 @@ from pipeline.core.errors import DnntuneError
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.data.loading import load_data
 from pipeline.evaluation.train_and_test import train_and_test
-from pipeline.records.results import EpochResult, VerdictWord
+from pipeline.records.results import EpochResult, VerdictLabel
 from pipeline.space.files import configuration_text, read_space
 from pipeline.space.overrides import Override
 from pipeline.space.yaml_text import parse
@@ -57,7 +57,7 @@ def test_the_report_has_the_phases_and_the_images(tmp_path: Path) -> None:
     # Each phase has an entry of its own: pooled features, and the map below the top stage.
     assert (figures["backbone_images"], figures["cached_images"]) == (2 * IMAGES, 4 * IMAGES)
     assert len(list(tmp_path.glob("*.npy"))) == 2
-    lines = list(figure_lines(figures))
+    lines = list(metric_lines(figures))
     assert lines[1] == figures["phases"]
     assert lines[2] == "486 images passed through the backbone in training; the cache spared its frozen layers 972"
     assert [epoch_line(epoch).split("  ")[-1] for epoch in epochs] == [epoch.phase for epoch in epochs]
@@ -73,7 +73,7 @@ def test_the_cache_changes_nothing_but_the_images(tmp_path: Path) -> None:
         assert (found["backbone_images"], found["cached_images"]) == (built, 4 * IMAGES)
         for name in ("best_valid_loss", "test_loss", "best_valid_accuracy", "test_accuracy"):
             assert found[name] == pytest.approx(without[name], rel=1e-4)
-        monte_carlo = [figures["assessment"]["monte_carlo"]["log_likelihood"] for figures in (found, without)]
+        monte_carlo = [figures["evaluation"]["monte_carlo"]["log_likelihood"] for figures in (found, without)]
         assert monte_carlo[0] == pytest.approx(monte_carlo[1], rel=1e-4)
         assert found.keys() == without.keys()
 
@@ -87,7 +87,7 @@ def test_a_network_that_learns_as_a_whole_has_one_phase_and_a_perceptron_none(tm
     mlp = {"kind": "mlp", "hidden_layers": 1, "width": 8}
     perceptron = train_and_test(make(model=mlp, transfer={"kind": "none"}), compute=Compute(device="cpu"), cache=cache)
     assert not OF_BACKBONES & perceptron.keys()
-    assert not [line for line in figure_lines(perceptron) if "backbone" in line]
+    assert not [line for line in metric_lines(perceptron) if "backbone" in line]
 
 
 def test_a_linear_head_has_nothing_to_drop_unless_its_features_are() -> None:
@@ -96,7 +96,7 @@ def test_a_linear_head_has_nothing_to_drop_unless_its_features_are() -> None:
     figures = train_and_test(
         make({"dropout": {"kind": "dropout", "rate": 0.5}}), compute=Compute(device="cpu"), mc_samples=3
     )
-    plain, monte_carlo = (figures["assessment"][name]["log_likelihood"] for name in ("plain", "monte_carlo"))
+    plain, monte_carlo = (figures["evaluation"][name]["log_likelihood"] for name in ("deterministic", "monte_carlo"))
     assert plain != monte_carlo
 
 
@@ -134,7 +134,7 @@ HEADS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("word", REMEDIES)
 @pytest.mark.parametrize("head", HEADS)
-def test_remedies_change_the_head_and_are_options_that_can_be_pasted(head: str, word: VerdictWord) -> None:
+def test_remedies_change_the_head_and_are_options_that_can_be_pasted(head: str, word: VerdictLabel) -> None:
     config = make(HEADS[head])
     for remedy in remedies(config, word):
         changed = config.replaced(remedy.settings)
@@ -146,7 +146,7 @@ def test_remedies_change_the_head_and_are_options_that_can_be_pasted(head: str, 
         assert all(path.startswith("model.head.") for path in about_layers)
         options = shlex.split(settings_text(remedy))[1::2]
         file = read_space(parse(configuration_text(config), "f"), "f", [Override.parse(each) for each in options])
-        assert next(file.space.corners([])) == changed
+        assert next(file.space.boundary_configs([])) == changed
     if head == "deep sigmoid" and word == "vanishing":
         found = [set(remedy.settings) for remedy in remedies(config, word)]
         assert found == [{"model.head.activation"}, {"model.head.batch_norm"}, {"model.head.hidden_layers"}]
@@ -156,9 +156,9 @@ def test_a_head_is_diagnosed_and_healed() -> None:
     config = make(SIGMOID)
     found = diagnose(config, load_data(config.data), num_steps=10)
     assert found.network.startswith("test_resnet with random weights and a head of sigmoid")
-    assert found.verdict.word == "vanishing"
+    assert found.verdict.label == "vanishing"
     assert len(found.layers) == 9  # the head's: what is below is frozen
-    assert {tried.verdict.word for tried in found.tried} == {"healthy"}
+    assert {tried.verdict.label for tried in found.tried} == {"healthy"}
     assert "model.head.batch_norm=before" in "\n".join(diagnosis_lines(found))
     whole = diagnose(make(SIGMOID, transfer={"kind": "none"}), load_data(config.data), num_steps=10)
     assert len(whole.layers) > 9

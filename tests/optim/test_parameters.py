@@ -18,9 +18,9 @@ def test_parameters_keep_their_values_and_become_views() -> None:
     before = copy.deepcopy(model.state_dict())
     parameters = FlatParameters(model)
     torch.testing.assert_close(model.state_dict(), before, rtol=0.0, atol=0.0)
-    assert [part.decays for part in parameters.parts] == [True, False]
-    for part in parameters.parts:
-        part.values.data.fill_(3.0)
+    assert [group.decays for group in parameters.groups] == [True, False]
+    for group in parameters.groups:
+        group.values.data.fill_(3.0)
     assert all(bool((parameter == 3.0).all()) for parameter in model.parameters())
 
 
@@ -47,7 +47,7 @@ def test_loading_a_state_changes_the_values_in_place() -> None:
     parameters = FlatParameters(model)
     model.load_state_dict(other.state_dict())
     matrices = [parameter.detach().reshape(-1) for parameter in other.parameters() if parameter.ndim > 1]
-    torch.testing.assert_close(parameters.parts[0].values.data, torch.cat(matrices))
+    torch.testing.assert_close(parameters.groups[0].values.data, torch.cat(matrices))
 
 
 def test_frozen_parameters_are_left_alone() -> None:
@@ -55,7 +55,7 @@ def test_frozen_parameters_are_left_alone() -> None:
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     parameters = FlatParameters(model)
-    assert parameters.parts == ()
+    assert parameters.groups == ()
     assert parameters.gradient.numel() == 0
 
 
@@ -64,14 +64,14 @@ def test_parts_are_ordered_by_rate_and_then_by_decay() -> None:
     before = copy.deepcopy(model.state_dict())
     factors = {"0.weight": 0.1, "0.bias": 0.1, "1.weight": 0.5, "1.bias": 0.1}
     parameters = FlatParameters(model, factors)
-    rates = [(part.lr_factor, part.decays, part.values.numel()) for part in parameters.parts]
+    rates = [(group.lr_factor, group.decays, group.values.numel()) for group in parameters.groups]
     assert rates == [(1.0, True, 4), (1.0, False, 1), (0.5, True, 8), (0.1, True, 6), (0.1, False, 2 + 4)]
     torch.testing.assert_close(model.state_dict(), before, rtol=0.0, atol=0.0)
     names = (["2.weight"], ["2.bias"], ["1.weight"], ["0.weight"], ["0.bias", "1.bias"])
-    for number, (part, members) in enumerate(zip(parameters.parts, names, strict=True), 1):
-        part.values.data.fill_(number)
+    for number, (group, members) in enumerate(zip(parameters.groups, names, strict=True), 1):
+        group.values.data.fill_(number)
         assert all(bool((model.get_parameter(name) == number).all()) for name in members)
-    assert torch.equal(parameters.values, torch.cat([part.values.data for part in parameters.parts]))
+    assert torch.equal(parameters.values, torch.cat([group.values.data for group in parameters.groups]))
     model(torch.ones(1, 3)).sum().backward()
     gradients = torch.cat([model.get_parameter(name).grad.flatten() for group in names for name in group])
     torch.testing.assert_close(parameters.gradient, gradients)

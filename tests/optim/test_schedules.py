@@ -217,11 +217,11 @@ def _performance(**settings: Any) -> Performance:
     return Performance(**{**defaults, **settings})
 
 
-def _multipliers(law: Performance, measures: list[float]) -> list[float]:
+def _multipliers(lr_lambda: Performance, measures: list[float]) -> list[float]:
     multipliers = []
     for measure in measures:
-        law.observe(measure)
-        multipliers.append(law(0))
+        lr_lambda.observe(measure)
+        multipliers.append(lr_lambda(0))
     return multipliers
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import StudyError
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.finalize.final_file import final_of, load_final, save_final
 from pipeline.records.final import FINAL_TYPE
 from pipeline.report.final_text import final_lines
@@ -15,10 +15,10 @@ from tests.finalize.finals import FINAL
 
 
 def test_a_result_is_read_as_it_was_written(tmp_path: Path) -> None:
-    places = Places(tmp_path)
-    save_final(places, FINAL)
-    assert load_final(places, FINAL.study) == FINAL
-    assert [file.name for file in places.final(FINAL.study).parent.iterdir()] == ["small.json"]
+    workspace = Workspace(tmp_path)
+    save_final(workspace, FINAL)
+    assert load_final(workspace, FINAL.study) == FINAL
+    assert [file.name for file in workspace.final(FINAL.study).parent.iterdir()] == ["small.json"]
 
 
 def test_what_may_be_missing_may_be_missing() -> None:
@@ -28,9 +28,9 @@ def test_what_may_be_missing_may_be_missing() -> None:
 
 
 def test_without_a_result_the_command_that_makes_one_is_named(tmp_path: Path) -> None:
-    assert load_final(Places(tmp_path), "small") is None
+    assert load_final(Workspace(tmp_path), "small") is None
     with pytest.raises(StudyError, match=r"Run dnntune finalize small --workspace \S+ first"):
-        final_of(Places(tmp_path), "small")
+        final_of(Workspace(tmp_path), "small")
 
 
 def test_the_optimism_of_the_studys_best_value_is_said() -> None:
@@ -55,11 +55,11 @@ def test_a_part_that_was_measured_again_is_said_to_be_optimistic() -> None:
 def test_a_damaged_file_is_named_with_the_rule_and_the_remedy(
     tmp_path: Path, damage: Callable[[str], str], rule: str
 ) -> None:
-    places = Places(tmp_path)
-    save_final(places, FINAL)
-    file = places.final(FINAL.study)
+    workspace = Workspace(tmp_path)
+    save_final(workspace, FINAL)
+    file = workspace.final(FINAL.study)
     file.write_text(damage(file.read_text()))
     with pytest.raises(
         StudyError, match=rf"{re.escape(str(file))} is no final result .*{rule}.*dnntune finalize small"
     ):
-        load_final(places, FINAL.study)
+        load_final(workspace, FINAL.study)

@@ -46,7 +46,7 @@ def _layer(number: int, gradient: float, dead: float | None) -> LayerFlow:
 def _word(*arguments: Any, **settings: Any) -> str:
     verdict = judge(_layers(*arguments, **settings))
     assert verdict is not None
-    return verdict.word
+    return verdict.label
 
 
 def test_thresholds_are_the_documented_ones() -> None:
@@ -167,8 +167,8 @@ def test_divergence_is_named_unless_the_gradient_explodes() -> None:
 def test_the_lectures_networks_of_20_layers(settings: list[str], word: str, images: ImageData) -> None:
     config = load_configuration("lecture_deep", [Override.parse(f"model.{setting}") for setting in settings])
     assert config.model.widths == (100,) * 20
-    excerpt = first_steps(config, images, num_steps=6, measure_every=5)
-    verdict = judge(excerpt.layers, excerpt.diverged)
-    assert len(excerpt.layers) == 21
+    probe_run = first_steps(config, images, num_steps=6, measure_every=5)
+    verdict = judge(probe_run.layers, probe_run.diverged)
+    assert len(probe_run.layers) == 21
     assert verdict is not None
-    assert (verdict.word, "of that at layer 20" in verdict.text) == (word, True), verdict.text
+    assert (verdict.label, "of that at layer 20" in verdict.text) == (word, True), verdict.text

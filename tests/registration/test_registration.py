@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import StudyError, TrackingError
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.data.image_data import LabeledImages
 from pipeline.data.loading import load_data, load_test
 from pipeline.export.errors import ExportError
@@ -86,12 +86,12 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Exports:
 
 @pytest.fixture
 def registry(workspace: Path) -> Registry:
-    return Registry(Places(workspace).tracking_url, "digits")
+    return Registry(Workspace(workspace).tracking_url, "digits")
 
 
 @pytest.fixture
 def enter_export(registry: Registry, exports: Exports, workspace: Path) -> Callable[[Path], Registered]:
-    experiment = experiment_id(registry.client, "dnntune", Places(workspace).artifacts)
+    experiment = experiment_id(registry.client, "dnntune", Workspace(workspace).artifacts)
     run = registry.client.create_run(experiment).info.run_id
     return lambda folder: enter(registry, Candidate(folder, FIGURES, exports.test, run))
 
@@ -120,14 +120,14 @@ def test_the_first_version_becomes_the_champion(
         **{CHECKSUM: checksum_of(exports.weak), "decision": "champion", "reason": "there was no champion before"},
     }
     assert expected.items() <= stored.tags.items()
-    for part in (
+    for split in (
         "**0.9000**",
         "Became the champion",
         "0, 1, 2, 3, 4, 5, 6, 7, 8, 9",
         "models:/digits/1",
         "dnntune train",
     ):
-        assert part in stored.description
+        assert split in stored.description
     images = exports.test.images
     kept = load_export(registry.download(1, tmp_path))
     assert torch.equal(kept.probabilities(images), load_export(exports.weak).probabilities(images))
@@ -283,26 +283,26 @@ def test_a_registration_that_was_cut_off_is_gone_on_with(
 
 def test_a_study_must_be_finalized(finished: dict[str, Any]) -> None:
     with pytest.raises(StudyError, match=r"Run dnntune finalize small --workspace \S+ first"):
-        register("small", model="m", places=Places(finished["workspace"]))
+        register("small", model="m", workspace=Workspace(finished["workspace"]))
 
 
 @pytest.fixture
-def elsewhere(finished: dict[str, Any], workspace: Path) -> Places:
+def elsewhere(finished: dict[str, Any], workspace: Path) -> Workspace:
     """A workspace with the finished study, whose log is in another store."""
     shutil.copy(finished["workspace"] / "studies.db", workspace)
-    return Places(workspace)
+    return Workspace(workspace)
 
 
-def test_a_study_without_test_images_is_refused(elsewhere: Places) -> None:
-    save_final(elsewhere, replace(FINAL, part="valid"))
+def test_a_study_without_test_images_is_refused(elsewhere: Workspace) -> None:
+    save_final(elsewhere, replace(FINAL, split="valid"))
     with pytest.raises(StudyError, match=r"no test part .* dnntune finalize again; .* dnntune export"):
-        register("small", model="m", places=elsewhere)
+        register("small", model="m", workspace=elsewhere)
 
 
-def test_a_study_without_a_run_in_the_store_is_refused(elsewhere: Places) -> None:
+def test_a_study_without_a_run_in_the_store_is_refused(elsewhere: Workspace) -> None:
     save_final(elsewhere, FINAL)
     with pytest.raises(
         TrackingError, match=r"study small has none in experiment dnntune of MLflow at sqlite:.*dnntune sync"
     ):
-        register("small", model="m", places=elsewhere)
+        register("small", model="m", workspace=elsewhere)
     assert Registry(elsewhere.tracking_url, "m").aliased(CHAMPION) is None

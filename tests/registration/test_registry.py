@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.core.errors import InvalidNameError, TrackingError
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.registration.registry import CHALLENGER, CHAMPION, CHECKSUM, Registry
 from pipeline.tracking.store import experiment_id
 
@@ -28,12 +28,12 @@ set_model(Constant())
 
 @pytest.fixture
 def registry(workspace: Path) -> Registry:
-    return Registry(Places(workspace).tracking_url, "fashion-mnist_v1.0")
+    return Registry(Workspace(workspace).tracking_url, "fashion-mnist_v1.0")
 
 
 @pytest.fixture
 def run(registry: Registry, workspace: Path) -> str:
-    experiment = experiment_id(registry.client, "dnntune", Places(workspace).artifacts)
+    experiment = experiment_id(registry.client, "dnntune", Workspace(workspace).artifacts)
     return str(registry.client.create_run(experiment).info.run_id)
 
 

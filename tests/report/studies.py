@@ -45,7 +45,7 @@ def empty_study(metrics: Sequence[str] = ("valid_accuracy",)) -> optuna.Study:
     """A study in which nothing has run."""
     settings = StudyConfig.model_validate({"metrics": list(metrics), "seed": 3})
     study = optuna.create_study(study_name="by_hand", directions=list(settings.directions))
-    study.set_user_attr(SPACE, dict(read_space(parse(SPACE_TEXT, "by_hand"), "by_hand").space.source))
+    study.set_user_attr(SPACE, dict(read_space(parse(SPACE_TEXT, "by_hand"), "by_hand").space.definition))
     study.set_user_attr(IS_CASES, False)
     study.set_user_attr(SETTINGS, settings.model_dump(mode="json"))
     study.set_user_attr(METRICS, list(metrics))
@@ -72,7 +72,7 @@ def config_of(drawn: dict[str, Any]) -> dict[str, Any]:
     optimizer = {name.removeprefix(hanging): value for name, value in drawn.items() if name.startswith(hanging)}
     model = {"hidden_layers": drawn["model.hidden_layers"], "width": 16, "activation": drawn["model.activation"]}
     fields = {"data": {"name": "digits"}, "model": model, "optimizer": {"kind": kind, **optimizer}, "epochs": 10}
-    return TrialConfig.model_validate(fields).plain()
+    return TrialConfig.model_validate(fields).to_dict()
 
 
 def curves_to(value: float, epochs: int) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def varied_study(num_complete: int = 12, metrics: Sequence[str] = ("valid_accura
     add(study, num_complete + 4, "diverged", 0.2, reason="the training loss is not finite in epoch 3")
     add(study, num_complete + 5, "failed", None, reason="RuntimeError: out of memory")
     add_broken(study, num_complete + 6)
-    add(study, 0, "complete", 0.9, same_as=0)
+    add(study, 0, "complete", 0.9, duplicate_of=0)
     study.enqueue_trial(point(1))
     return study
 

@@ -12,16 +12,16 @@ import optuna
 import pytest
 
 from pipeline.core.errors import DnntuneError, StudyError
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.figures.values import Axis
 from pipeline.finalize.final_file import save_final
-from pipeline.report.answer import answer, estimates, final_sentences
-from pipeline.report.data import facts_of
+from pipeline.report.data import report_data
 from pipeline.report.figures import figures
+from pipeline.report.headline import answer, estimates, final_sentences
 from pipeline.report.page import report_html, study_file, write_report
 from pipeline.report.spending import time_text
 from pipeline.report.tables import tables
-from pipeline.report.trials import axes_of, shown_trials
+from pipeline.report.trials import axes_of, plotted_trials
 from pipeline.space.files import load_space
 from pipeline.study.studies import IS_CASES, SPACE
 from pipeline.tracking.store import open_client
@@ -36,7 +36,7 @@ def study() -> optuna.Study:
 
 
 def test_every_trial_that_has_ended_is_shown(study: optuna.Study) -> None:
-    shown = shown_trials(study)
+    shown = plotted_trials(study)
     assert [trial.number for trial in shown] == list(range(20))  # the waiting one is not
     outcomes = [trial.outcome for trial in shown]
     assert outcomes == ["complete"] * 12 + ["pruned"] * 4 + ["diverged", "failed", "failed", "complete"]
@@ -57,16 +57,16 @@ def test_what_several_kinds_have_is_one_axis(study: optuna.Study) -> None:
 
 
 def test_trials_that_took_over_a_result_are_not_ranked(study: optuna.Study) -> None:
-    facts = facts_of(study, None)
-    assert [trial.number for trial in facts.ranked][:2] == [8, 7]
-    assert len(facts.ranked) == 12
-    assert facts.num_open == 1
-    assert facts.worst is not None
-    assert facts.worst.outcome == "diverged"
+    data = report_data(study, None)
+    assert [trial.number for trial in data.ranked][:2] == [8, 7]
+    assert len(data.ranked) == 12
+    assert data.num_open == 1
+    assert data.worst is not None
+    assert data.worst.outcome == "diverged"
 
 
 def test_pruning_spares_the_epochs_that_were_left_at_each_trials_own_pace(study: optuna.Study) -> None:
-    spent = facts_of(study, None).spent
+    spent = report_data(study, None).spent
     assert spent.spared_epochs == 4 * (10 - 4)
     assert spent.spared_seconds == spent.spared_epochs * 2.0
     assert spent.seconds["pruned"] == 4 * 8.0
@@ -74,14 +74,14 @@ def test_pruning_spares_the_epochs_that_were_left_at_each_trials_own_pace(study:
 
 
 def test_failures_have_their_reasons(study: optuna.Study) -> None:
-    rows = tables(facts_of(study, None))["failures"].rows
+    rows = tables(report_data(study, None))["failures"].rows
     assert [row[0] for row in rows] == ["16", "17", "18"]
     assert rows[0][2:] == ("diverged", "the training loss is not finite in epoch 3")
     assert rows[1][2:] == ("failed", "RuntimeError: out of memory")
 
 
 def test_without_a_final_result_the_best_value_is_said_to_be_too_good(study: optuna.Study) -> None:
-    best, mattered, waiting = answer(facts_of(study, None))
+    best, mattered, waiting = answer(report_data(study, None))
     assert best.startswith("The best trial is t008 relu 3x16 sgd: valid_accuracy 0.9400.")
     assert "best of 12 complete trials" in best
     assert "dnntune finalize by_hand" in best
@@ -100,7 +100,7 @@ def test_a_final_result_comes_first_with_the_optimism_of_the_study(study: optuna
 
 
 def test_without_a_test_part_a_final_result_is_said_to_be_too_good() -> None:
-    sentences = " ".join(final_sentences(dataclasses.replace(FINAL, part="valid"), 12))
+    sentences = " ".join(final_sentences(dataclasses.replace(FINAL, split="valid"), 12))
     assert "no test part: these images chose the configuration" in sentences
 
 
@@ -119,17 +119,17 @@ def test_estimates_go_from_the_study_to_the_test_images() -> None:
 
 
 def test_several_metrics_have_their_trade_offs() -> None:
-    facts = facts_of(varied_study(metrics=("valid_accuracy", "num_parameters")), None)
-    board = tables(facts)["leaderboard"]
+    data = report_data(varied_study(metrics=("valid_accuracy", "num_parameters")), None)
+    board = tables(data)["leaderboard"]
     assert board.head[:6] == ("trial", "valid_accuracy", "num_parameters", "best epoch", "time", "trade-off")
     assert board.rows[0][:3] == ("8", "0.9400", "2,000")
     assert {row[0] for row in board.rows if row[5]} == {"8", "7"}
-    (drawn,) = figures(facts)["front"]
+    (drawn,) = figures(data)["front"]
     assert "2 trials" in drawn.caption
 
 
 def test_each_section_has_a_figure_or_a_sentence(study: optuna.Study) -> None:
-    found = figures(facts_of(study, FINAL))
+    found = figures(report_data(study, FINAL))
     assert {name for name, drawings in found.items() if not drawings} == {"front"}
     names = [re.findall(r' id="([^"]+)"', drawing.svg) for drawings in found.values() for drawing in drawings]
     ids = [one for figure in names for one in figure]
@@ -187,7 +187,7 @@ def test_the_study_file_makes_the_same_study(study: optuna.Study, tmp_path: Path
     (tmp_path / "study.yaml").write_text(text)
     file = load_space(str(tmp_path / "study.yaml"), [])
     assert (file.name, file.study.seed) == ("by_hand", 3)
-    assert json.loads(json.dumps(file.space.source)) == study.user_attrs[SPACE]
+    assert json.loads(json.dumps(file.space.definition)) == study.user_attrs[SPACE]
 
 
 def test_cases_have_no_study_file() -> None:
@@ -210,13 +210,13 @@ def test_a_time_has_the_unit_that_suits_it(seconds: float, text: str) -> None:
 
 
 def test_the_command_writes_the_report_and_adds_it_to_the_run(finished: dict[str, Any], cli: Cli) -> None:
-    places = Places(finished["workspace"])
-    done = cli("report", "small", "--workspace", places.workspace)
+    workspace = Workspace(finished["workspace"])
+    done = cli("report", "small", "--workspace", workspace.root)
     assert done.returncode == 0, done.stderr
-    file = places.report("small")
+    file = workspace.report("small")
     assert done.stdout == f"report: {file}\n"
-    client = open_client(places.tracking_url)
-    experiment = client.get_experiment_by_name(places.experiment)
+    client = open_client(workspace.tracking_url)
+    experiment = client.get_experiment_by_name(workspace.experiment)
     assert experiment is not None
     (run,) = client.search_runs([experiment.experiment_id], "tags.kind = 'study'")
     attached = client.download_artifacts(run.info.run_id, "report.html")
@@ -224,15 +224,15 @@ def test_the_command_writes_the_report_and_adds_it_to_the_run(finished: dict[str
 
 
 def test_the_final_result_is_in_it_and_the_file_can_be_chosen(finished: dict[str, Any], tmp_path: Path) -> None:
-    places = Places(finished["workspace"])
+    workspace = Workspace(finished["workspace"])
     file = tmp_path / "new" / "page.html"
-    assert write_report(places, "small", file) == file
+    assert write_report(workspace, "small", file) == file
     assert "Final result" not in file.read_text()
-    save_final(places, dataclasses.replace(FINAL, study="small"))
+    save_final(workspace, dataclasses.replace(FINAL, study="small"))
     try:
-        write_report(places, "small", file)
+        write_report(workspace, "small", file)
     finally:
-        places.final("small").unlink()
+        workspace.final("small").unlink()
     assert "Final result" in file.read_text()
     assert "0.9300" in file.read_text()
     assert list(file.parent.iterdir()) == [file]
@@ -241,7 +241,7 @@ def test_the_final_result_is_in_it_and_the_file_can_be_chosen(finished: dict[str
 def test_a_place_that_cannot_be_written_is_a_message(finished: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(DnntuneError, match=r"the report cannot be written: .*Name a file with --out"):
-        write_report(Places(finished["workspace"]), "small", tmp_path / "file" / "page.html")
+        write_report(Workspace(finished["workspace"]), "small", tmp_path / "file" / "page.html")
 
 
 def test_an_unknown_study_is_a_message_without_a_traceback(finished: dict[str, Any], cli: Cli) -> None:

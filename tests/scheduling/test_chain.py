@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.core.errors import InvalidNameError, StudyError
 from pipeline.core.names import numbered
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.scheduling.file import load_schedule
 from pipeline.scheduling.run import DATA, ScheduledRun, studies_of
 from pipeline.scheduling.steps import prepare, step_of
@@ -63,7 +63,7 @@ def test_two_runs_make_a_champion_and_challenge_it(schedule: Path, workspace: Pa
     assert second.returncode == 0, second.stderr
     assert "the data are the last run's" in second.stderr
     assert "begins with 2 configurations of earlier studies" in second.stderr
-    storage = open_existing(Places(workspace))
+    storage = open_existing(Workspace(workspace))
     studies = studies_of(storage, "nightly")
     assert [study.study_name for study in studies] == ["nightly-monday", "nightly-tuesday"]
     assert all(count_outcomes(study.get_trials())["complete"] == 3 for study in studies)

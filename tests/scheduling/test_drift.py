@@ -2,14 +2,14 @@ import pytest
 
 from pipeline.config.data import DataConfig
 from pipeline.config.trial import TrialConfig
-from pipeline.scheduling.drift import data_facts, drift
+from pipeline.scheduling.drift import data_profile, drift
 
 NOW = {"fingerprint": "a", "images": 1000, "classes": {"cat": 0.5, "dog": 0.3, "owl": 0.2}}
 
 
 def test_what_data_are() -> None:
-    facts = data_facts(TrialConfig(data=DataConfig(name="digits")), None)
-    assert facts == data_facts(TrialConfig(data=DataConfig(name="digits", split_seed=3)), None)  # however split
+    facts = data_profile(TrialConfig(data=DataConfig(name="digits")), None)
+    assert facts == data_profile(TrialConfig(data=DataConfig(name="digits", split_seed=3)), None)  # however split
     assert sum(facts["classes"].values()) == pytest.approx(1.0, abs=1e-5)
     assert len(facts["classes"]) == 10
 

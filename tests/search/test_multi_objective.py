@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from pipeline.config.metrics import Direction
 from pipeline.config.schema import kinds_of
 from pipeline.config.study import Median, PrunerConfig, Random, SamplerConfig, Tpe
-from pipeline.search.multi_objective import PrunableStudy, PrunableTrial
+from pipeline.search.multi_objective import MultiObjectiveStudy, MultiObjectiveTrial
 from pipeline.search.pruners import build_pruner
 from pipeline.search.samplers import build_sampler
 
@@ -46,15 +46,15 @@ def pruned_at(study: optuna.Study, ask: Ask, direction: Direction) -> dict[int, 
     return found
 
 
-def empty(pruner: BasePruner, *directions: Direction) -> PrunableStudy:
+def empty(pruner: BasePruner, *directions: Direction) -> MultiObjectiveStudy:
     """A study as a worker has it."""
     storage = optuna.storages.InMemoryStorage()
     optuna.create_study(study_name="s", storage=storage, directions=directions)
-    return PrunableStudy("s", storage, build_sampler(Random(), seed=0, ordinal=0), pruner)
+    return MultiObjectiveStudy("s", storage, build_sampler(Random(), seed=0, ordinal=0), pruner)
 
 
-def asked(study: PrunableStudy) -> PrunableTrial:
-    return PrunableTrial(study, study._storage.create_new_trial(study._study_id))
+def asked(study: MultiObjectiveStudy) -> MultiObjectiveTrial:
+    return MultiObjectiveTrial(study, study._storage.create_new_trial(study._study_id))
 
 
 def optunas_own(kind: str) -> BasePruner:

@@ -29,11 +29,13 @@ def test_every_space_that_comes_with_dnntune_is_sound(file: Path) -> None:
 
 @pytest.mark.parametrize("file", SPACES, ids=lambda file: file.stem)
 def test_a_configuration_is_a_space_with_nothing_to_search(file: Path) -> None:
-    for config in load_space(str(file)).space.corners(["model.dropout.kind", "optimizer.kind", "schedule.kind"]):
+    for config in load_space(str(file)).space.boundary_configs(
+        ["model.dropout.kind", "optimizer.kind", "schedule.kind"]
+    ):
         again = read_space(parse(configuration_text(config), "f.yaml"), "f")
         assert again.space.parameters() == []
         assert again.space.num_configurations() == 1
-        assert next(again.space.corners([])) == config
+        assert next(again.space.boundary_configs([])) == config
 
 
 def test_a_file_with_something_to_search_is_no_configuration(tmp_path: Path) -> None:

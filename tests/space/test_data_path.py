@@ -44,10 +44,13 @@ def test_an_option_counts_from_the_current_folder(project: Path) -> None:
 
 def test_a_space_that_comes_with_dnntune_counts_from_the_current_folder(project: Path) -> None:
     space = load_space("image_folder_transfer").space
-    assert next(space.corners([])).data.path == str(project.parent / "elsewhere" / "images")
+    assert next(space.boundary_configs([])).data.path == str(project.parent / "elsewhere" / "images")
 
 
 def test_each_of_a_choice_counts_from_the_file(project: Path) -> None:
     (project / "mine.yaml").write_text(SPACE % "{choice: [images, /data/more]}")
     space = load_space(str(project / "mine.yaml")).space
-    assert {config.data.path for config in space.corners(["data.path"])} == {str(project / "images"), "/data/more"}
+    assert {config.data.path for config in space.boundary_configs(["data.path"])} == {
+        str(project / "images"),
+        "/data/more",
+    }

@@ -54,4 +54,4 @@ def test_metrics_that_cannot_be_are_refused_with_the_remedy(study: str, expected
         read(study)
     (problem,) = caught.value.problems
     assert expected in str(problem)
-    assert problem.origin == "f.yaml:1"
+    assert problem.location == "f.yaml:1"

@@ -68,7 +68,7 @@ def test_study_settings_are_read() -> None:
 
 def test_a_bare_word_stands_for_a_block_with_its_defaults() -> None:
     file = read(space_of("optimizer: sgd"))
-    assert next(file.space.corners([])).optimizer == Sgd()
+    assert next(file.space.boundary_configs([])).optimizer == Sgd()
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_a_verdict_needs_measurements() -> None:
 
 def test_more_dropout_than_layers_means_all_of_them() -> None:
     inner = "model: {hidden_layers: 2, dropout: {kind: dropout, last_layers: 3}}"
-    config = next(read(space_of(inner)).space.corners([]))
+    config = next(read(space_of(inner)).space.boundary_configs([]))
     assert isinstance(config.model.dropout, Dropout)
     assert config.model.dropout.last_layers == 3
 

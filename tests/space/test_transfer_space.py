@@ -22,7 +22,7 @@ def read(inner: str, *settings: str) -> SpaceFile:
 
 
 def config_of(inner: str, *settings: str) -> TrialConfig:
-    (config,) = read(inner, *settings).space.corners([])
+    (config,) = read(inner, *settings).space.boundary_configs([])
     return config
 
 
@@ -61,7 +61,7 @@ def test_a_block_without_a_kind_has_the_implied_one(block: str) -> None:
     for config in found:
         assert getattr(config, block) == MEANT[block]
         assert config == found[0]
-    assert next(iter(found[0].plain()[block])) == "kind"
+    assert next(iter(found[0].to_dict()[block])) == "kind"
 
 
 def test_settings_of_a_block_do_not_change_the_kind_that_is_written() -> None:
@@ -97,9 +97,9 @@ def test_pretrained_backbones_are_frozen_unless_the_file_says_otherwise(model: s
 
 def test_the_default_follows_what_is_drawn() -> None:
     pretrained = read("model: {kind: backbone, name: resnet18, pretrained: {choice: [true, false]}}").space
-    assert [config.transfer.kind for config in pretrained.corners(["model.pretrained"])] == ["frozen", "none"]
+    assert [config.transfer.kind for config in pretrained.boundary_configs(["model.pretrained"])] == ["frozen", "none"]
     kinds = read("model: {choice: [mlp, {kind: backbone, name: resnet18}]}").space
-    assert [config.transfer.kind for config in kinds.corners(["model.kind"])] == ["none", "frozen"]
+    assert [config.transfer.kind for config in kinds.boundary_configs(["model.kind"])] == ["none", "frozen"]
 
 
 # Each states, for all its draws, settings that only some of them use.
@@ -116,7 +116,7 @@ PARTLY_USED = {
 def test_every_draw_is_a_file_that_is_read_again(space: str, tmp_path: Any) -> None:
     file, drawn = tmp_path / "best.yaml", read(PARTLY_USED[space]).space
     paths = [parameter.path for parameter in drawn.parameters()]
-    configs = list(drawn.corners(paths))
+    configs = list(drawn.boundary_configs(paths))
     assert len(configs) == drawn.num_configurations()
     for config in configs:
         file.write_text(configuration_text(config))
@@ -130,7 +130,7 @@ def test_every_draw_is_a_file_that_is_read_again(space: str, tmp_path: Any) -> N
 def test_what_a_person_writes_is_held_to_its_effect_even_beside_a_record() -> None:
     # With a single setting left out it is no record, and its useless settings are refused.
     config = TrialConfig(data=DataConfig(name="digits"), feature_cache={"dtype": "float16"})  # type: ignore[arg-type]
-    whole = {"space": config.plain()}
+    whole = {"space": config.to_dict()}
     del whole["space"]["seed"]
     with pytest.raises(SpaceError, match=r"feature_cache\.dtype: has no effect here"):
         read_space(parse(dump(whole), "f.yaml"), "f")

@@ -22,16 +22,16 @@ from pipeline.space.yaml_text import dump, parse
     ],
 )
 def test_reads_yaml_1_2(text: str, value: object) -> None:
-    plain = parse(text, "t").plain()
+    plain = parse(text, "t").to_python()
     assert plain == value
     assert type(plain) is type(value)
 
 
 def test_every_value_knows_its_line() -> None:
     root = parse("a: 1\nb:\n  c: 2\n  d:\n    - 3\n    - 4\n", "f.yaml")
-    assert root.value["a"].origin == "f.yaml:1"
-    assert root.value["b"].value["c"].origin == "f.yaml:3"
-    assert root.value["b"].value["d"].value[1].origin == "f.yaml:6"
+    assert root.value["a"].location == "f.yaml:1"
+    assert root.value["b"].value["c"].location == "f.yaml:3"
+    assert root.value["b"].value["d"].value[1].location == "f.yaml:6"
 
 
 @pytest.mark.parametrize(
@@ -64,6 +64,6 @@ def test_aliases_cannot_explode() -> None:
     [1e-05, 0.1, 1e16, 3, True, None, "off", "1e-3", "null", "a: b", "", [1, 2], {"a": {"b": [0.5, "x"]}, "c": None}],
 )
 def test_what_is_written_is_read_back(value: object) -> None:
-    again = parse(dump({"x": value}), "t").plain()["x"]
+    again = parse(dump({"x": value}), "t").to_python()["x"]
     assert again == value
     assert type(again) is type(value)

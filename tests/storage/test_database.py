@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from pipeline.core.errors import StudyError
 from pipeline.storage import database
-from pipeline.storage.database import Database, is_passing
+from pipeline.storage.database import Database, is_transient
 from pipeline.storage.open import RecentTrials, open_storage, quiet_optuna
 from tests.at_once import assert_all_succeed, start_processes
 from tests.servers import PostgreSQL
@@ -91,14 +91,14 @@ class _PostgreSQLError(Exception):
 def test_what_passes_and_what_does_not(url: str, postgresql: PostgreSQL) -> None:
     blocker = sqlite3.connect(url.removeprefix("sqlite:///"))
     blocker.execute("BEGIN EXCLUSIVE")
-    assert is_passing(_failure(url, "CREATE TABLE t (x INTEGER)"))
+    assert is_transient(_failure(url, "CREATE TABLE t (x INTEGER)"))
     blocker.close()
-    assert not is_passing(_failure(url, "SELECT * FROM missing"))
-    assert is_passing(_failure("postgresql+psycopg://127.0.0.1:1/none", "SELECT 1"))
-    assert is_passing(_failure(postgresql.url, "SELECT pg_terminate_backend(pg_backend_pid())"))
-    assert is_passing(_failure(postgresql.url, "SET lock_timeout = 1; DO $$ BEGIN RAISE SQLSTATE '40P01'; END $$"))
-    assert not is_passing(_failure(postgresql.url, "SELECT * FROM missing"))
-    assert not is_passing(_failure(postgresql.url, "SELECT 1/0"))
+    assert not is_transient(_failure(url, "SELECT * FROM missing"))
+    assert is_transient(_failure("postgresql+psycopg://127.0.0.1:1/none", "SELECT 1"))
+    assert is_transient(_failure(postgresql.url, "SELECT pg_terminate_backend(pg_backend_pid())"))
+    assert is_transient(_failure(postgresql.url, "SET lock_timeout = 1; DO $$ BEGIN RAISE SQLSTATE '40P01'; END $$"))
+    assert not is_transient(_failure(postgresql.url, "SELECT * FROM missing"))
+    assert not is_transient(_failure(postgresql.url, "SELECT 1/0"))
 
 
 @pytest.mark.parametrize(
@@ -116,10 +116,10 @@ def test_what_passes_and_what_does_not(url: str, postgresql: PostgreSQL) -> None
     ],
 )
 def test_what_passes_by_its_code(error: Exception, passes: bool) -> None:
-    assert is_passing(error) is passes
+    assert is_transient(error) is passes
     wrapped = StorageInternalError("as Optuna does")
     wrapped.__cause__ = error
-    assert is_passing(wrapped) is passes
+    assert is_transient(wrapped) is passes
 
 
 @pytest.fixture

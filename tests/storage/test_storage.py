@@ -6,7 +6,7 @@ import optuna
 import pytest
 
 from pipeline.core.errors import StudyError
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.storage import database
 from pipeline.storage.open import RecentTrials, open_existing, open_storage
 from tests.at_once import at_once
@@ -75,7 +75,7 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
 
 def test_looking_something_up_makes_no_storage(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="no study in the workspace"):
-        open_existing(Places(tmp_path / "runs"))
+        open_existing(Workspace(tmp_path / "runs"))
     assert not (tmp_path / "runs").exists()
 
 

@@ -8,12 +8,12 @@ import pytest
 
 from pipeline.cli.app import app
 from pipeline.core.errors import DnntuneError, StudyError
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.records.results import TrialResult
 from pipeline.space.files import read_space
 from pipeline.space.yaml_text import parse
 from pipeline.storage.open import open_storage, quiet_optuna
-from pipeline.study.studies import METRICS, SETTINGS, SPACE, TOTAL, carried, create_or_resume, open_study
+from pipeline.study.studies import METRICS, SETTINGS, SPACE, TOTAL, create_or_resume, open_study, stored_definition
 from pipeline.study.trials import CONFIG, CURVES, RESULT, RETRY, finish
 
 SPACE_TEXT = "study: {trials: 3}\nspace: {data: {name: digits}, epochs: {int: [1, 3]}}\n"
@@ -37,55 +37,55 @@ TAMPERED_TRIALS: dict[str, tuple[str, Any]] = {
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Places:
+def workspace(tmp_path: Path) -> Workspace:
     quiet_optuna()
-    places = Places(tmp_path)
+    workspace = Workspace(tmp_path)
     file = read_space(parse(SPACE_TEXT, "s"), "s")
-    study = create_or_resume(open_storage(places.storage_url), "s", file.study, file.space)
+    study = create_or_resume(open_storage(workspace.storage_url), "s", file.study, file.space)
     trial = study.ask()
     config = file.space.sample(trial)
-    finish(study, trial, config.plain(), TrialResult("complete", value=0.5, best_epoch=1, epochs=1))
-    return places
+    finish(study, trial, config.to_dict(), TrialResult("complete", value=0.5, best_epoch=1, epochs=1))
+    return workspace
 
 
-def study_of(places: Places) -> optuna.Study:
-    return optuna.load_study(study_name="s", storage=open_storage(places.storage_url))
+def study_of(workspace: Workspace) -> optuna.Study:
+    return optuna.load_study(study_name="s", storage=open_storage(workspace.storage_url))
 
 
-def test_what_dnntune_writes_is_taken(places: Places) -> None:
-    assert carried(open_study(places, "s"))[1].trials == 3
+def test_what_dnntune_writes_is_taken(workspace: Workspace) -> None:
+    assert stored_definition(open_study(workspace, "s"))[1].trials == 3
 
 
 @pytest.mark.parametrize("where", TAMPERED)
-def test_a_changed_study(where: str, places: Places) -> None:
+def test_a_changed_study(where: str, workspace: Workspace) -> None:
     name, value = TAMPERED[where]
-    study_of(places).set_user_attr(name, value)
+    study_of(workspace).set_user_attr(name, value)
     for command in ("worker", "best", "leaderboard", "report", "importance", "finalize"):
         with pytest.raises(StudyError, match=rf"study s: what the storage has as {where}.* is not what dnntune writes"):
-            app([command, "s", "--workspace", str(places.workspace)], standalone_mode=False)
+            app([command, "s", "--workspace", str(workspace.root)], standalone_mode=False)
     file = read_space(parse(SPACE_TEXT, "s"), "s")
     with pytest.raises(StudyError, match="study s"):
-        create_or_resume(open_storage(places.storage_url), "s", file.study, file.space)
+        create_or_resume(open_storage(workspace.storage_url), "s", file.study, file.space)
 
 
 @pytest.mark.parametrize("where", TAMPERED_TRIALS)
-def test_a_changed_trial(where: str, places: Places) -> None:
+def test_a_changed_trial(where: str, workspace: Workspace) -> None:
     name, value = TAMPERED_TRIALS[where]
-    study = study_of(places)
+    study = study_of(workspace)
     study.ask()
     study._storage.set_trial_user_attr(study.trials[1]._trial_id, name, value)
     with pytest.raises(StudyError, match=rf"trial 1 of study s: what the storage has as {where}"):
-        open_study(places, "s")
+        open_study(workspace, "s")
 
 
-def test_a_space_that_is_none_names_its_mistakes(places: Places) -> None:
-    study_of(places).set_user_attr(SPACE, {"data": {"name": "digits"}, "epochs": {"int": [3, 1]}})
+def test_a_space_that_is_none_names_its_mistakes(workspace: Workspace) -> None:
+    study_of(workspace).set_user_attr(SPACE, {"data": {"name": "digits"}, "epochs": {"int": [3, 1]}})
     with pytest.raises(DnntuneError, match="study s: epochs: low must not be above high"):
-        carried(open_study(places, "s"))
+        stored_definition(open_study(workspace, "s"))
 
 
-def test_an_attribute_that_is_gone(places: Places) -> None:
-    other = optuna.create_study(study_name="t", storage=open_storage(places.storage_url))
+def test_an_attribute_that_is_gone(workspace: Workspace) -> None:
+    other = optuna.create_study(study_name="t", storage=open_storage(workspace.storage_url))
     other.set_user_attr(METRICS, ["valid_accuracy"])
     with pytest.raises(StudyError, match="study t has no space in its storage"):
-        carried(open_study(places, "t"))
+        stored_definition(open_study(workspace, "t"))

@@ -13,7 +13,7 @@ from pipeline.config.study import StudyConfig
 from pipeline.config.trial import TrialConfig
 from pipeline.core.compute import Compute
 from pipeline.core.errors import StudyError
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.records.results import Outcome, TrialResult
 from pipeline.space.files import read_space
 from pipeline.space.yaml_text import parse
@@ -56,7 +56,7 @@ def run_one(study: optuna.Study, cases: Cases, outcome: Outcome = "complete") ->
     trial = study.ask()
     config = cases(trial)
     value = 0.5 if outcome == "complete" else None
-    finish(study, trial, config.plain(), TrialResult(outcome, value=value, reason="told so"))
+    finish(study, trial, config.to_dict(), TrialResult(outcome, value=value, reason="told so"))
     return trial.params[CASE], trial.params[SEED]
 
 
@@ -88,7 +88,7 @@ def test_its_trials_are_neither_pruned_nor_sampled(cases: Callable[[int], Cases]
 
 
 def test_workers_can_be_sent_the_cases(cases: Callable[[int], Cases]) -> None:
-    assert pickle.loads(pickle.dumps(cases(2))).source == cases(2).source
+    assert pickle.loads(pickle.dumps(cases(2))).definition == cases(2).definition
 
 
 def test_more_seeds_later_queue_what_is_missing(
@@ -191,11 +191,11 @@ def test_what_takes_a_failed_trials_place_has_one_of_the_seeds(
     workspace: Path, config: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Four petabytes of weights: every trial of the second case fails, now that nobody refuses it before.
-    monkeypatch.setattr("pipeline.workers.run.prove_ready", lambda *arguments, **named: None)
+    monkeypatch.setattr("pipeline.workers.run.check_ready", lambda *arguments, **named: None)
     cases = Cases({"full": config(epochs=1), "huge": config(epochs=1, model={"width": [1, 10**15]})}, 2)
-    places = Places(workspace)
+    here = Workspace(workspace)
     with contextlib.suppress(StudyError):  # the same failure, again and again, may end the study
-        run_study(cases, cases.settings(), name="c", places=places, compute=Compute(threads=1, device="cpu"))
-    trials = load_study(open_storage(places.storage_url), "c").trials
+        run_study(cases, cases.settings(), name="c", workspace=here, compute=Compute(threads=1, device="cpu"))
+    trials = load_study(open_storage(here.storage_url), "c").trials
     assert {outcome_of(trial) for trial in trials} >= {"complete", "failed"}
     assert {trial.params[SEED] for trial in trials if trial.params} == {0, 1}

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from pipeline.storage.open import RecentTrials, open_storage
 from pipeline.study.claims import Claim, NoClaim, claim_trial, withdraw_leftovers
 from pipeline.study.studies import TOTAL
-from pipeline.study.trials import RETRY_OF, outcome_of, put_back
+from pipeline.study.trials import RETRY_OF, outcome_of, requeue
 
 FORK = multiprocessing.get_context("fork")
 
@@ -57,7 +57,7 @@ def test_what_waits_is_claimed_first_and_keeps_its_number() -> None:
     first = claim(study)
     assert (first.number, study.trials[0].state) == (0, TrialState.RUNNING)
     claim(study)
-    assert put_back(study, first.trial_id)
+    assert requeue(study, first.trial_id)
     assert claim(study).number == 0
 
 
@@ -65,7 +65,7 @@ def test_what_has_ended_is_not_put_back() -> None:
     study = make(1)
     claimed = claim(study)
     end(study, 0)
-    assert not put_back(study, claimed.trial_id)
+    assert not requeue(study, claimed.trial_id)
     assert study.trials[0].state == TrialState.COMPLETE
 
 

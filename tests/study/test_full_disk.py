@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.core.errors import DiskFullError
 from pipeline.core.urls import StoreUrl
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.records.events import Event, WorkerFailed
 from pipeline.storage.open import open_storage, study_names
 from pipeline.tracking.store import open_client
@@ -67,7 +67,7 @@ def test_it_is_said_and_the_study_goes_on_later(left: int, small_disk: Path, tmp
     assert said.endswith("give the same command again: a study goes on where it stopped")
     assert not list(small_disk.rglob("*.partial"))
     filler.unlink()
-    known = study_names(open_storage(Places(small_disk / "runs").storage_url))
+    known = study_names(open_storage(Workspace(small_disk / "runs").storage_url))
     before = [trial for trial in (trials_of(small_disk / "runs") if known else []) if trial.state.is_finished()]
     summary = run(file, small_disk / "runs", f"study.trials={len(before) + 1}")
     assert summary.num_left == 0

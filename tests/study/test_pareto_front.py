@@ -8,7 +8,7 @@ from pipeline.core.errors import StudyError
 from pipeline.records.results import TrialResult
 from pipeline.study.pareto_front import pareto_front, preferred_trial
 from pipeline.study.studies import METRICS
-from pipeline.study.summary import FrontPoint, front_of
+from pipeline.study.summary import ParetoPoint, pareto_points
 from pipeline.study.trials import best_trials, finish
 from tests.made_studies import made
 
@@ -47,7 +47,7 @@ def test_three_metrics_have_a_front_too() -> None:
 def test_with_one_metric_the_best_are_the_front_and_none_is_told() -> None:
     study = made([(0.5,), (0.7,), (0.7,)], ("valid_accuracy",))
     assert [trial.number for trial in pareto_front(study)] == [1, 2]
-    assert front_of(study) == ()
+    assert pareto_points(study) == ()
 
 
 def test_a_study_without_complete_trials_has_no_front() -> None:
@@ -55,8 +55,8 @@ def test_a_study_without_complete_trials_has_no_front() -> None:
 
 
 def test_the_front_is_told_in_plain_values() -> None:
-    points = front_of(made(POINTS))
-    assert points[0] == FrontPoint(2, {"valid_accuracy": 0.92, "latency_ms": 2.5})
+    points = pareto_points(made(POINTS))
+    assert points[0] == ParetoPoint(2, {"valid_accuracy": 0.92, "latency_ms": 2.5})
     assert json.dumps([point.values for point in points])
 
 

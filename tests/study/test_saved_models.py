@@ -8,7 +8,7 @@ from torch import nn
 
 from pipeline.core.folders import MARK
 from pipeline.records.results import TrialResult
-from pipeline.study.saved_models import KeptModels
+from pipeline.study.saved_models import SavedModels
 from pipeline.study.trials import best_trials, finish
 
 
@@ -17,13 +17,13 @@ def study(request: pytest.FixtureRequest) -> optuna.Study:
     return optuna.create_study(direction=request.param)
 
 
-def run(study: optuna.Study, kept: KeptModels, quality: float, **fields: object) -> int:
+def run(study: optuna.Study, kept: SavedModels, quality: float, **fields: object) -> int:
     """Ends a trial of some quality (more is better) with a network whose weights are its quality."""
     trial = study.ask()
     value = quality if study.direction == optuna.study.StudyDirection.MAXIMIZE else -quality
-    kept.keep(study, trial.number, value, network(quality))
+    kept.save(study, trial.number, value, network(quality))
     finish(study, trial, {"quality": quality}, TrialResult("complete", value=value, **fields))
-    kept.tidy(study)
+    kept.remove_others(study)
     return trial.number
 
 
@@ -38,7 +38,7 @@ def names(folder: Path) -> list[str]:
 
 
 def test_the_best_are_kept_whatever_the_order(study: optuna.Study, tmp_path: Path) -> None:
-    kept = KeptModels(tmp_path / "models", 2)
+    kept = SavedModels(tmp_path / "models", 2)
     for quality in (0.5, 0.1, 0.9, 0.3, 0.7):
         run(study, kept, quality)
     assert names(kept.folder) == ["trial-0002.safetensors", "trial-0004.safetensors"]
@@ -48,54 +48,54 @@ def test_the_best_are_kept_whatever_the_order(study: optuna.Study, tmp_path: Pat
 
 
 def test_what_is_worse_than_all_is_not_written(study: optuna.Study, tmp_path: Path) -> None:
-    kept = KeptModels(tmp_path, 1)
+    kept = SavedModels(tmp_path, 1)
     run(study, kept, 0.5)
-    kept.keep(study, 7, 0.4 if study.direction == optuna.study.StudyDirection.MAXIMIZE else -0.4, network(0.4))
+    kept.save(study, 7, 0.4 if study.direction == optuna.study.StudyDirection.MAXIMIZE else -0.4, network(0.4))
     assert names(tmp_path) == ["trial-0000.safetensors"]
 
 
 def test_of_equals_the_earlier_one_is_kept(study: optuna.Study, tmp_path: Path) -> None:
-    kept = KeptModels(tmp_path, 1)
+    kept = SavedModels(tmp_path, 1)
     run(study, kept, 0.5)
     run(study, kept, 0.5)
     assert names(tmp_path) == ["trial-0000.safetensors"]
 
 
 def test_a_trial_that_is_about_to_end_keeps_its_weights_while_others_tidy(study: optuna.Study, tmp_path: Path) -> None:
-    kept = KeptModels(tmp_path, 1)
+    kept = SavedModels(tmp_path, 1)
     running = study.ask()
     best = 0.9 if study.direction == optuna.study.StudyDirection.MAXIMIZE else -0.9
-    kept.keep(study, running.number, best, network(0.9))
+    kept.save(study, running.number, best, network(0.9))
     other = run(study, kept, 0.5)
     assert names(tmp_path) == ["trial-0000.safetensors", f"trial-{other:04d}.safetensors"]
     finish(study, running, {}, TrialResult("complete", value=best))
-    kept.tidy(study)
+    kept.remove_others(study)
     assert names(tmp_path) == ["trial-0000.safetensors"]
 
 
 def test_a_trial_that_failed_after_all_keeps_nothing(study: optuna.Study, tmp_path: Path) -> None:
-    kept = KeptModels(tmp_path, 3)
+    kept = SavedModels(tmp_path, 3)
     trial = study.ask()
-    kept.keep(study, trial.number, 0.0, network(0.0))
+    kept.save(study, trial.number, 0.0, network(0.0))
     finish(study, trial, {}, TrialResult("failed"))
-    kept.tidy(study)
+    kept.remove_others(study)
     assert names(tmp_path) == []
 
 
 def test_none_are_kept_if_none_are_wanted(study: optuna.Study, tmp_path: Path) -> None:
-    run(study, KeptModels(tmp_path, 0), 0.5)
+    run(study, SavedModels(tmp_path, 0), 0.5)
     assert names(tmp_path) == []
 
 
 def test_an_equal_trial_that_began_earlier_and_ends_later_is_the_best_and_kept(
     study: optuna.Study, tmp_path: Path
 ) -> None:
-    kept = KeptModels(tmp_path, 1)
+    kept = SavedModels(tmp_path, 1)
     earlier = study.ask()
     run(study, kept, 0.5)
     value = 0.5 if study.direction == optuna.study.StudyDirection.MAXIMIZE else -0.5
-    kept.keep(study, earlier.number, value, network(0.5))
+    kept.save(study, earlier.number, value, network(0.5))
     finish(study, earlier, {}, TrialResult("complete", value=value))
-    kept.tidy(study)
+    kept.remove_others(study)
     assert best_trials(study)[0].number == 0
     assert names(tmp_path) == ["trial-0000.safetensors"]

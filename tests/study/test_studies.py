@@ -15,12 +15,12 @@ from pipeline.study.cases import Cases
 from pipeline.study.studies import (
     SETTINGS,
     TOTAL,
-    carried,
     create_or_resume,
     grid,
     load_study,
     num_trials,
     recover_trials,
+    stored_definition,
 )
 from pipeline.study.trials import attempt_of, outcome_of, result_of
 from pipeline.workers.budget import Budget
@@ -88,7 +88,7 @@ def test_a_study_made_by_somebody_else_is_left_alone(
     with pytest.raises(StudyError, match="was not made by dnntune"):
         open_study(storage)
     with pytest.raises(StudyError, match="was not made by dnntune"):
-        carried(load_study(storage, "f"))
+        stored_definition(load_study(storage, "f"))
 
 
 @pytest.mark.parametrize("steps", range(7))
@@ -115,23 +115,23 @@ def test_a_study_whose_making_was_cut_short_is_made_whole(
     assert [trial.system_attrs["fixed_params"] for trial in study.trials] == [
         {"model.width": "[8, 4]", "optimizer.kind": "sgd"}
     ]
-    assert carried(study)[1] == read().study
+    assert stored_definition(study)[1] == read().study
 
 
 def test_a_study_carries_its_space_and_settings(storage: optuna.storages.BaseStorage) -> None:
     study, file = open_study(storage), read()
-    space, settings = carried(study)
+    space, settings = stored_definition(study)
     assert settings == file.study
     assert isinstance(space, SearchSpace)
     assert space.root == file.space.root
-    assert space.source == file.space.source
+    assert space.definition == file.space.definition
     assert study.user_attrs[TOTAL] == 100
 
 
 def test_cases_are_carried_too(storage: optuna.storages.BaseStorage) -> None:
-    cases = Cases({"full": next(read("space: {data: {name: digits}}").space.corners([]))}, 2)
+    cases = Cases({"full": next(read("space: {data: {name: digits}}").space.boundary_configs([]))}, 2)
     study = create_or_resume(storage, "c", cases.settings(), cases)
-    found, settings = carried(study)
+    found, settings = stored_definition(study)
     assert isinstance(found, Cases)
     assert found.configs == cases.configs
     assert settings == cases.settings()
@@ -140,7 +140,7 @@ def test_cases_are_carried_too(storage: optuna.storages.BaseStorage) -> None:
 def test_a_function_is_not_carried(storage: optuna.storages.BaseStorage) -> None:
     study = create_or_resume(storage, "g", StudyConfig(), read().space.sample)
     with pytest.raises(StudyError, match="Call run_study with that function here"):
-        carried(study)
+        stored_definition(study)
 
 
 def test_a_study_takes_its_settings_from_the_last_run(storage: optuna.storages.BaseStorage) -> None:
@@ -173,7 +173,7 @@ def test_a_grid_study_runs_the_whole_grid(storage: optuna.storages.BaseStorage) 
         "trials: 100, baselines: [{model.width: [8, 4], optimizer.kind: sgd}]", "sampler: {kind: grid, points: 2}"
     )
     study, space = open_study(storage, text), read(text).space
-    configs = {str(space.sample(study.ask()).plain()) for _ in range(12)}
+    configs = {str(space.sample(study.ask()).to_dict()) for _ in range(12)}
     assert len(configs) == 12
     assert num_trials(read(text).study, space) == 12
 

@@ -5,7 +5,7 @@ from typing import Any
 from pipeline.config.data import DataConfig
 from pipeline.config.training import NAdam
 from pipeline.config.trial import TrialConfig
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.records.results import CURVE_NAMES, DataSummary, Outcome, TrialResult
 from pipeline.space.files import read_space
 from pipeline.space.yaml_text import parse
@@ -17,7 +17,7 @@ from pipeline.tracking.store import experiment_id, find_runs, open_store
 SPACE = read_space(
     parse("space: {data: {name: digits}, optimizer: {kind: nadam, lr: {float: [1e-3, 0.1], log: true}}}", "s.yaml"), "s"
 ).space
-CONFIG = TrialConfig(data=DataConfig(name="digits"), optimizer=NAdam(lr=0.01)).plain()
+CONFIG = TrialConfig(data=DataConfig(name="digits"), optimizer=NAdam(lr=0.01)).to_dict()
 DATA = DataSummary("digits", 1000, 200, 10, (1, 8, 8), "cpu")
 FIGURES = {"seconds": 3.0, "trials_complete": 1.0, "best_valid_accuracy": 0.6}
 
@@ -46,20 +46,20 @@ def study(name: str = "s", outcome: Outcome | None = "complete", **changes: Any)
         "data": DATA,
         "started": 1000.0,
         "ended": 2000.0,
-        "figures": FIGURES,
+        "totals": FIGURES,
         "best": record(0),
         "best_config": "x: 1",
         "chosen": None,
         "configs": [CONFIG],
-        "searched": [],
+        "searched_paths": [],
     }
     return StudyRecord(name=name, outcome=outcome, **{**fields, **changes})
 
 
-def mirror_of(places: Places, name: str = "s") -> Mirror:
+def mirror_of(workspace: Workspace, name: str = "s") -> Mirror:
     """A study's mirror, its own run made."""
-    client = open_store(places)
-    experiment = experiment_id(client, places.experiment, places.artifacts)
+    client = open_store(workspace)
+    experiment = experiment_id(client, workspace.experiment, workspace.artifacts)
     mirror = Mirror(client, experiment, name, tags={"device": "cpu"}, axes=axes_of(SPACE))
     mirror.adopt(None, 1000.0)
     mirror.look()

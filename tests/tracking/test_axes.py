@@ -36,7 +36,7 @@ def space(text: str = SPACE) -> SearchSpace:
 
 def draw(**picks: Any) -> dict[str, Any]:
     """A configuration of the space: the first value of everything else."""
-    return space().build(lambda p: picks.get(p.name.replace(".", "_"), p.distribution.extremes()[0])).plain()
+    return space().build(lambda p: picks.get(p.name.replace(".", "_"), p.distribution.bounds()[0])).to_dict()
 
 
 def test_a_setting_that_some_trials_lack_is_a_word_in_all() -> None:
@@ -118,7 +118,7 @@ space:
       - {kind: backbone, name: {choice: [resnet18, resnet34]}}
 """
     axes = axes_of(space(text))
-    assert {"model.activation", "model.name"} <= axes.optional_words
+    assert {"model.activation", "model.name"} <= axes.optional_categories
     for example in axes.examples:
         params = params_of(example, axes)
         used, unused = ("activation", "name") if example["model"]["kind"] == "mlp" else ("name", "activation")

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import optuna
 
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.study.summary import Chosen
+from pipeline.tracking.log_writer import RUNS
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.naming import NOTE
 from pipeline.tracking.note import chosen_text, study_note, with_chosen
-from pipeline.tracking.scribe import RUNS
 from pipeline.tracking.store import experiment_id, identity, open_store
 from pipeline.workers.session import describe_chosen
 from tests.tracking.logs import DATA, SPACE, study
@@ -23,7 +23,7 @@ def note(**changes: object) -> str:
         "space": SPACE,
         "metrics": ("valid_accuracy",),
         "data": DATA,
-        "figures": FIGURES,
+        "totals": FIGURES,
         "best_trial": 3,
         "view": "/#/view",
         "run": "/#/run",
@@ -43,10 +43,10 @@ def test_a_note_says_what_was_found_and_where_to_look() -> None:
 
 
 def test_a_study_without_a_complete_trial_has_no_best() -> None:
-    text = note(best_trial=None, figures={"trials_failed": 2.0})
+    text = note(best_trial=None, totals={"trials_failed": 2.0})
     assert text.startswith("Trials: 2 failed.")
     assert "best" not in text
-    assert note(best_trial=None, figures={}).startswith("Trials: none has ended yet.")
+    assert note(best_trial=None, totals={}).startswith("Trials: none has ended yet.")
 
 
 def test_a_function_has_no_table_and_several_metrics_are_named() -> None:
@@ -68,7 +68,7 @@ def test_a_note_takes_no_markup_from_names() -> None:
         space=None,
         metrics=("valid_accuracy",),
         data=dataclasses.replace(DATA, name="<img src=x>\x1b[31m"),
-        figures=FIGURES,
+        totals=FIGURES,
         best_trial=3,
         view="/#/view",
         run="/#/run",
@@ -90,19 +90,19 @@ def test_what_was_chosen_stands_above_the_best_trial() -> None:
 
 
 def test_the_studys_run_says_what_was_chosen(tmp_path: Path) -> None:
-    places = Places(tmp_path / "runs")
-    places.workspace.mkdir()
-    client = open_store(places)
-    experiment = experiment_id(client, "dnntune", places.artifacts)
+    workspace = Workspace(tmp_path / "runs")
+    workspace.root.mkdir()
+    client = open_store(workspace)
+    experiment = experiment_id(client, "dnntune", workspace.artifacts)
     run = client.create_run(experiment).info.run_id
     client.set_tag(run, NOTE, "Best: **trial 3**, `valid_accuracy` **0.9123**.")
     study = optuna.create_study()
     study.set_user_attr(RUNS, {identity(client, experiment): run})
-    describe_chosen(study, places, Chosen(5, "valid_accuracy", {1: 0.89, 2: 0.91}, {"data": {"name": "digits"}}))
+    describe_chosen(study, workspace, Chosen(5, "valid_accuracy", {1: 0.89, 2: 0.91}, {"data": {"name": "digits"}}))
     paragraphs = client.get_run(run).data.tags[NOTE].split("\n\n")
     assert paragraphs[0].startswith(
         "Chosen by `dnntune finalize`: **trial 5**, mean valid_accuracy 0.9000 over 2 fresh"
     )
     assert paragraphs[1].startswith("Best single trial: **trial 3**")
     assert [file.path for file in client.list_artifacts(run)] == ["best_config.yaml"]
-    describe_chosen(optuna.create_study(), places, Chosen(5, "valid_accuracy", {1: 0.9}, {}))  # it has no run there
+    describe_chosen(optuna.create_study(), workspace, Chosen(5, "valid_accuracy", {1: 0.9}, {}))  # it has no run there

@@ -10,22 +10,22 @@ from typing import Any
 import pytest
 
 from pipeline.core.errors import StudyError, TrackingError
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.storage import lease as leases
 from pipeline.storage.lease import Lease
-from pipeline.storage.study_lock import present
+from pipeline.storage.study_lock import hold_study_lock
 from pipeline.study.studies import open_study
 from pipeline.tracking import log
+from pipeline.tracking.log_writer import RUNS, LogWriter, study_run
 from pipeline.tracking.mirror import Mirror
-from pipeline.tracking.scribe import RUNS, Scribe, study_run
 from pipeline.tracking.store import find_runs, open_store
 from pipeline.tracking.sync import sync_study
 from tests.conftest import Cli
 from tests.workers.runs import run, start, trials_of, wait_until
 
 
-def logged(places: Places) -> list[Any]:
-    client = open_store(places)
+def logged(workspace: Workspace) -> list[Any]:
+    client = open_store(workspace)
     experiment = client.get_experiment_by_name("dnntune")
     assert experiment is not None
     return find_runs(client, experiment.experiment_id, "tags.study = 'small'")
@@ -38,53 +38,53 @@ def finished_copy(finished: dict[str, Any], tmp_path: Path) -> Path:
 
 
 def test_after_a_run_there_is_nothing_to_write(finished_copy: Path) -> None:
-    synced = sync_study(Places(finished_copy), "small")
+    synced = sync_study(Workspace(finished_copy), "small")
     assert (synced.found, synced.num_written, synced.study_written) == ({}, 0, False)
 
 
 def test_what_a_cut_off_log_left_is_written_once(finished_copy: Path) -> None:
     """As SIGTERM left it while the log drained: one trial finished, one running, the others missing."""
-    places = Places(finished_copy)
-    client = open_store(places)
-    for each in logged(places):
+    workspace = Workspace(finished_copy)
+    client = open_store(workspace)
+    for each in logged(workspace):
         if each.data.tags["kind"] == "study" or each.data.tags["trial"] == "1":
             client.update_run(each.info.run_id, status="RUNNING")
         elif each.data.tags["trial"] != "0":
             client.delete_run(each.info.run_id)
-    synced = sync_study(places, "small")
+    synced = sync_study(workspace, "small")
     assert synced.found == {
         1: ["its status is RUNNING, and not FINISHED"],
         **{number: ["it has no run"] for number in range(2, 6)},
     }
     assert (synced.num_written, synced.study_written, synced.left) == (5, True, {})
-    runs = logged(places)
+    runs = logged(workspace)
     assert [each.info.status for each in runs] == ["FINISHED"] * 7
-    again = sync_study(places, "small")
+    again = sync_study(workspace, "small")
     assert (again.found, again.num_written, again.study_written) == ({}, 0, False)
 
 
 def test_running_a_finished_study_again_writes_what_is_missing(finished_copy: Path, finished: dict[str, Any]) -> None:
-    places = Places(finished_copy)
-    open_store(places).delete_run(next(r.info.run_id for r in logged(places) if r.data.tags.get("trial") == "3"))
+    workspace = Workspace(finished_copy)
+    open_store(workspace).delete_run(next(r.info.run_id for r in logged(workspace) if r.data.tags.get("trial") == "3"))
     assert run(finished["file"], finished_copy).tracking_error is None
-    assert len(logged(places)) == 7
+    assert len(logged(workspace)) == 7
 
 
 def test_sync_leaves_a_run_alone_that_logs(finished_copy: Path) -> None:
-    places = Places(finished_copy)
-    scribe = Scribe(places, "small", alive=True)
-    with present(places.lock("small")) as presence:
-        presence.share()
-        assert scribe.lease.hold()
+    workspace = Workspace(finished_copy)
+    log_writer = LogWriter(workspace, "small", alive=True)
+    with hold_study_lock(workspace.lock("small")) as study_lock:
+        study_lock.share()
+        assert log_writer.lease.hold()
         with pytest.raises(TrackingError, match="a run of study small goes on and logs it"):
-            sync_study(places, "small")
-    assert sync_study(places, "small").num_written == 0  # whoever holds the lease now has died
+            sync_study(workspace, "small")
+    assert sync_study(workspace, "small").num_written == 0  # whoever holds the lease now has died
 
 
 def test_one_has_the_lease_until_it_is_silent(finished_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "SETTLE_SECONDS", 0.0)
     monkeypatch.setattr(leases, "LEASE_SECONDS", 0.4)
-    study = open_study(Places(finished_copy), "small")
+    study = open_study(Workspace(finished_copy), "small")
     one, other, elsewhere = Lease(study, "a"), Lease(study, "a"), Lease(study, "b")
     assert one.hold()
     assert not other.hold()
@@ -103,22 +103,22 @@ def test_one_has_the_lease_until_it_is_silent(finished_copy: Path, monkeypatch: 
 
 def test_a_study_that_has_not_begun(finished_copy: Path, space_file: Path, tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="no study named x"):
-        sync_study(Places(finished_copy), "x")
+        sync_study(Workspace(finished_copy), "x")
 
 
 def test_a_study_knows_its_run_wherever_the_workspace_is(finished_copy: Path, tmp_path: Path) -> None:
-    study = open_study(Places(finished_copy), "small")
+    study = open_study(Workspace(finished_copy), "small")
     (identity,) = study.user_attrs[RUNS]
     assert "/" not in identity
-    run_id = study_run(study, Places(finished_copy))
+    run_id = study_run(study, Workspace(finished_copy))
     moved = finished_copy.rename(tmp_path / "moved")
-    assert study_run(open_study(Places(moved), "small"), Places(moved)) == run_id
+    assert study_run(open_study(Workspace(moved), "small"), Workspace(moved)) == run_id
 
 
 def test_a_moved_workspace_has_its_artifacts(finished_copy: Path) -> None:
-    places = Places(finished_copy)
-    client = open_store(places)
-    (parent,) = [each for each in logged(places) if each.data.tags["kind"] == "study"]
+    workspace = Workspace(finished_copy)
+    client = open_store(workspace)
+    (parent,) = [each for each in logged(workspace) if each.data.tags["kind"] == "study"]
     assert parent.info.artifact_uri.startswith(f"file://{finished_copy}/mlartifacts/")
     text = Path(client.download_artifacts(parent.info.run_id, "best_config.yaml")).read_text()
     assert text.startswith("space:")
@@ -137,13 +137,13 @@ def test_a_study_is_moved_and_goes_on(cli: Cli, space_file: Path, workspace: Pat
     )
     assert done.returncode == 0, done.stderr
     assert "warning" not in done.stderr
-    runs = logged(Places(moved))
+    runs = logged(Workspace(moved))
     assert sorted(each.data.tags["kind"] for each in runs) == ["study", *["trial"] * 20]
     assert "RUNNING" not in {each.info.status for each in runs}
     (parent,) = [each for each in runs if each.data.tags["kind"] == "study"]
-    client = open_store(Places(moved))
+    client = open_store(Workspace(moved))
     assert Path(client.download_artifacts(parent.info.run_id, "best_config.yaml")).read_text()
-    assert sync_study(Places(moved), "small").found == {}
+    assert sync_study(Workspace(moved), "small").found == {}
 
 
 def _ended(workspace: Path) -> list[Any]:
@@ -169,12 +169,12 @@ def test_a_store_that_breaks_costs_a_study_its_log_only(
 
         def tick(self) -> None: ...
 
-    summary = run(space_file, workspace, watcher=Breaks())
+    summary = run(space_file, workspace, observer=Breaks())
     assert time.monotonic() - Breaks.ended < 9.0 + 10.0
     assert summary.num_left == 0
     assert summary.tracking_error is not None
     (workspace / "mlflow.db").unlink()
-    assert sync_study(Places(workspace), "small").num_written == len(_ended(workspace))
+    assert sync_study(Workspace(workspace), "small").num_written == len(_ended(workspace))
 
 
 def test_a_log_process_that_dies_is_replaced(
@@ -195,10 +195,10 @@ def test_a_log_process_that_dies_is_replaced(
                         killed.append(child.pid)
 
     killed: list[Any] = []
-    summary = run(space_file, workspace, watcher=Kills())
+    summary = run(space_file, workspace, observer=Kills())
     assert killed
     assert summary.num_left == 0
-    synced = sync_study(Places(workspace), "small")
+    synced = sync_study(Workspace(workspace), "small")
     assert synced.left == {}
     assert (summary.tracking_error is None) == (synced.num_written == 0)
 
@@ -206,9 +206,9 @@ def test_a_log_process_that_dies_is_replaced(
 def test_a_trial_that_mlflow_refuses_does_not_keep_out_the_others(
     finished_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    places = Places(finished_copy)
-    client = open_store(places)
-    for each in logged(places):
+    workspace = Workspace(finished_copy)
+    client = open_store(workspace)
+    for each in logged(workspace):
         if each.data.tags.get("trial") in ("2", "3"):
             client.delete_run(each.info.run_id)
     write = Mirror.write
@@ -219,5 +219,5 @@ def test_a_trial_that_mlflow_refuses_does_not_keep_out_the_others(
         write(mirror, record)
 
     monkeypatch.setattr(Mirror, "write", refuse)
-    synced = sync_study(places, "small")
+    synced = sync_study(workspace, "small")
     assert (synced.num_written, list(synced.left)) == (1, [2])

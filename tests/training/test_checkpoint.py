@@ -22,7 +22,7 @@ from pipeline.training.checkpoint import Checkpoint, CheckpointWriter, load_chec
 CONFIG = {"batch_size": 32, "model": {"width": [16, 16]}}
 FLOW = LayerFlow(1, "layers.0", 0.1, 0.2, 1e-3, 0.0, 1.0, dead=0.25)
 EPOCH = EpochResult(1, 2.0, 0.5, float("inf"), 0.25, 0.1, 3.0, 0.5, 1e4, 0.5, True, (FLOW,), "frozen", 48, 0)
-SOME = Checkpoint(CONFIG, [EPOCH], {"weights": torch.arange(300.0), "best": float("inf"), "told": [(True, None)]})
+SOME = Checkpoint(CONFIG, [EPOCH], {"weights": torch.arange(300.0), "best": float("inf"), "sent": [(True, None)]})
 
 
 @pytest.fixture

@@ -239,11 +239,13 @@ def _plateau_of_keras(losses: Sequence[float], *, patience: int, cooldown: int) 
 @pytest.mark.parametrize("cooldown", [0, 1, 3])
 def test_performance_is_kerass_with_a_cooldown_of_one_less(patience: int, cooldown: int) -> None:
     losses = np.random.default_rng(patience).normal(size=100).tolist()
-    law = Performance(maximize=False, factor=0.5, patience=patience, min_delta=0.0, cooldown=cooldown, min_factor=0.0)
+    lr_lambda = Performance(
+        maximize=False, factor=0.5, patience=patience, min_delta=0.0, cooldown=cooldown, min_factor=0.0
+    )
     found = []
     for loss in losses:
-        law.observe(loss)
-        found.append(law(0))
+        lr_lambda.observe(loss)
+        found.append(lr_lambda(0))
     theirs = _plateau_of_keras(losses, patience=patience, cooldown=cooldown + 1 if cooldown else 0)
     assert found == theirs
     assert found != _plateau_of_keras(losses, patience=patience, cooldown=cooldown) or cooldown == 0
@@ -251,10 +253,10 @@ def test_performance_is_kerass_with_a_cooldown_of_one_less(patience: int, cooldo
 
 def test_a_threshold_is_absolute() -> None:
     """At a loss of 100, PyTorch's relative threshold of 1e-4 would not count a fall by 0.001."""
-    law = Performance(maximize=False, factor=0.5, patience=1, min_delta=1e-4, cooldown=0, min_factor=0.0)
+    lr_lambda = Performance(maximize=False, factor=0.5, patience=1, min_delta=1e-4, cooldown=0, min_factor=0.0)
     for loss in (100.0, 99.999, 99.998):
-        law.observe(loss)
-    assert law(0) == 1.0
+        lr_lambda.observe(loss)
+    assert lr_lambda(0) == 1.0
 
 
 def _one_cycle_of_pytorch(**settings: object) -> tuple[list[float], list[float]]:

@@ -12,7 +12,13 @@ from torch import Tensor, nn
 from pipeline.config.model import Dropout, MlpConfig
 from pipeline.data.image_data import VALUES_PER_CHUNK, ImageData
 from pipeline.models.build import build_mlp
-from pipeline.training.evaluation import assess, calibration_error, evaluate, predict, predict_by_monte_carlo
+from pipeline.training.evaluation import (
+    calibration_error,
+    classification_metrics,
+    evaluate,
+    predict,
+    predict_by_monte_carlo,
+)
 
 Build = Callable[..., nn.Module]
 
@@ -92,7 +98,7 @@ def test_fifteen_bins_unless_told_otherwise() -> None:
 
 def test_assessment_worked_by_hand() -> None:
     probabilities = torch.tensor([[0.5, 0.25, 0.25], [0.125, 0.75, 0.125]])
-    found = assess(probabilities.log(), torch.tensor([0, 2]))
+    found = classification_metrics(probabilities.log(), torch.tensor([0, 2]))
     assert found.accuracy == 0.5
     assert found.log_likelihood == pytest.approx((math.log(0.5) + math.log(0.125)) / 2)
     assert found.calibration_error == pytest.approx((0.5 + 0.75) / 2)
@@ -102,13 +108,13 @@ def test_assessment_worked_by_hand() -> None:
 
 @pytest.mark.parametrize("num_classes", [2, 10])
 def test_the_entropy_of_a_uniform_distribution_is_the_logarithm_of_the_classes(num_classes: int) -> None:
-    found = assess(torch.zeros(7, num_classes).log_softmax(1), torch.zeros(7, dtype=torch.long))
+    found = classification_metrics(torch.zeros(7, num_classes).log_softmax(1), torch.zeros(7, dtype=torch.long))
     assert found.entropy == pytest.approx(math.log(num_classes))
     assert found.log_likelihood == pytest.approx(-math.log(num_classes))
 
 
 def test_a_certain_prediction_has_entropy_0() -> None:
-    found = assess(torch.tensor([[0.0, -math.inf]]), torch.tensor([0]))
+    found = classification_metrics(torch.tensor([[0.0, -math.inf]]), torch.tensor([0]))
     assert (found.accuracy, found.log_likelihood, found.calibration_error, found.entropy) == (1.0, 0.0, 0.0, 0.0)
 
 
@@ -123,7 +129,7 @@ def test_predictions_are_the_networks_without_dropout(
     images, labels = small_data.valid.slice(0, 120)
     torch.testing.assert_close(found, model(images).log_softmax(1).detach(), rtol=1e-4, atol=1e-5)
     loss, accuracy = evaluate(model, small_data.valid, nullcontext())
-    assessment = assess(found, labels)
+    assessment = classification_metrics(found, labels)
     assert assessment.accuracy == accuracy
     assert assessment.log_likelihood == pytest.approx(-loss, rel=1e-5)
 

@@ -17,7 +17,7 @@ from pipeline.config.trial import TrialConfig
 from pipeline.data.batches import epoch_batches
 from pipeline.data.image_data import ImageData
 from pipeline.records.results import LayerFlow
-from pipeline.training.gradient_flow import GradientFlow, Watch
+from pipeline.training.gradient_flow import GradientFlow, StepRecorder
 from pipeline.training.loop import DivergedError
 from pipeline.training.start import start
 
@@ -28,7 +28,7 @@ ROWS = torch.arange(32)
 def _measure(flow: GradientFlow, model: nn.Module, inputs: Tensor) -> None:
     """Takes a step that does not move the weights; the loss pulls every output towards 1."""
     assert flow.next_step()
-    watch = Watch(flow)
+    watch = StepRecorder(flow)
     model.zero_grad()
     with watch:
         outputs = model(inputs)

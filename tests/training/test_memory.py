@@ -22,7 +22,7 @@ from pipeline.models.state import depends_on_batch
 from pipeline.records.results import EpochResult
 from pipeline.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from pipeline.training.evaluation import evaluate, predict, predict_by_monte_carlo
-from pipeline.training.memory import GpuMemoryError, Parts, if_it_fits
+from pipeline.training.memory import GpuMemoryError, Microbatches, if_it_fits
 from pipeline.training.start import Training, start
 
 Configure = Callable[..., TrialConfig]
@@ -92,7 +92,7 @@ def test_a_batch_that_does_not_fit_is_halved_for_good(
     _assert_same_weights(halved, split)
     failed = [32] if parts == 2 else [32, 16, 16]
     assert memory.tried == failed + [32 // parts] * (16 * parts)  # 8 steps in each of 2 epochs
-    assert (memory.left_over, halved.step.parts.size) == (0, 32 // parts)
+    assert (memory.left_over, halved.step.microbatches.size) == (0, 32 // parts)
     assert halved.step.flow is not None
     assert halved.step.flow.num_steps == 16
 
@@ -114,8 +114,8 @@ def test_a_resumed_training_goes_on_in_halves(small_data: ImageData, configure: 
     _Memory(training.model, 16)
     for epoch in training.epochs:
         if epoch.epoch == 1:
-            save_checkpoint(file, Checkpoint(config.plain(), [epoch], training.state()))
-    resumed, memory, (last,) = _run(config, small_data, resume=load_checkpoint(file, config.plain()))
+            save_checkpoint(file, Checkpoint(config.to_dict(), [epoch], training.state_dict()))
+    resumed, memory, (last,) = _run(config, small_data, resume=load_checkpoint(file, config.to_dict()))
     assert memory.tried == [16] * 16
     assert last == replace(epoch, seconds=0.0, samples_per_second=0.0)
     _assert_same_weights(resumed, training)
@@ -157,7 +157,7 @@ def test_frozen_batch_normalization_may_be_split_and_what_learns_may_not(small_d
 
 @pytest.mark.parametrize(("size", "expected"), [(None, [7]), (7, [7]), (4, [4, 3]), (3, [3, 4]), (1, [1] * 7)])
 def test_parts(size: int | None, expected: list[int]) -> None:
-    parts = Parts(size).split(torch.arange(7))
+    parts = Microbatches(size).split(torch.arange(7))
     assert [len(part) for part in parts] == expected
     assert torch.cat(list(parts)).tolist() == list(range(7))
 

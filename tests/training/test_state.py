@@ -66,17 +66,17 @@ def _assert_it_resumes(
         results.append(result)
         is_over.append(training.is_over)
         models.append(_copy(training.model.state_dict()))
-        save_checkpoint(folder / f"{result.epoch}.pt", Checkpoint(config.plain(), results, training.state()))
+        save_checkpoint(folder / f"{result.epoch}.pt", Checkpoint(config.to_dict(), results, training.state_dict()))
     assert is_over == [False] * (len(results) - 1) + [True]
     checkpoints = []
     for epoch, model in enumerate(models, 1):
-        loaded = load_checkpoint(folder / f"{epoch}.pt", config.plain())
+        loaded = load_checkpoint(folder / f"{epoch}.pt", config.to_dict())
         assert loaded is not None
         assert loaded.epochs == results[:epoch]
         begin(epoch)
         torch.rand(7)
         resumed = start(config, data, resume=loaded, **settings)
-        assert _same(resumed.state(), loaded.state)
+        assert _same(resumed.state_dict(), loaded.state)
         assert _same(resumed.model.state_dict(), model)
         assert resumed.is_over == is_over[epoch - 1]
         assert list(map(_timeless, resumed.epochs)) == list(map(_timeless, results[epoch:]))
@@ -147,7 +147,7 @@ def test_a_checkpoint_is_not_used_up(
 ) -> None:
     config = configure(epochs=2, optimizer=OPTIMIZER_KINDS[optimizer](), ema_decay=0.9)
     first, _ = _assert_it_resumes(config, small_data, tmp_path)
-    again = load_checkpoint(tmp_path / "1.pt", config.plain())
+    again = load_checkpoint(tmp_path / "1.pt", config.to_dict())
     assert again is not None
     assert _same(first.state, again.state)  # after a training has gone on from it
 
@@ -188,7 +188,7 @@ def test_a_ladder_on_its_third_network_of_which_the_second_was_best(
     few: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Validation is told, as chance would decide it; the bodies are random, each drawn when its network is built."""
-    told = [5.0, 6.0, 4.0, 6.0, 7.0, 7.0]
+    sent = [5.0, 6.0, 4.0, 6.0, 7.0, 7.0]
     left: Iterator[float] = iter(())
 
     def evaluate_as_told(*arguments: Any) -> tuple[float, float]:
@@ -196,10 +196,10 @@ def test_a_ladder_on_its_third_network_of_which_the_second_was_best(
 
     def begin(epochs_done: int) -> None:
         nonlocal left
-        left = iter(told[epochs_done:])
+        left = iter(sent[epochs_done:])
 
     monkeypatch.setattr(loop, "evaluate", evaluate_as_told)
-    ladder = {"kind": "auto", "rung_epochs": 1, "little_data": 1}
+    ladder = {"kind": "auto", "phase_epochs": 1, "little_data": 1}
     flips = {"kind": "custom", "flip": True}  # draws between one network and the next
     config = _backbone(ladder, augment=flips, epochs=20, early_stopping={"monitor": "valid_loss"})
     checkpoints = _assert_it_resumes(config, few, tmp_path, begin=begin)

@@ -102,7 +102,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(
     batch: int, sizes: list[int], small_data: ImageData, configure: Configure, standstill: dict[str, Any]
 ) -> None:
     whole, parts = (start(configure(**standstill, accumulation=count), small_data) for count in (1, 4))
-    assert (whole.step.parts.size, parts.step.parts.size) == (None, 8)
+    assert (whole.step.microbatches.size, parts.step.microbatches.size) == (None, 8)
     passed: list[int] = []
     parts.model.register_forward_hook(lambda module, inputs, output: passed.append(len(output)))
     rows = torch.randperm(len(small_data.train))[:batch]
@@ -114,7 +114,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(
 
 def test_a_batch_size_that_cannot_be_divided_is_rounded_up(small_data: ImageData, configure: Configure) -> None:
     training = start(configure(batch_size=33, accumulation=4), small_data)
-    assert training.step.parts.size == 9
+    assert training.step.microbatches.size == 9
 
 
 def test_the_step_augments_and_counts_hits_by_the_labels(
@@ -122,7 +122,7 @@ def test_the_step_augments_and_counts_hits_by_the_labels(
 ) -> None:
     """With mixup the targets are probabilities; what is classified correctly is said of the images' own labels."""
     augment = {"kind": "custom", "flip": True, "crop_padding": 0.2, "mixup": 1.0}
-    training = start(TrialConfig.model_validate({**configure(**standstill).plain(), "augment": augment}), small_data)
+    training = start(TrialConfig.model_validate({**configure(**standstill).to_dict(), "augment": augment}), small_data)
     seen: list[Tensor] = []
     training.model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].clone()))
     rows, before = torch.arange(64), small_data.train.images.clone()

@@ -64,7 +64,7 @@ def _climb(builder: _Builder, answers: Sequence[bool]) -> list[Any]:
     raise AssertionError(f"it goes on with {phases[-1].name}")
 
 
-AUTO = {"kind": "auto", "rung_epochs": 3, "lr_factor": 0.2, "layer_decay": 0.5}
+AUTO = {"kind": "auto", "phase_epochs": 3, "lr_factor": 0.2, "layer_decay": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_the_best_network_comes_back_even_if_it_is_not_the_last(
         valid=replace(valid, images=valid.images[:20], labels=valid.labels[:20]),
     )
     config = _config(
-        {**AUTO, "rung_epochs": 1, "little_data": 20},
+        {**AUTO, "phase_epochs": 1, "little_data": 20},
         model={"pretrained": str(file)},
         epochs=20,
         batch_size=40,

@@ -10,7 +10,7 @@ from typing import Any
 import optuna
 
 from pipeline.core.compute import Compute
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.space.files import load_space
 from pipeline.space.overrides import Override
 from pipeline.storage.open import open_storage
@@ -27,15 +27,17 @@ def run(
     file: Path, workspace: Path, *settings: str, compute: Compute = Compute(threads=1), **options: Any
 ) -> StudySummary:
     loaded = load_space(str(file), [Override.parse(setting) for setting in settings])
-    return run_study(loaded.space, loaded.study, name=loaded.name, places=Places(workspace), compute=compute, **options)
+    return run_study(
+        loaded.space, loaded.study, name=loaded.name, workspace=Workspace(workspace), compute=compute, **options
+    )
 
 
 def trials_of(workspace: Path, name: str = "small") -> list[optuna.trial.FrozenTrial]:
-    return load_study(open_storage(Places(workspace).storage_url), name).trials
+    return load_study(open_storage(Workspace(workspace).storage_url), name).trials
 
 
 def statuses(workspace: Path) -> list[str]:
-    client = open_client(Places(workspace).tracking_url)
+    client = open_client(Workspace(workspace).tracking_url)
     ids = [experiment.experiment_id for experiment in client.search_experiments()]
     return [run.info.status for run in client.search_runs(ids)]
 

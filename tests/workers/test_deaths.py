@@ -13,13 +13,13 @@ import pytest
 
 from pipeline.core.compute import Compute
 from pipeline.core.processes.process_tree import descendants
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.records.results import TrialResult
 from pipeline.space.files import load_space
 from pipeline.space.overrides import Override
 from pipeline.storage.open import open_storage
 from pipeline.study.studies import create_or_resume
-from pipeline.study.trials import RETRY, SILENT, Attempt, attempt_of, finish, outcome_of, result_of
+from pipeline.study.trials import HEARTBEAT_EXPIRED, RETRY, Attempt, attempt_of, finish, outcome_of, result_of
 from pipeline.workers.run import run_study
 from tests.processes import parents, workers_of
 from tests.workers.runs import SLOW, has_epochs, run, start, statuses, trials_of, wait_until, worker_of
@@ -96,7 +96,7 @@ def test_a_killed_worker_is_replaced_and_its_trial_tried_again(space_file: Path,
     assert attempt_of(retry) == Attempt(1, 0, 0)
     assert list(retry.intermediate_values) == list(range(1, 401))
     assert sorted(statuses(workspace)) == ["FAILED", "FINISHED", "FINISHED", "FINISHED"]
-    assert not Places(workspace).checkpoints("small").exists()
+    assert not Workspace(workspace).checkpoints("small").exists()
 
 
 def test_without_retries_another_trial_is_drawn(space_file: Path, workspace: Path) -> None:
@@ -158,13 +158,13 @@ def test_a_second_run_joins_a_study_that_runs(space_file: Path, workspace: Path)
 
 
 @pytest.fixture
-def quick_heart(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever has been silent for three seconds is dead."""
     monkeypatch.setenv("DNNTUNE_HEARTBEAT_SECONDS", "1")
-    monkeypatch.setenv("DNNTUNE_GRACE_SECONDS", "3")
+    monkeypatch.setenv("DNNTUNE_GRACE_PERIOD_SECONDS", "3")
 
 
-@pytest.mark.usefixtures("quick_heart")
+@pytest.mark.usefixtures("quick_heartbeat")
 @pytest.mark.parametrize("has_parameters", [True, False])
 def test_a_trial_that_died_elsewhere_is_made_up_for(space_file: Path, workspace: Path, has_parameters: bool) -> None:
     url = f"sqlite:///{workspace / 'shared.db'}"
@@ -174,26 +174,32 @@ def test_a_trial_that_died_elsewhere_is_made_up_for(space_file: Path, workspace:
     if has_parameters:
         loaded.space.sample(elsewhere)
     summary = run_study(
-        loaded.space, loaded.study, name="small", places=Places(workspace, storage=url), compute=Compute(threads=1)
+        loaded.space,
+        loaded.study,
+        name="small",
+        workspace=Workspace(workspace, storage=url),
+        compute=Compute(threads=1),
     )
     assert (summary.trials["complete"], summary.trials["failed"], summary.num_left) == (1, 1, 0)
     dead, other = study.trials
-    assert result_of(dead) == SILENT
+    assert result_of(dead) == HEARTBEAT_EXPIRED
     assert (other.params == dead.params) == has_parameters
     assert attempt_of(other) == (Attempt(1, 0, 0) if has_parameters else Attempt(0, None, 1))
 
 
-@pytest.mark.usefixtures("quick_heart")
+@pytest.mark.usefixtures("quick_heartbeat")
 def test_a_trial_that_lives_elsewhere_is_waited_for(space_file: Path, workspace: Path) -> None:
     url = f"sqlite:///{workspace / 'shared.db'}"
     loaded = load_space(str(space_file), [Override.parse("study.trials=2")])
     storage = open_storage(url)
     study = create_or_resume(storage, "small", loaded.study, loaded.space)
     elsewhere = study.ask()
-    places, summaries = Places(workspace, storage=url), []
+    here, summaries = Workspace(workspace, storage=url), []
 
     def run() -> None:
-        summaries.append(run_study(loaded.space, loaded.study, name="small", places=places, compute=Compute(threads=1)))
+        summaries.append(
+            run_study(loaded.space, loaded.study, name="small", workspace=here, compute=Compute(threads=1))
+        )
 
     thread = threading.Thread(target=run)
     thread.start()

@@ -16,11 +16,11 @@ from pipeline.data.image_data import ImageData
 from pipeline.models.build import build_mlp
 from pipeline.records.events import EpochEnded, TrialEnded, TrialStarted
 from pipeline.records.results import TrialResult
-from pipeline.study.saved_models import KeptModels
+from pipeline.study.saved_models import SavedModels
 from pipeline.study.trials import (
     CONFIG,
     CURVES,
-    SILENT,
+    HEARTBEAT_EXPIRED,
     Attempt,
     attempt_of,
     best_trials,
@@ -33,7 +33,7 @@ from pipeline.study.trials import (
 )
 from pipeline.training.evaluation import evaluate
 from pipeline.training.start import start
-from pipeline.workers.objective import TAKEN_FOR_DEAD, run_trial
+from pipeline.workers.objective import ENDED_ELSEWHERE, run_trial
 
 Make = Callable[..., TrialConfig]
 STANDSTILL = {"optimizer": {"kind": "sgd", "lr": 1e-30}, "model": {"batch_norm": "none"}}
@@ -57,7 +57,7 @@ def run(study: optuna.Study, small_data: ImageData, recorder, tmp_path: Path) ->
             emit=recorder.events.append,
             stopping=stopping,
             checkpoints=tmp_path / "checkpoints",
-            models=KeptModels(tmp_path / "models", 1),
+            models=SavedModels(tmp_path / "models", 1),
         )
         ended = recorder.events[-1]
         assert isinstance(ended, TrialEnded)
@@ -80,7 +80,7 @@ def test_a_complete_trial(run, study: optuna.Study, config: Make, recorder) -> N
     (trial,) = study.trials
     assert trial.state == TrialState.COMPLETE
     assert trial.value == result.value
-    assert trial.user_attrs[CONFIG] == config(seed=5).plain()
+    assert trial.user_attrs[CONFIG] == config(seed=5).to_dict()
     assert result_of(trial) == ended.result
     assert trial.intermediate_values == {epoch.epoch: epoch.valid_accuracy for epoch in epochs}
     assert trial.user_attrs[CURVES]["valid_loss"] == pytest.approx([epoch.valid_loss for epoch in epochs], rel=1e-5)
@@ -239,9 +239,9 @@ def test_a_trial_that_was_taken_for_dead_ends_quietly(run, study: optuna.Study, 
         return made
 
     result = run(sample)
-    assert (result.outcome, result.reason) == ("failed", TAKEN_FOR_DEAD)
+    assert (result.outcome, result.reason) == ("failed", ENDED_ELSEWHERE)
     assert outcome_of(study.trials[0]) == "failed"
-    assert result_of(study.trials[0]) == SILENT
+    assert result_of(study.trials[0]) == HEARTBEAT_EXPIRED
 
 
 def test_a_trial_ends_after_its_time(run, study: optuna.Study, config: Make) -> None:  # type: ignore[no-untyped-def]
@@ -256,13 +256,13 @@ def test_a_configuration_is_not_trained_twice(run, study: optuna.Study, config: 
     trained = len(recorder.of(EpochEnded))
     second = run(lambda trial: config(seed=3))
     assert len(recorder.of(EpochEnded)) == trained
-    assert (second.outcome, second.value, second.same_as) == ("complete", first.value, 0)
+    assert (second.outcome, second.value, second.duplicate_of) == ("complete", first.value, 0)
     assert second.reason == "same as trial 0"
     assert study.trials[1].value == first.value
     best = best_trials(study)[0]
     assert best is not None
     assert best.number == 0
-    assert run(lambda trial: config(seed=4)).same_as is None
+    assert run(lambda trial: config(seed=4)).duplicate_of is None
 
 
 def test_a_diverged_configuration_is_not_tried_twice(run, study: optuna.Study, config: Make) -> None:  # type: ignore[no-untyped-def]
@@ -271,7 +271,7 @@ def test_a_diverged_configuration_is_not_tried_twice(run, study: optuna.Study, c
     assert [outcome_of(trial) for trial in study.trials] == ["diverged", "diverged"]
     second = result_of(study.trials[1])
     assert second is not None
-    assert second.same_as == 0
+    assert second.duplicate_of == 0
 
 
 @pytest.mark.parametrize("full", ["checkpoint", "models", "storage"])

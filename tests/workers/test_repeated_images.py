@@ -9,9 +9,9 @@ import pytest
 from pipeline.config.data import DataConfig
 from pipeline.config.trial import TrialConfig
 from pipeline.core.compute import Compute
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.evaluation.train_and_test import train_and_test
-from pipeline.finalize.run import Wanted, finalize
+from pipeline.finalize.run import FinalizeOptions, finalize
 from pipeline.records.events import Event, Notice
 from tests.workers.runs import run
 
@@ -61,7 +61,7 @@ def test_a_study_says_so_once(archive: Path, tmp_path: Path, workspace: Path) ->
         " model: {width: {int: [4, 8]}}}"
     )
     listener = Listener()
-    run(file, workspace, compute=Compute(workers=2, threads=1), watcher=listener)
+    run(file, workspace, compute=Compute(workers=2, threads=1), observer=listener)
     assert [notice.startswith(TOLD) for notice in listener.notices] == [True]
 
 
@@ -71,7 +71,11 @@ def test_what_finalizes_says_so_of_the_test_images(with_test: Path, tmp_path: Pa
     run(file, workspace)
     told: list[str] = []
     finalize(
-        "mine", places=Places(workspace), wanted=Wanted(top=1, num_seeds=2), compute=Compute(threads=1), say=told.append
+        "mine",
+        workspace=Workspace(workspace),
+        wanted=FinalizeOptions(top=1, num_seeds=2),
+        compute=Compute(threads=1),
+        notify=told.append,
     )
     assert [text.startswith(TOLD_OF_TEST) for text in told] == [False, True, False]
 

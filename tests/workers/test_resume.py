@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.core.compute import Compute
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.records.events import EpochEnded, Event, TrialStarted
 from pipeline.records.results import DataSummary
 from pipeline.space.files import read_space
@@ -57,17 +57,17 @@ class Killer:
 
 
 def run(folder: Path, epoch: int | None) -> Killer:
-    file, watcher = read_space(parse(SPACE, "f.yaml"), "f"), Killer(epoch)
+    file, observer = read_space(parse(SPACE, "f.yaml"), "f"), Killer(epoch)
     summary = run_study(
         file.space,
         file.study,
         name="f",
-        places=Places(folder),
+        workspace=Workspace(folder),
         compute=Compute(threads=1, device="cpu"),
-        watcher=watcher,
+        observer=observer,
     )
     assert summary.trials["complete"] == 1
-    return watcher
+    return observer
 
 
 @pytest.mark.timeout(600)

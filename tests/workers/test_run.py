@@ -12,7 +12,7 @@ from pipeline.config.study import StudyConfig
 from pipeline.config.trial import TrialConfig
 from pipeline.core.compute import Compute
 from pipeline.core.errors import StudyError
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.records.results import COUNTED
 from pipeline.study.trials import outcome_of
 from pipeline.tracking.store import open_client
@@ -60,7 +60,9 @@ def draw_nonsense(trial: optuna.Trial) -> TrialConfig:
 
 def test_a_function_draws_what_a_space_cannot_say(workspace: Path) -> None:
     settings = StudyConfig(trials=3)
-    summary = run_study(draw_config, settings, name="function", places=Places(workspace), compute=Compute(threads=1))
+    summary = run_study(
+        draw_config, settings, name="function", workspace=Workspace(workspace), compute=Compute(threads=1)
+    )
     assert summary.trials["complete"] == 3
     for trial in trials_of(workspace, "function"):
         assert trial.params["width"] <= 16 // trial.params["layers"]
@@ -69,7 +71,11 @@ def test_a_function_draws_what_a_space_cannot_say(workspace: Path) -> None:
 def test_the_same_failure_three_times_ends_the_study(workspace: Path) -> None:
     with pytest.raises(StudyError, match="3 trials in a row failed with the same error: ArithmeticError: never"):
         run_study(
-            draw_nonsense, StudyConfig(trials=20), name="nonsense", places=Places(workspace), compute=Compute(threads=1)
+            draw_nonsense,
+            StudyConfig(trials=20),
+            name="nonsense",
+            workspace=Workspace(workspace),
+            compute=Compute(threads=1),
         )
     assert [outcome_of(trial) for trial in trials_of(workspace, "nonsense")] == ["failed"] * 3
     assert set(statuses(workspace)) == {"FAILED"}
@@ -96,7 +102,7 @@ def test_a_fixed_configuration_runs_once(space_file: Path, workspace: Path) -> N
 
 
 def test_every_counted_trial_is_in_mlflow(finished: dict[str, Any]) -> None:
-    client = open_client(Places(finished["workspace"]).tracking_url)
+    client = open_client(Workspace(finished["workspace"]).tracking_url)
     experiment = client.get_experiment_by_name("dnntune")
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id], "tags.kind = 'trial'")

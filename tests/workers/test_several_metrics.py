@@ -11,13 +11,20 @@ from pipeline.config.study import StudyConfig
 from pipeline.config.trial import TrialConfig
 from pipeline.core.compute import Compute
 from pipeline.core.errors import StudyError
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.data.image_data import ImageData
 from pipeline.records.results import TrialResult
-from pipeline.search.multi_objective import PrunableStudy, PrunableTrial
+from pipeline.search.multi_objective import MultiObjectiveStudy, MultiObjectiveTrial
 from pipeline.space.files import SpaceFile, load_space
 from pipeline.space.overrides import Override
-from pipeline.study.studies import UNEXPLAINED, carried, create_or_resume, metrics_of, open_study, recover_trials
+from pipeline.study.studies import (
+    UNEXPLAINED,
+    create_or_resume,
+    metrics_of,
+    open_study,
+    recover_trials,
+    stored_definition,
+)
 from pipeline.study.summary import StudySummary
 from pipeline.study.trials import outcome_of, result_of
 from pipeline.workers.objective import run_trial
@@ -52,11 +59,13 @@ def read(file: Path, *settings: str) -> SpaceFile:
 
 def run(file: Path, workspace: Path, *settings: str) -> StudySummary:
     loaded = read(file, *settings)
-    return run_study(loaded.space, loaded.study, name=loaded.name, places=Places(workspace), compute=Compute(threads=1))
+    return run_study(
+        loaded.space, loaded.study, name=loaded.name, workspace=Workspace(workspace), compute=Compute(threads=1)
+    )
 
 
 def trials_of(workspace: Path, name: str = "two") -> list[FrozenTrial]:
-    return open_study(Places(workspace), name).trials
+    return open_study(Workspace(workspace), name).trials
 
 
 def accuracies(trials: list[FrozenTrial]) -> list[tuple[str | None, dict[int, float], float | None]]:
@@ -89,19 +98,19 @@ def test_the_first_metric_prunes_the_same_trials_as_alone_and_after_an_interrupt
 
 
 @pytest.fixture
-def study(file: Path) -> PrunableStudy:
+def study(file: Path) -> MultiObjectiveStudy:
     loaded, storage = read(file), optuna.storages.InMemoryStorage()
     create_or_resume(storage, "two", loaded.study, loaded.space)
-    return PrunableStudy("two", storage, optuna.samplers.RandomSampler(seed=0), optuna.pruners.NopPruner())
+    return MultiObjectiveStudy("two", storage, optuna.samplers.RandomSampler(seed=0), optuna.pruners.NopPruner())
 
 
 def test_a_trial_that_takes_over_a_result_takes_over_its_latency(
-    study: PrunableStudy, config: Callable[..., TrialConfig], small_data: ImageData
+    study: MultiObjectiveStudy, config: Callable[..., TrialConfig], small_data: ImageData
 ) -> None:
     for _ in range(2):
         run_trial(
             study,
-            PrunableTrial(study, study._storage.create_new_trial(study._study_id)),
+            MultiObjectiveTrial(study, study._storage.create_new_trial(study._study_id)),
             sample=lambda trial: config(),
             settings=StudyConfig(metrics=("valid_accuracy", "latency_ms")),
             load=lambda config: small_data,
@@ -111,10 +120,10 @@ def test_a_trial_that_takes_over_a_result_takes_over_its_latency(
     first, second = map(result_of, study.trials)
     assert isinstance(first, TrialResult)
     assert isinstance(second, TrialResult)
-    assert (second.same_as, second.latency_ms) == (0, first.latency_ms)
+    assert (second.duplicate_of, second.latency_ms) == (0, first.latency_ms)
 
 
-def test_what_a_dead_process_left_running_waits_and_fails_in_the_end(study: PrunableStudy) -> None:
+def test_what_a_dead_process_left_running_waits_and_fails_in_the_end(study: MultiObjectiveStudy) -> None:
     trial = study.ask()
     trial.suggest_float("x", 0.0, 1.0)
     recover_trials(study, retries=1)
@@ -126,8 +135,8 @@ def test_what_a_dead_process_left_running_waits_and_fails_in_the_end(study: Prun
     assert str(result.reason).startswith(UNEXPLAINED)
 
 
-def test_a_study_carries_its_metrics_and_keeps_them(study: PrunableStudy, file: Path) -> None:
-    _, settings = carried(study)
+def test_a_study_carries_its_metrics_and_keeps_them(study: MultiObjectiveStudy, file: Path) -> None:
+    _, settings = stored_definition(study)
     assert settings.metrics == metrics_of(study) == ("valid_accuracy", "latency_ms")
     assert settings.directions == ("maximize", "minimize")
     for metrics in ("valid_accuracy", "[valid_accuracy, num_parameters]"):

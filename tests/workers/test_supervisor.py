@@ -15,14 +15,14 @@ from pipeline.records.events import (
     NothingToClaim,
     TrialClaimed,
     TrialEnded,
-    TrialWanted,
-    WorkerDoomed,
+    TrialRequested,
+    WorkerOverLimit,
     WorkerReady,
 )
 from pipeline.records.results import DataSummary, Outcome, TrialResult
 from pipeline.study.trials import finish, outcome_of, result_of
 from pipeline.workers.budget import Budget
-from pipeline.workers.heartbeats import Heart
+from pipeline.workers.heartbeats import Heartbeat
 from pipeline.workers.supervisor import MAX_FAILED_STARTS, Supervisor
 from pipeline.workers.task import Task
 from tests.workers.conftest import Recorder
@@ -65,7 +65,7 @@ class Stage:
 def supervise(
     study: optuna.Study, recorder: Recorder, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Supervisor]:
-    monkeypatch.setattr(Heart, "beat", lambda heart, study, own: [])  # it needs a storage that keeps heartbeats
+    monkeypatch.setattr(Heartbeat, "send", lambda heartbeat, study, own: [])  # it needs a storage that keeps heartbeats
 
     def run(*actors: Actor) -> Supervisor:
         stage = Stage(*actors)
@@ -73,7 +73,7 @@ def supervise(
             [task],
             stage,
             begin=lambda data: (study, Budget(None)),
-            heart=Heart(retries=2),
+            heartbeat=Heartbeat(retries=2),
             listen=recorder.events.append,
             tick=lambda: None,
         )
@@ -102,14 +102,14 @@ def last(recorder: Recorder) -> TrialResult:
     return ended.result
 
 
-DONE = Actor(None, READY, TrialWanted(), NothingToClaim(complete=True), TrialWanted())
+DONE = Actor(None, READY, TrialRequested(), NothingToClaim(complete=True), TrialRequested())
 
 
 def test_a_dead_workers_trial_fails_and_waits_again(
     supervise: Callable[..., Supervisor], study: optuna.Study, recorder: Recorder
 ) -> None:
     trial = draw(study)
-    supervise(Actor(KILLED, READY, TrialWanted(), TrialClaimed(trial.number, 0)), DONE)
+    supervise(Actor(KILLED, READY, TrialRequested(), TrialClaimed(trial.number, 0)), DONE)
     failed, waiting = study.trials
     assert last(recorder) == result_of(failed)
     assert last(recorder).reason == "its worker was killed by SIGKILL; it is tried again"
@@ -122,7 +122,7 @@ def test_a_trial_that_had_ended_when_its_worker_died_is_no_failure(
 ) -> None:
     trial = draw(study)
     finish(study, trial, {}, TrialResult("pruned", value=0.5, epochs=3))
-    supervise(Actor(KILLED, READY, TrialWanted(), TrialClaimed(trial.number, 0)), DONE)
+    supervise(Actor(KILLED, READY, TrialRequested(), TrialClaimed(trial.number, 0)), DONE)
     assert last(recorder) == TrialResult("pruned", value=0.5, epochs=3)
     assert len(study.trials) == 1
 
@@ -132,8 +132,10 @@ def test_a_trial_that_passed_a_limit_is_not_tried_again(
     supervise: Callable[..., Supervisor], study: optuna.Study, recorder: Recorder, outcome: Outcome
 ) -> None:
     trial = draw(study)
-    doom = WorkerDoomed(outcome, "too much")
-    supervise(Actor("ended with exit code 86", READY, TrialWanted(), TrialClaimed(trial.number, 0), doom), DONE)
+    over_limit = WorkerOverLimit(outcome, "too much")
+    supervise(
+        Actor("ended with exit code 86", READY, TrialRequested(), TrialClaimed(trial.number, 0), over_limit), DONE
+    )
     assert last(recorder) == TrialResult(outcome, reason="too much")
     assert [outcome_of(each) for each in study.trials] == [outcome]
 

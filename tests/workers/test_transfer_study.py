@@ -20,7 +20,7 @@ import torch
 from filelock import FileLock
 
 from pipeline.core.compute import Compute
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.data.loading import load_data
 from pipeline.records.events import EpochEnded, Event, Notice
@@ -54,7 +54,7 @@ ONCE, WAITING = "computing features once for all trials", "waiting for another p
 DEADLINE = 200.0  # seconds
 
 
-class Watcher:
+class StudyObserver:
     """Keeps what a study tells; fails where it does not end."""
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class Watcher:
         return [event.text for event in self.events if isinstance(event, Notice) and event.text.startswith(begin)]
 
 
-class Gate(Watcher):
+class Gate(StudyObserver):
     """Holds the lock of a cache's entry until so many workers wait for it."""
 
     def __init__(self, lock: FileLock, workers: int) -> None:
@@ -87,7 +87,7 @@ class Gate(Watcher):
             self.lock.release()
 
 
-class Killer(Watcher):
+class Killer(StudyObserver):
     """Kills the worker that builds the cache, in the middle, once."""
 
     def __init__(self, folder: Path) -> None:
@@ -136,7 +136,7 @@ def space_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def build_in_peace(file: Path, folder: Path, *settings: str) -> Path:
     """Returns the entry that a study's cache must have in the end, built by one process."""
     overrides = [Override.parse(setting) for setting in ("optimizer.lr=0.01", *settings)]
-    (config,) = load_space(str(file), overrides).space.corners([])
+    (config,) = load_space(str(file), overrides).space.boundary_configs([])
     start_training(config, load_data(config.data), cache=FeatureCache(folder))
     (entry,) = folder.glob("*.npy")
     return entry
@@ -146,11 +146,13 @@ def run(
     file: Path, workspace: Path, *settings: str, compute: Compute = Compute(threads=1), **options: Any
 ) -> StudySummary:
     loaded = load_space(str(file), [Override.parse(setting) for setting in settings])
-    return run_study(loaded.space, loaded.study, name=loaded.name, places=Places(workspace), compute=compute, **options)
+    return run_study(
+        loaded.space, loaded.study, name=loaded.name, workspace=Workspace(workspace), compute=compute, **options
+    )
 
 
 def results(workspace: Path, outcome: str = "complete") -> list[TrialResult]:
-    trials = load_study(open_storage(Places(workspace).storage_url), "lite").trials
+    trials = load_study(open_storage(Workspace(workspace).storage_url), "lite").trials
     assert not [trial for trial in trials if outcome_of(trial) is None and trial.state.name == "RUNNING"]
     found = [result for trial in trials if (result := result_of(trial)) is not None]
     return [result for result in found if result.outcome == outcome]
@@ -158,7 +160,7 @@ def results(workspace: Path, outcome: str = "complete") -> list[TrialResult]:
 
 def assert_whole(workspace: Path, whole: Path) -> None:
     """The cache has one entry, the right one, and nothing that is half done."""
-    folder = Places(workspace).feature_cache
+    folder = Workspace(workspace).feature_cache
     files = {file.name for file in folder.iterdir() if file.suffix != ".lock"}
     assert files == {whole.name, whole.with_suffix(".json").name}
     np.testing.assert_allclose(np.load(folder / whole.name), np.load(whole), rtol=0, atol=1e-4)
@@ -169,12 +171,12 @@ def test_eight_workers_that_ask_at_once_build_one_cache(space_file: Path, worksp
     # Eight load a small network, with the same random weights, in a moment.
     settings = ("model.name=test_resnet", "model.pretrained=false", "transfer=frozen")
     whole = build_in_peace(space_file, tmp_path / "whole", *settings)
-    folder = Places(workspace).feature_cache
+    folder = Workspace(workspace).feature_cache
     folder.mkdir(parents=True)
     lock = FileLock(folder / whole.with_suffix(".lock").name)
     with lock:
         gate = Gate(lock, workers=8)
-        summary = run(space_file, workspace, *settings, compute=Compute(8, threads=1), watcher=gate)
+        summary = run(space_file, workspace, *settings, compute=Compute(8, threads=1), observer=gate)
     assert summary.trials["complete"] == 8
     assert len(gate.said(WAITING)) == 8
     assert len(gate.said(ONCE)) == 1
@@ -187,8 +189,8 @@ def test_eight_workers_that_ask_at_once_build_one_cache(space_file: Path, worksp
 
 @pytest.mark.usefixtures("forked")
 def test_a_worker_killed_while_it_builds_leaves_nothing_torn(space_file: Path, workspace: Path, tmp_path: Path) -> None:
-    killer = Killer(Places(workspace).feature_cache)
-    summary = run(space_file, workspace, "study.trials=3", compute=Compute(2, threads=1), watcher=killer)
+    killer = Killer(Workspace(workspace).feature_cache)
+    summary = run(space_file, workspace, "study.trials=3", compute=Compute(2, threads=1), observer=killer)
     assert killer.killed is not None
     assert (summary.trials["complete"], summary.trials["failed"], summary.num_left) == (3, 1, 0)
     whole = build_in_peace(space_file, tmp_path / "whole")
@@ -206,7 +208,7 @@ def test_ctrl_c_ends_a_study_whose_cache_is_being_built(space_file: Path, worksp
     process = subprocess.Popen(
         [*command, "--threads", "1", *overrides], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    folder = Places(workspace).feature_cache
+    folder = Workspace(workspace).feature_cache
     deadline = time.monotonic() + DEADLINE
     while not list(folder.glob("*.partial")):
         assert time.monotonic() < deadline
@@ -219,20 +221,20 @@ def test_ctrl_c_ends_a_study_whose_cache_is_being_built(space_file: Path, worksp
     assert "go on: 2 trials are left" in err
     assert "Traceback" not in err
     assert [file.suffix for file in folder.iterdir()] == [".lock"]  # the build did not go on to its end
-    (waiting,) = load_study(open_storage(Places(workspace).storage_url), "lite").trials
+    (waiting,) = load_study(open_storage(Workspace(workspace).storage_url), "lite").trials
     assert (waiting.state.name, waiting.intermediate_values) == ("WAITING", {})
-    client = open_client(Places(workspace).tracking_url)
+    client = open_client(Workspace(workspace).tracking_url)
     runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
     assert {run.info.status for run in runs} == {"KILLED"}
 
 
 @pytest.mark.usefixtures("forked")
 def test_the_rungs_of_the_ladder_are_logged(space_file: Path, workspace: Path) -> None:
-    settings = ["study.trials=1", "transfer={kind: auto, rung_epochs: 2}", "epochs=5", "data.max_train_images=100"]
-    watcher = Watcher()
-    assert run(space_file, workspace, *settings, watcher=watcher).tracking_error is None
+    settings = ["study.trials=1", "transfer={kind: auto, phase_epochs: 2}", "epochs=5", "data.max_train_images=100"]
+    observer = StudyObserver()
+    assert run(space_file, workspace, *settings, observer=observer).tracking_error is None
     (result,) = results(workspace)
-    epochs = [event.result for event in watcher.events if isinstance(event, EpochEnded)]
+    epochs = [event.result for event in observer.events if isinstance(event, EpochEnded)]
     rungs = list(dict.fromkeys(epoch.phase for epoch in epochs))
     assert rungs[:2] == ["frozen", "unfreeze 1"]
     assert [epoch.epoch for epoch in epochs] == list(range(1, len(epochs) + 1))
@@ -243,7 +245,7 @@ def test_the_rungs_of_the_ladder_are_logged(space_file: Path, workspace: Path) -
         best = [number for number, epoch in enumerate(members, 1) if epoch.is_best]
         assert phase.best_epoch == (best[-1] if best else None)
     assert result.value == max(epoch.valid_accuracy for epoch in epochs)
-    client = open_client(Places(workspace).tracking_url)
+    client = open_client(Workspace(workspace).tracking_url)
     experiment = client.get_experiment_by_name("dnntune")
     assert experiment is not None
     (logged,) = client.search_runs([experiment.experiment_id], "tags.kind = 'trial'")

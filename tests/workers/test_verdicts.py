@@ -58,10 +58,10 @@ def run(study: optuna.Study, small_data: ImageData, recorder) -> Run:  # type: i
 def test_a_trial_keeps_its_verdict(run: Run, study: optuna.Study, config: Make) -> None:
     result = run(config())
     assert result.verdict is not None
-    assert result.verdict.word == "healthy"
+    assert result.verdict.label == "healthy"
     assert result.verdict.text.startswith("the gradient at layer 1 is ")
     assert result_of(study.trials[0]) == result
-    assert study.trials[0].user_attrs["result"]["verdict"] == {"word": "healthy", "text": result.verdict.text}
+    assert study.trials[0].user_attrs["result"]["verdict"] == {"label": "healthy", "text": result.verdict.text}
 
 
 def test_every_epoch_has_its_gradient_flow(run: Run, config: Make, recorder) -> None:  # type: ignore[no-untyped-def]
@@ -77,14 +77,14 @@ def test_epochs_without_a_measurement_keep_the_verdict(run: Run, config: Make, r
     flows = [event.result.gradient_flow for event in recorder.of(EpochEnded)]
     assert [bool(flow) for flow in flows] == [True, False, False, False]
     assert result.verdict is not None
-    assert result.verdict.word == "vanishing"
+    assert result.verdict.label == "vanishing"
 
 
 def test_a_hopeless_trial_goes_on_by_default(run: Run, study: optuna.Study, config: Make) -> None:
     result = run(config(**SIGMOID))
     assert (result.outcome, result.epochs, result.reason) == ("complete", 4, None)
     assert result.verdict is not None
-    assert result.verdict.word == "vanishing"
+    assert result.verdict.label == "vanishing"
     assert study.trials[0].state == TrialState.COMPLETE
 
 
@@ -92,7 +92,7 @@ def test_a_hopeless_trial_ends_after_its_first_epoch_by_verdict(run: Run, study:
     result = run(config(**SIGMOID), BY_VERDICT)
     assert (result.outcome, result.epochs) == ("pruned", 1)
     assert result.verdict is not None
-    assert result.verdict.word == "vanishing"
+    assert result.verdict.label == "vanishing"
     assert result.reason == f"after epoch 1 by its verdict: vanishing, {result.verdict.text}"
     assert study.trials[0].state == TrialState.PRUNED
     assert list(study.trials[0].intermediate_values) == [1]
@@ -128,7 +128,7 @@ def test_an_explosion_that_diverges_is_an_explosion(run: Run, config: Make) -> N
     result = run(config(**EXPLODING))
     assert (result.outcome, result.epochs) == ("diverged", 0)
     assert result.verdict is not None
-    assert result.verdict.word == "exploding"
+    assert result.verdict.label == "exploding"
     assert result.verdict.text.endswith(f"; {result.reason}")
 
 
@@ -142,12 +142,12 @@ def test_a_divergence_without_an_explosion_is_one(run: Run, config: Make) -> Non
 def test_gradients_too_large_to_square_explode(run: Run, config: Make) -> None:
     result = run(config(model={**GROWING, "hidden_layers": 80, "width": 50}))
     assert result.verdict is not None
-    assert result.verdict.word == "exploding"
+    assert result.verdict.label == "exploding"
 
 
 def test_a_result_that_is_taken_over_has_its_verdict(run: Run, config: Make) -> None:
     first, second = run(config(**SIGMOID)), run(config(**SIGMOID))
-    assert second.same_as == 0
+    assert second.duplicate_of == 0
     assert second.verdict == first.verdict
     assert second.verdict is not None
 

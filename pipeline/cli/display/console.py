@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.commands import command
-from pipeline.core.printing import say
-from pipeline.core.workspace import Places
+from pipeline.core.printing import print_line
+from pipeline.core.workspace import Workspace
 from pipeline.records.phases import images_text
 from pipeline.records.results import EpochResult
 
@@ -22,9 +22,9 @@ OPTIONS = ("workspace", "storage", "tracking_uri", "experiment", "data_dir")
 EPOCH_HEAD = "epoch  train loss  train acc  valid loss  valid acc        lr  grad norm  clipped  images/s"
 
 
-def echo(*, err: bool) -> Callable[[str], None]:
+def line_printer(*, err: bool) -> Callable[[str], None]:
     """Returns what prints a line, to standard error or to standard output."""
-    return lambda line: say(line, err=err)
+    return lambda line: print_line(line, err=err)
 
 
 def wide_console(*, err: bool = False) -> "Console":
@@ -48,60 +48,60 @@ def figure_path(chosen: Path | None, workspace: Path, name: str) -> Path:
     return path
 
 
-def print_leaderboard(study: str, places: Places, *, top: int, err: bool) -> None:
+def print_leaderboard(study: str, workspace: Workspace, *, top: int, err: bool) -> None:
     """Prints the best trials of a study."""
     from pipeline.cli.display.tables import leaderboard_table
     from pipeline.study.leaderboard import leaderboard
     from pipeline.study.studies import metrics_of, open_study
 
-    loaded = open_study(places, study)
+    loaded = open_study(workspace, study)
     entries = leaderboard(loaded, top)
     if entries:
         wide_console(err=err).print(leaderboard_table(study, metrics_of(loaded), entries))
     else:
-        say(f"study {study} has no complete trial yet", err=err)
+        print_line(f"study {study} has no complete trial yet", err=err)
 
 
-def outlook(summary: "StudySummary", places: Places, again: str) -> Iterator[str]:
+def outlook(summary: "StudySummary", workspace: Workspace, again: str) -> Iterator[str]:
     """Says how long a study took, and what can be done next.
 
     Args:
         summary: How it stands.
-        places: Where it is kept.
+        workspace: Where it is kept.
         again: The command that goes on with it.
     """
-    kept = places.options("workspace", "storage")
+    kept = workspace.options("workspace", "storage")
     study = summary.study
     if summary.backbone_images or summary.cached_images:
         yield images_text(summary.backbone_images, summary.cached_images)
-    yield _next(places, f"{summary.seconds:.0f} s. What")
+    yield _next(workspace, f"{summary.seconds:.0f} s. What")
     if summary.num_left:
         yield f"  {again}    # go on: {summary.num_left} trials are left"
-    where = places.options("workspace", "tracking_uri", "experiment")
+    where = workspace.options("workspace", "tracking_uri", "experiment")
     yield f"  {command('ui', **where)}    # compare the trials in MLflow"
     if summary.best is not None:
         yield f"  {command('best', study, **kept)} > best.yaml    # the best configuration"
-        finalize = command("finalize", study, **places.options(*OPTIONS))
+        finalize = command("finalize", study, **workspace.options(*OPTIONS))
         yield f"  {finalize}    # the best again, over fresh seeds; then the test set, once"
-    if summary.front:
-        *_, last = summary.front[0].values
+    if summary.pareto_front:
+        *_, last = summary.pareto_front[0].values
         nearly = command("best", study, within=0.005, prefer=last, **kept)
         yield f"  {nearly}    # nearly as good, with the least {last}"
 
 
-def final_outlook(study: str, places: Places) -> Iterator[str]:
+def final_outlook(study: str, workspace: Workspace) -> Iterator[str]:
     """Says what can be done with a final result."""
-    kept, data = places.options("workspace", "storage"), places.options("data_dir")
-    logged = places.options("tracking_uri")
-    yield _next(places, "What")
+    kept, data = workspace.options("workspace", "storage"), workspace.options("data_dir")
+    logged = workspace.options("tracking_uri")
+    yield _next(workspace, "What")
     yield f"  {command('report', study, **kept, **logged)}    # all of it on a page"
     yield f"  {command('export', study, out='model', **kept, **data)}    # ONNX, torch.export and safetensors"
     register = command("register", study, name=study.lstrip("_") or "model", **kept, **logged, **data)
     yield f"  {register}    # MLflow's registry"
 
 
-def _next(places: Places, begin: str) -> str:
-    known = ", ".join(places.from_environment())
+def _next(workspace: Workspace, begin: str) -> str:
+    known = ", ".join(workspace.from_environment())
     return f"{begin} you can do next{f' ({known})' if known else ''}:"
 
 
@@ -113,29 +113,29 @@ def epoch_line(epoch: EpochResult) -> str:
     return train + valid + steps + ("  best" if epoch.is_best else "") + (f"  {epoch.phase}" if epoch.phase else "")
 
 
-def figure_lines(figures: dict[str, Any]) -> Iterator[str]:
+def metric_lines(metrics: dict[str, Any]) -> Iterator[str]:
     """Writes what `train_and_test` has found."""
-    valid = f"best epoch {figures['best_epoch']}: validation accuracy {figures['best_valid_accuracy']:.4f}"
-    yield f"{valid}, {figures['num_parameters']:,} parameters, {figures['seconds']:.1f} s"
-    if "phases" in figures:
-        yield figures["phases"]
-        yield images_text(figures["backbone_images"], figures["cached_images"])
-    if figures["test_accuracy"] is None:
+    valid = f"best epoch {metrics['best_epoch']}: validation accuracy {metrics['best_valid_accuracy']:.4f}"
+    yield f"{valid}, {metrics['num_parameters']:,} parameters, {metrics['seconds']:.1f} s"
+    if "phases" in metrics:
+        yield metrics["phases"]
+        yield images_text(metrics["backbone_images"], metrics["cached_images"])
+    if metrics["test_accuracy"] is None:
         yield "the data have no test part"
     else:
-        low, high = figures["test_accuracy_interval"]
-        accuracy = f"test accuracy {figures['test_accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f})"
-        yield f"{accuracy}, test loss {figures['test_loss']:.4f}"
-    assessment = figures["assessment"]
-    yield f"on the {assessment['part']} images:  accuracy  log-likelihood  calibration error  entropy"
-    yield f"  plain                {_assessed(assessment['plain'])}"
-    if (monte_carlo := assessment["monte_carlo"]) is not None:
+        low, high = metrics["test_accuracy_interval"]
+        accuracy = f"test accuracy {metrics['test_accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f})"
+        yield f"{accuracy}, test loss {metrics['test_loss']:.4f}"
+    evaluation = metrics["evaluation"]
+    yield f"on the {evaluation['split']} images:  accuracy  log-likelihood  calibration error  entropy"
+    yield f"  plain                {_assessed(evaluation['deterministic'])}"
+    if (monte_carlo := evaluation["monte_carlo"]) is not None:
         label = f"dropout x {monte_carlo['samples']}"
         yield f"  {label:19}  {_assessed(monte_carlo)}"
-    if figures["verdict"] is not None:
-        yield f"gradients: {figures['verdict']['word']}, {figures['verdict']['text']}"
-    if "export" in figures:
-        yield from exported_lines(figures["export"])
+    if metrics["verdict"] is not None:
+        yield f"gradients: {metrics['verdict']['label']}, {metrics['verdict']['text']}"
+    if "export" in metrics:
+        yield from exported_lines(metrics["export"])
 
 
 def exported_lines(exported: dict[str, Any]) -> Iterator[str]:
@@ -149,6 +149,6 @@ def exported_lines(exported: dict[str, Any]) -> Iterator[str]:
     yield f"  {command('predict', exported['folder'])} IMAGE..."
 
 
-def _assessed(figures: dict[str, float]) -> str:
-    shares = f"{figures['accuracy']:8.4f}  {figures['log_likelihood']:14.4f}"
-    return f"{shares}  {figures['calibration_error']:17.4f}  {figures['entropy']:7.4f}"
+def _assessed(metrics: dict[str, float]) -> str:
+    shares = f"{metrics['accuracy']:8.4f}  {metrics['log_likelihood']:14.4f}"
+    return f"{shares}  {metrics['calibration_error']:17.4f}  {metrics['entropy']:7.4f}"

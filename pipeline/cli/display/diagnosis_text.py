@@ -29,7 +29,7 @@ def diagnosis_table(diagnosis: Diagnosis) -> Table:
 
 def diagnosis_lines(diagnosis: Diagnosis) -> Iterator[str]:
     """Writes the verdict, what else was found, and what helps."""
-    yield f"{diagnosis.verdict.word}: {diagnosis.network}: {diagnosis.verdict.text}"
+    yield f"{diagnosis.verdict.label}: {diagnosis.network}: {diagnosis.verdict.text}"
     if diagnosis.first_loss is not None and diagnosis.last_loss is not None:
         yield f"training loss {diagnosis.first_loss:.3g} at first, {diagnosis.last_loss:.3g} at last"
     yield from diagnosis.findings
@@ -37,6 +37,6 @@ def diagnosis_lines(diagnosis: Diagnosis) -> Iterator[str]:
         yield "what helps, tried for as many steps:"
     for tried in diagnosis.tried:
         loss = "" if tried.loss is None else f", training loss {tried.loss:.3g}"
-        found = f"{tried.verdict.word} ({tried.verdict.text}){loss}"
+        found = f"{tried.verdict.label} ({tried.verdict.text}){loss}"
         yield f"  {settings_text(tried.remedy)}    # {tried.remedy.reason}"
         yield f"      {found}"

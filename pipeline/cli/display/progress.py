@@ -12,7 +12,7 @@ from rich.table import Table
 from pipeline.cli.display.rich_console import PlainConsole
 from pipeline.core.printing import clean
 from pipeline.core.urls import hide
-from pipeline.records.events import EpochEnded, Event, Notice, TrialClaimed, TrialEnded, TrialReaped, TrialStarted
+from pipeline.records.events import EpochEnded, Event, Notice, TrialClaimed, TrialEnded, TrialExpired, TrialStarted
 from pipeline.records.results import COUNTED, DataSummary
 from pipeline.tracking.naming import run_name
 
@@ -87,7 +87,7 @@ class StudyProgress:
             return
         if isinstance(event, TrialClaimed):
             state.counted = max(state.counted, event.counted)  # others may run the study too
-        elif isinstance(event, TrialReaped):
+        elif isinstance(event, TrialExpired):
             self._print(f"t{event.number:03d} of another process: {event.result.outcome}: {event.result.reason}")
         elif isinstance(event, TrialStarted):
             name = run_name(event.number, event.config, event.params, event.retry)
@@ -121,8 +121,8 @@ class StudyProgress:
                 value += " (best so far)"
         name = running.name if running else f"t{event.number:03d}"
         reason = f": {result.reason}" if result.reason else ""
-        if result.outcome == "complete" and result.verdict is not None and result.verdict.word != "healthy":
-            reason += f", gradients {result.verdict.word}"
+        if result.outcome == "complete" and result.verdict is not None and result.verdict.label != "healthy":
+            reason += f", gradients {result.verdict.label}"
         count = f"[{state.counted:>{len(str(state.total))}}/{state.total}]"
         self._print(f"{count} {name}: {result.outcome}{value}{reason} ({result.seconds:.1f} s)")
 

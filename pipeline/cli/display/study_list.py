@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.storage.open import open_existing, quiet_optuna, study_names
 from pipeline.study.studies import metrics_of
 from pipeline.study.summary import best_of
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-def study_list(places: Places) -> "Table":
+def study_list(workspace: Workspace) -> "Table":
     """Returns the studies with their trials by outcome and their best value, as a table for the terminal."""
     import optuna
     from rich.table import Table
 
     quiet_optuna()
-    storage = open_existing(places)
+    storage = open_existing(workspace)
     table = Table("study", "metrics", "complete", "pruned", "diverged", "failed", "best", "trial")
     for name in study_names(storage):
         study = optuna.load_study(study_name=name, storage=storage)

@@ -9,7 +9,7 @@ from pipeline.analysis.importance import Importance
 from pipeline.evaluation.intervals import Interval
 from pipeline.records.final import Final
 from pipeline.report.final_text import interval_text
-from pipeline.study.leaderboard import Entry, differences, figure_text
+from pipeline.study.leaderboard import Entry, differences, format_metric
 
 
 def leaderboard_table(study: str, metrics: Sequence[str], entries: Sequence[Entry]) -> Table:
@@ -30,8 +30,8 @@ def leaderboard_table(study: str, metrics: Sequence[str], entries: Sequence[Entr
         board.add_column(block)
     for entry, cell in zip(entries, cells, strict=True):
         result = entry.result
-        row = [str(entry.number), *(["*" if entry.on_front else ""] if len(metrics) > 1 else [])]
-        row += [figure_text(name, result.figure(name)) for name in figures]
+        row = [str(entry.number), *(["*" if entry.is_pareto_optimal else ""] if len(metrics) > 1 else [])]
+        row += [format_metric(name, result.metric_value(name)) for name in figures]
         row += [f"{result.best_epoch} of {result.epochs}", f"{result.seconds:.1f}"]
         board.add_row(*row, *(cell[block] for block in blocks))
     return board

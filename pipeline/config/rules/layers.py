@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 from pipeline.config.model import Dropout, HiddenLayers, MlpConfig, top_layers
-from pipeline.config.rules.rule import Relevance, Rule
+from pipeline.config.rules.rule import Rule, UnusedSettingRule
 from pipeline.config.settings import TrialSettings
 
 Broken = Callable[[HiddenLayers], str | None]
 Used = Callable[[HiddenLayers], bool]
 # Where a block of hidden layers can stand: a perceptron is one, and a backbone's head.
-PLACES = ("model", "model.head")
+PREFIXES = ("model", "model.head")
 
 
 def _list_of_widths_has_one_for_each_layer(layers: HiddenLayers) -> str | None:
@@ -53,7 +53,7 @@ _HAS_BATCH_NORM = (
     lambda layers: layers.uses_batch_norm,
     "batch_norm: before (or after)",
 )
-_RELEVANCES: tuple[tuple[str, tuple[str, ...], Used, str], ...] = (
+_UNUSED_SETTINGS: tuple[tuple[str, tuple[str, ...], Used, str], ...] = (
     (
         "negative_slope",
         ("activation",),
@@ -90,14 +90,18 @@ def _rule(prefix: str, paths: tuple[str, ...], broken: Broken) -> Rule:
     return Rule((*(f"{prefix}.{path}" for path in paths), "model.kind"), holds)
 
 
-def _relevance(prefix: str, path: str, depends_on: tuple[str, ...], used: Used, remedy: str) -> Relevance:
+def _unused_setting_rule(
+    prefix: str, path: str, depends_on: tuple[str, ...], used: Used, remedy: str
+) -> UnusedSettingRule:
     def is_used(config: TrialSettings) -> bool:
         layers = _layers_at(prefix, config)
         return layers is not None and used(layers)
 
-    places = (*(f"{prefix}.{each}" for each in depends_on), "model.kind")
-    return Relevance(f"{prefix}.{path}", places, is_used, f"set {prefix}.{remedy}")
+    paths = (*(f"{prefix}.{each}" for each in depends_on), "model.kind")
+    return UnusedSettingRule(f"{prefix}.{path}", paths, is_used, f"set {prefix}.{remedy}")
 
 
-LAYER_RULES = tuple(_rule(prefix, *each) for prefix in PLACES for each in _RULES)
-LAYER_RELEVANCES = tuple(_relevance(prefix, *each) for prefix in PLACES for each in _RELEVANCES)
+LAYER_RULES = tuple(_rule(prefix, *each) for prefix in PREFIXES for each in _RULES)
+LAYER_UNUSED_SETTING_RULES = tuple(
+    _unused_setting_rule(prefix, *each) for prefix in PREFIXES for each in _UNUSED_SETTINGS
+)

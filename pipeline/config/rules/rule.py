@@ -20,7 +20,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Relevance:
+class UnusedSettingRule:
     """A setting that only some configurations use: to set it where none can is a mistake.
 
     Attributes:

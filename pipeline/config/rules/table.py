@@ -4,9 +4,9 @@ A rule names the settings it looks at; `pipeline.space.files` then proves it for
 extremes of just those, instead of hoping that a sample runs into it.
 """
 
-from pipeline.config.rules.layers import LAYER_RELEVANCES, LAYER_RULES
-from pipeline.config.rules.rule import Relevance, Rule
-from pipeline.config.rules.transfer import TRANSFER_RELEVANCES, TRANSFER_RULES
+from pipeline.config.rules.layers import LAYER_RULES, LAYER_UNUSED_SETTING_RULES
+from pipeline.config.rules.rule import Rule, UnusedSettingRule
+from pipeline.config.rules.transfer import TRANSFER_RULES, TRANSFER_UNUSED_SETTING_RULES
 from pipeline.config.settings import TrialSettings
 from pipeline.config.training import Performance, Piecewise, Sgd
 
@@ -63,16 +63,16 @@ RULES = (
 )
 
 
-RELEVANCES = (
-    *LAYER_RELEVANCES,
-    *TRANSFER_RELEVANCES,
-    Relevance(
+UNUSED_SETTING_RULES = (
+    *LAYER_UNUSED_SETTING_RULES,
+    *TRANSFER_UNUSED_SETTING_RULES,
+    UnusedSettingRule(
         "data.path",
         ("data.name",),
         lambda config: config.data.name in ("image_folder", "arrays"),
         "set data.name: image_folder or arrays, or give the folder of a known data set with --data-dir",
     ),
-    Relevance(
+    UnusedSettingRule(
         "data.image_size",
         ("data.name",),
         lambda config: config.data.name == "image_folder",

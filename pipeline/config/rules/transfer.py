@@ -1,7 +1,7 @@
 """Rules about transfer learning and what belongs to it."""
 
 from pipeline.config.model import BackboneConfig, top_layers
-from pipeline.config.rules.rule import Relevance, Rule
+from pipeline.config.rules.rule import Rule, UnusedSettingRule
 from pipeline.config.settings import TrialSettings
 from pipeline.config.transfer import AugmentationBlock, Auto, NoAugmentation, NoTransfer, Unfreeze
 
@@ -11,8 +11,8 @@ def phase_epochs(config: TrialSettings) -> tuple[int, ...]:
     match config.transfer:
         case Unfreeze(frozen_epochs=frozen) if frozen > 0:
             return frozen, config.epochs - frozen
-        case Auto(rung_epochs=rung):
-            return (rung,)
+        case Auto(phase_epochs=phase):
+            return (phase,)
         case _:
             return (config.epochs,)
 
@@ -36,12 +36,12 @@ def _unfreezing_leaves_epochs(config: TrialSettings) -> str | None:
     )
 
 
-def _a_ladder_has_rungs(config: TrialSettings) -> str | None:
+def _auto_has_several_phases(config: TrialSettings) -> str | None:
     transfer = config.transfer
-    if not isinstance(transfer, Auto) or transfer.rung_epochs < config.epochs:
+    if not isinstance(transfer, Auto) or transfer.phase_epochs < config.epochs:
         return None
     return (
-        f"must be smaller than epochs, which all rungs share; got {transfer.rung_epochs} of {config.epochs} epochs. "
+        f"must be smaller than epochs, which all rungs share; got {transfer.phase_epochs} of {config.epochs} epochs. "
         "Lower it, or raise epochs"
     )
 
@@ -88,14 +88,14 @@ TRANSFER_RULES = (
     ),
     Rule(("transfer.kind", "model.kind"), _transfer_needs_a_backbone),
     Rule(("transfer.frozen_epochs", "transfer.kind", "epochs"), _unfreezing_leaves_epochs),
-    Rule(("transfer.rung_epochs", "transfer.kind", "epochs"), _a_ladder_has_rungs),
+    Rule(("transfer.phase_epochs", "transfer.kind", "epochs"), _auto_has_several_phases),
     Rule(
         (
             "schedule.warmup_epochs",
             "schedule.kind",
             "epochs",
             "transfer.frozen_epochs",
-            "transfer.rung_epochs",
+            "transfer.phase_epochs",
             "transfer.kind",
         ),
         _warmup_ends_before_a_phase_does,
@@ -106,8 +106,8 @@ TRANSFER_RULES = (
             "batch_size",
             "model.kind",
             *(
-                f"model.{place}{name}"
-                for place in ("", "head.")
+                f"model.{prefix}{name}"
+                for prefix in ("", "head.")
                 for name in ("batch_norm", "input_batch_norm", "hidden_layers")
             ),
         ),
@@ -121,12 +121,14 @@ def _has_frozen_layers(config: TrialSettings) -> bool:
 
 
 _CACHE_DEPENDS_ON = ("transfer.kind", "model.kind", "feature_cache.enabled")
-TRANSFER_RELEVANCES = (
+TRANSFER_UNUSED_SETTING_RULES = (
     *(
-        Relevance(f"feature_cache.{name}", _CACHE_DEPENDS_ON, _has_frozen_layers, "set transfer: frozen (or unfreeze)")
+        UnusedSettingRule(
+            f"feature_cache.{name}", _CACHE_DEPENDS_ON, _has_frozen_layers, "set transfer: frozen (or unfreeze)"
+        )
         for name in ("limit_gib", "dtype")
     ),
-    Relevance(
+    UnusedSettingRule(
         "feature_cache.views",
         (*_CACHE_DEPENDS_ON, "augment.kind"),
         lambda config: _has_frozen_layers(config) and not isinstance(config.augment, NoAugmentation),

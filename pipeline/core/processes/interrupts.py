@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
-from pipeline.core.printing import say
+from pipeline.core.printing import print_line
 from pipeline.core.processes.process_tree import signal_descendants
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -96,9 +96,9 @@ class Interrupts:
                 os.close(reading)
 
     @contextlib.contextmanager
-    def phase(self, words: str, stop: Stop) -> Iterator[None]:
+    def phase(self, message: str, stop: Stop) -> Iterator[None]:
         """What the first signal says and does while the context lasts."""
-        self._phases.append((words, stop))
+        self._phases.append((message, stop))
         try:
             yield
         finally:
@@ -142,19 +142,19 @@ class Interrupts:
             now = time.monotonic()
             if first is None:
                 first, self.number = now, self.number or number[0]
-                _say(self._phases[-1][0])
+                _print(self._phases[-1][0])
                 self._answered.set()
             elif now - first >= SAME_SECONDS:
-                _say("stopping now")
+                _print("stopping now")
                 if self.ends:
                     select.select([reading], [], [], END_SECONDS)  # or until the third signal
                     signal_descendants(signal.SIGKILL)
                     os._exit(self.exit_code)
 
 
-def _say(words: str) -> None:
+def _print(message: str) -> None:
     with contextlib.suppress(OSError, ValueError):  # nobody may be there to read it
-        say(words, err=True)
+        print_line(message, err=True)
 
 
 _current: Interrupts | None = None
@@ -174,20 +174,20 @@ def answered(*, ends: bool) -> Iterator[Interrupts]:
 
 
 @contextlib.contextmanager
-def first_stops(stop: Stop, words: str) -> Iterator[None]:
+def first_stops(stop: Stop, message: str) -> Iterator[None]:
     """Lets the first Ctrl-C or SIGTERM call a function while the context lasts, instead of `KeyboardInterrupt`.
 
     In another thread than the main one it does nothing: signals are somebody else's business there.
 
     Args:
         stop: The function; it is called between two steps of the main thread, and only takes note.
-        words: What is said at once.
+        message: What is said at once.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
     elif _current is not None:
-        with _current.phase(words, stop):
+        with _current.phase(message, stop):
             yield
     else:
-        with answered(ends=False) as interrupts, interrupts.phase(words, stop):
+        with answered(ends=False) as interrupts, interrupts.phase(message, stop):
             yield

@@ -9,8 +9,8 @@ import numpy as np
 from pipeline.config.data import DataConfig
 from pipeline.core.errors import DataError
 from pipeline.core.files import open_regular, reason
-from pipeline.data.images import Images, Part
-from pipeline.data.sources.own_data import (
+from pipeline.data.images import Images, Split
+from pipeline.data.sources.user_data import (
     CHANNELS,
     DAMAGE,
     archive_file,
@@ -20,7 +20,7 @@ from pipeline.data.sources.own_data import (
 )
 
 
-def read_arrays(part: Part, config: DataConfig, folders: Sequence[Path]) -> Images | None:
+def read_arrays(split: Split, config: DataConfig, folders: Sequence[Path]) -> Images | None:
     """Reads one part of an .npz file; only that part's arrays are touched.
 
     Images are (images, height, width), with the channels (1, 3 or 4) in front or at the end if there are any, or
@@ -29,16 +29,16 @@ def read_arrays(part: Part, config: DataConfig, folders: Sequence[Path]) -> Imag
     file = archive_file(config)
     try:
         with open_regular(file) as stream, np.load(stream, allow_pickle=False) as archive:
-            missing = [name for name in (f"x_{part}", f"y_{part}") if name not in archive]
-            if len(missing) == 2 and part != "train":
+            missing = [name for name in (f"x_{split}", f"y_{split}") if name not in archive]
+            if len(missing) == 2 and split != "train":
                 return None
             if missing:
                 found = ", ".join(archive) or "nothing"
-                raise DataError(f"{file}: needs the arrays x_{part} and y_{part}; it holds {found}")
-            parts = tuple(dict.fromkeys(("train", part)))
-            prove_headers(file, archive_headers(archive.zip, parts), parts)
-            pixels, labels = archive[f"x_{part}"], archive[f"y_{part}"]
-            train_labels = labels if part == "train" else archive["y_train"]
+                raise DataError(f"{file}: needs the arrays x_{split} and y_{split}; it holds {found}")
+            splits = tuple(dict.fromkeys(("train", split)))
+            prove_headers(file, archive_headers(archive.zip, splits), splits)
+            pixels, labels = archive[f"x_{split}"], archive[f"y_{split}"]
+            train_labels = labels if split == "train" else archive["y_train"]
     except OSError as error:
         raise DataError(f"{file}: cannot be read as .npz: {reason(error)}. Write it with numpy.savez") from None
     except DAMAGE as error:
@@ -50,7 +50,7 @@ def read_arrays(part: Part, config: DataConfig, folders: Sequence[Path]) -> Imag
             f"{num_classes - 1}. Number the classes from 0, without gaps"
         )
     names = tuple(str(label) for label in range(num_classes))
-    return Images(_pixels(pixels, f"{file}: x_{part}"), labels.astype(np.int64), names, f"{file}: {part}")
+    return Images(_pixels(pixels, f"{file}: x_{split}"), labels.astype(np.int64), names, f"{file}: {split}")
 
 
 def _pixels(values: Any, origin: str) -> Any:

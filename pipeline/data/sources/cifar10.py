@@ -12,9 +12,9 @@ import numpy as np
 from pipeline.config.data import DataConfig
 from pipeline.core.errors import DataError
 from pipeline.core.files import read_bounded, reason
-from pipeline.data.images import Images, Part
+from pipeline.data.images import Images, Split
 from pipeline.data.sources.folders import download
-from pipeline.data.sources.own_data import CIFAR10_FILES, CIFAR10_FOLDER, find_file
+from pipeline.data.sources.user_data import CIFAR10_FILES, CIFAR10_FOLDER, find_file
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 BYTES_PER_IMAGE = 3 * 32 * 32
@@ -22,18 +22,18 @@ BYTES_PER_IMAGE = 3 * 32 * 32
 MOST_BYTES = 2**26
 
 
-def read_cifar10(part: Part, config: DataConfig, folders: Sequence[Path]) -> Images | None:
+def read_cifar10(split: Split, config: DataConfig, folders: Sequence[Path]) -> Images | None:
     """Reads CIFAR-10 (Krizhevsky, 2009): 32 x 32 color images of 10 kinds of things."""
-    if part == "valid":
+    if split == "valid":
         return None
-    first = find_file([f"{CIFAR10_FOLDER}/{CIFAR10_FILES[part][0]}", CIFAR10_FILES[part][0]], folders)
+    first = find_file([f"{CIFAR10_FOLDER}/{CIFAR10_FILES[split][0]}", CIFAR10_FILES[split][0]], folders)
     folder = (
         first.parent if first is not None else download("CIFAR10", CIFAR10_FOLDER, _fetch, folders) / CIFAR10_FOLDER
     )
-    batches = [_read_batch(folder / file) for file in CIFAR10_FILES[part]]
+    batches = [_read_batch(folder / file) for file in CIFAR10_FILES[split]]
     pixels = np.concatenate([batch[0] for batch in batches])
     labels = np.concatenate([batch[1] for batch in batches])
-    return Images(pixels, labels, CLASSES, str(folder / CIFAR10_FILES[part][0]))
+    return Images(pixels, labels, CLASSES, str(folder / CIFAR10_FILES[split][0]))
 
 
 def _fetch(root: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config.data import DataConfig
-from pipeline.data.images import Images, Part
+from pipeline.data.images import Images, Split
 from pipeline.data.split import stratified_split
 
 # The data set has no test part of its own; this one is the same whatever the validation split's seed.
@@ -16,9 +16,9 @@ TEST_SEED = 0
 SCALE = 15
 
 
-def read_digits(part: Part, config: DataConfig, folders: Sequence[Path]) -> Images | None:
+def read_digits(split: Split, config: DataConfig, folders: Sequence[Path]) -> Images | None:
     """Reads the digits (Alpaydin and Kaynak, UCI, 1998); a fifth of each class is the test part."""
-    if part == "valid":
+    if split == "valid":
         return None
     from sklearn.datasets import load_digits
 
@@ -26,4 +26,4 @@ def read_digits(part: Part, config: DataConfig, folders: Sequence[Path]) -> Imag
     pixels = (np.asarray(pixels) * SCALE).astype(np.uint8).reshape(-1, 1, 8, 8)
     everything = Images(pixels, np.asarray(labels, dtype=np.int64), tuple(map(str, range(10))), "scikit-learn's digits")
     train, test = stratified_split(everything.labels, TEST_FRACTION, TEST_SEED)
-    return everything.take(train if part == "train" else test)
+    return everything.take(train if split == "train" else test)

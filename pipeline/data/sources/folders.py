@@ -6,7 +6,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from pipeline.core.errors import DataError
-from pipeline.data.sources.own_data import how_to_get
+from pipeline.data.sources.user_data import how_to_get
 
 
 def download(what: str, product: str, fetch: Callable[[str], object], folders: Sequence[Path]) -> Path:
@@ -16,7 +16,7 @@ def download(what: str, product: str, fetch: Callable[[str], object], folders: S
         what: What is missing, for messages.
         product: Folder that `fetch` makes in the folder it is given.
         fetch: Downloads into the folder it is given, verifying checksums; does nothing where all is there.
-        folders: See `pipeline.data.sources.own_data.data_folders`.
+        folders: See `pipeline.data.sources.user_data.data_folders`.
 
     Raises:
         DataError: It cannot be fetched, or its checksum is wrong.

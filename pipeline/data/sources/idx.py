@@ -16,9 +16,9 @@ from pipeline.config.data import DataConfig
 from pipeline.core.errors import DataError
 from pipeline.core.files import MOST_FROM_A_BYTE, open_regular, reason
 from pipeline.core.processes.machine import memory_bytes
-from pipeline.data.images import Images, Part
+from pipeline.data.images import Images, Split
 from pipeline.data.sources.folders import download
-from pipeline.data.sources.own_data import DOWNLOADED, idx_files
+from pipeline.data.sources.user_data import DOWNLOADED, idx_files
 
 FASHION_MNIST_CLASSES = (
     "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
@@ -27,23 +27,23 @@ MNIST_CLASSES = tuple(str(digit) for digit in range(10))
 _UNSIGNED_BYTES = 8
 
 
-def read_fashion_mnist(part: Part, config: DataConfig, folders: Sequence[Path]) -> Images | None:
+def read_fashion_mnist(split: Split, config: DataConfig, folders: Sequence[Path]) -> Images | None:
     """Reads Fashion-MNIST (Xiao et al., 2017): 28 x 28 gray images of 10 kinds of clothing."""
-    return _read(part, "fashion_mnist", FASHION_MNIST_CLASSES, folders)
+    return _read(split, "fashion_mnist", FASHION_MNIST_CLASSES, folders)
 
 
-def read_mnist(part: Part, config: DataConfig, folders: Sequence[Path]) -> Images | None:
+def read_mnist(split: Split, config: DataConfig, folders: Sequence[Path]) -> Images | None:
     """Reads MNIST: 28 x 28 gray images of handwritten digits."""
-    return _read(part, "mnist", MNIST_CLASSES, folders)
+    return _read(split, "mnist", MNIST_CLASSES, folders)
 
 
-def _read(part: Part, name: str, class_names: tuple[str, ...], folders: Sequence[Path]) -> Images | None:
-    if part == "valid":
+def _read(split: Split, name: str, class_names: tuple[str, ...], folders: Sequence[Path]) -> Images | None:
+    if split == "valid":
         return None
-    found, product = idx_files(name, part, folders), DOWNLOADED[name]
+    found, product = idx_files(name, split, folders), DOWNLOADED[name]
     if missing := [file for file, place in found.items() if place is None]:
         folder = download(f"{product} ({' and '.join(missing)})", product, lambda root: _fetch(product, root), folders)
-        found = idx_files(name, part, [folder])
+        found = idx_files(name, split, [folder])
     files_there = [place for place in found.values() if place is not None]
     if len(files_there) < len(found):
         raise DataError(f"{product}: its download lacks {' or '.join(found)}. Fetch it again")

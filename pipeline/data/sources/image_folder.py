@@ -10,15 +10,15 @@ import numpy as np
 from pipeline.config.data import DataConfig
 from pipeline.core.errors import DataError
 from pipeline.data.image_files import decode, find_images
-from pipeline.data.images import Images, Part
-from pipeline.data.sources.own_data import class_folders, image_root
+from pipeline.data.images import Images, Split
+from pipeline.data.sources.user_data import class_folders, image_root
 
 DEFAULT_SIZE = 64
 # Of the images that cannot be read so many are named.
 MOST_NAMED = 20
 
 
-def read_image_folder(part: Part, config: DataConfig, folders: Sequence[Path]) -> Images | None:
+def read_image_folder(split: Split, config: DataConfig, folders: Sequence[Path]) -> Images | None:
     """Reads every image (see `pipeline.data.image_files`) as RGB, resized to `image_size`, turned as EXIF says.
 
     A folder is a class; what is hidden (its name begins with a dot) and files without an image's ending are passed
@@ -26,16 +26,16 @@ def read_image_folder(part: Part, config: DataConfig, folders: Sequence[Path]) -
     """
     root = image_root(config)
     class_names = class_folders(root / "train")
-    if not (root / part).is_dir():
+    if not (root / split).is_dir():
         return None
-    if strange := sorted(set(class_folders(root / part)) - set(class_names)):
-        raise DataError(f"{root / part / strange[0]}: a class without a folder in {root / 'train'}")
+    if strange := sorted(set(class_folders(root / split)) - set(class_names)):
+        raise DataError(f"{root / split / strange[0]}: a class without a folder in {root / 'train'}")
     files: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(class_names):
-        found = sorted(find_images(root / part / name))
-        if not found and part == "train":
-            raise DataError(f"{root / part / name}: a class without images. Add some, or remove the folder")
+        found = sorted(find_images(root / split / name))
+        if not found and split == "train":
+            raise DataError(f"{root / split / name}: a class without images. Add some, or remove the folder")
         files += found
         labels += [label] * len(found)
     size = config.image_size or DEFAULT_SIZE
@@ -49,7 +49,7 @@ def read_image_folder(part: Part, config: DataConfig, folders: Sequence[Path]) -
                 pixels[row] = image
     if unreadable:
         raise _all(unreadable)
-    return Images(pixels, np.array(labels, dtype=np.int64), class_names, str(root / part))
+    return Images(pixels, np.array(labels, dtype=np.int64), class_names, str(root / split))
 
 
 def _decode(file: Path, shape: tuple[int, int, int]) -> Any:

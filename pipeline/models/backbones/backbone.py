@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from pipeline.config.model import BackboneConfig, HeadConfig
 from pipeline.models.backbones.cut import split
 from pipeline.models.backbones.stages import (
+    check_stages,
     drop_top_stages,
     num_features,
     num_stages,
-    prove_stages,
     set_trainable,
     stage_of_parameters,
 )
@@ -190,7 +190,7 @@ def check_backbones(configs: Sequence[BackboneConfig], unfrozen: int) -> None:
     for config in configs:
         network = build_backbone(config, channels=3, num_classes=2, device=torch.device("cpu"))
         if unfrozen > 0:
-            prove_stages(config, num_stages(network.body), unfrozen)
+            check_stages(config, num_stages(network.body), unfrozen)
 
 
 @functools.lru_cache(maxsize=2)

@@ -55,7 +55,7 @@ def stage_of_parameters(body: nn.Module) -> dict[str, int]:
     }
 
 
-def prove_stages(config: BackboneConfig, stages: int, unfrozen: int | Literal["all"]) -> None:
+def check_stages(config: BackboneConfig, stages: int, unfrozen: int | Literal["all"]) -> None:
     """Proves that a backbone has as many stages as are to be unfrozen.
 
     Raises:

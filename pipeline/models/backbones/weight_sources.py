@@ -99,7 +99,7 @@ def cached_file(config: Any) -> str | None:
     return None
 
 
-def prove_reachable() -> None:
+def check_reachable() -> None:
     """Asks for the hub once: without a network its own client tries for 47 s."""
     if huggingface_hub.is_offline_mode():
         raise ConnectionError("HF_HUB_OFFLINE is set, and the local cache lacks them")

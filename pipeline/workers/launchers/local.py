@@ -18,7 +18,7 @@ from pipeline.core.errors import StudyError
 from pipeline.core.processes.interrupts import SIGNALS
 from pipeline.core.processes.process_tree import adopt_orphans
 from pipeline.core.urls import hide
-from pipeline.records.events import Event, TrialWanted, WorkerDoomed
+from pipeline.records.events import Event, TrialRequested, WorkerOverLimit
 from pipeline.workers.launchers.launcher import Launcher, Process
 from pipeline.workers.task import SupervisorGoneError, Task
 
@@ -43,8 +43,8 @@ class Worker:
         connection: The supervisor's end of the pipe.
         trial: Number of the trial that it runs.
         ready: Whether it has loaded its data.
-        told_to_stop: Whether it has been told to end.
-        doom: What it is about to end itself for.
+        stop_sent: Whether it has been told to end.
+        over_limit: What it is about to end itself for.
     """
 
     task: Task
@@ -52,14 +52,14 @@ class Worker:
     connection: "Connection[bool, Event]"
     trial: int | None = None
     ready: bool = False
-    told_to_stop: bool = False
-    doom: WorkerDoomed | None = None
+    stop_sent: bool = False
+    over_limit: WorkerOverLimit | None = None
 
-    def tell(self, go_on: bool) -> None:
+    def reply(self, go_on: bool) -> None:
         """Answers its wish for a trial; False also stops a trial that runs."""
-        if self.told_to_stop:
+        if self.stop_sent:
             return
-        self.told_to_stop = not go_on
+        self.stop_sent = not go_on
         # If it has died, its end is noticed where events are read.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.connection.send(go_on)
@@ -198,7 +198,7 @@ class PipeChannel:
             raise SupervisorGoneError from None
 
     def wait_for_trial(self) -> bool:
-        self.emit(TrialWanted())
+        self.emit(TrialRequested())
         try:
             return self.connection.recv()
         except (EOFError, OSError):

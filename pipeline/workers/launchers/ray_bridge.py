@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection, Pipe, wait
 from typing import TYPE_CHECKING, Any
 
 from pipeline import __version__
-from pipeline.core.printing import say
+from pipeline.core.printing import print_line
 from pipeline.records.events import WorkerFailed
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _carry(process: RayProcess, post: Any, box: str, theirs: "Connection[Any, An
         if error is None and (refusal := process.future.result()) is not None:
             theirs.send(WorkerFailed(refusal))
         elif _raised(error) is not None:
-            say(error, err=True)  # its traceback, which a worker on this machine would print itself
+            print_line(error, err=True)  # its traceback, which a worker on this machine would print itself
 
 
 def _carry_until_end(process: RayProcess, post: Any, box: str, theirs: "Connection[Any, Any]") -> bool:

@@ -10,7 +10,7 @@ from pipeline.config.trial import TrialConfig
 from pipeline.records.events import EpochEnded, Event, Notice, TrialEnded, TrialStarted
 from pipeline.records.results import DataSummary, EpochResult, TrialResult
 
-CONFIG = TrialConfig(data=DataConfig(name="digits"), epochs=4).plain()
+CONFIG = TrialConfig(data=DataConfig(name="digits"), epochs=4).to_dict()
 DATA = DataSummary("digits", 1000, 200, 10, (1, 8, 8), "cpu")
 
 
@@ -87,7 +87,7 @@ NOTICE = "computing features once for all trials: 1,200 images x 1280 in float32
 
 
 def test_a_backbone_is_named_and_what_a_worker_has_to_say_is_a_line() -> None:
-    config = TrialConfig(data=DataConfig(name="digits"), model=BackboneConfig(name="tf_efficientnet_lite0")).plain()
+    config = TrialConfig(data=DataConfig(name="digits"), model=BackboneConfig(name="tf_efficientnet_lite0")).to_dict()
     events = [
         TrialStarted(0, {}, config, 0.0),
         Notice(NOTICE),

@@ -12,7 +12,7 @@ from pipeline.config.data import DataConfig
 from pipeline.core.errors import DataError
 from pipeline.data.loading import load_data, load_test
 from pipeline.data.sources.idx import read_mnist
-from pipeline.data.sources.own_data import data_folders
+from pipeline.data.sources.user_data import data_folders
 
 MNIST, CIFAR10 = DataConfig(name="mnist"), DataConfig(name="cifar10")
 

@@ -14,7 +14,7 @@ from pipeline.core.errors import DataError
 from pipeline.data.images import check
 from pipeline.data.loading import load_data
 from pipeline.data.sources import idx
-from pipeline.data.sources.own_data import data_folders
+from pipeline.data.sources.user_data import data_folders
 from tests.memory import peak
 
 WriteIdx = Callable[..., tuple[np.ndarray, np.ndarray]]
@@ -169,7 +169,7 @@ def test_no_images(tmp_path: Path, write_idx: WriteIdx) -> None:
 
 @pytest.fixture
 def _debian(fashion_mnist: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.data.sources.own_data.DEBIAN_FASHION_MNIST", fashion_mnist)
+    monkeypatch.setattr("pipeline.data.sources.user_data.DEBIAN_FASHION_MNIST", fashion_mnist)
 
 
 @pytest.mark.usefixtures("_debian")

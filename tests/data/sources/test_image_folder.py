@@ -10,7 +10,7 @@ from PIL import Image, features
 
 from pipeline.config.data import DataConfig
 from pipeline.core.errors import DataError
-from pipeline.data.images import Images, Part
+from pipeline.data.images import Images, Split
 from pipeline.data.loading import load_data, load_test
 from pipeline.data.sources.image_folder import MOST_NAMED, read_image_folder
 from tests.hostile_images import GHOSTSCRIPT, Victims
@@ -19,7 +19,7 @@ WriteImages = Callable[[Path, dict[str, int]], None]
 SMALL = {"train/cat": 4, "train/dog": 6}
 
 
-def _read(root: Path, part: Part = "train", image_size: int | None = 8) -> Images:
+def _read(root: Path, part: Split = "train", image_size: int | None = 8) -> Images:
     images = read_image_folder(part, DataConfig(name="image_folder", path=str(root), image_size=image_size), [])
     assert images is not None
     return images
@@ -186,7 +186,7 @@ def test_an_empty_class(tmp_path: Path, write_images: WriteImages) -> None:
 
 
 @pytest.mark.parametrize("part", ["valid", "test"])
-def test_a_class_that_is_not_in_train(part: Part, tmp_path: Path, write_images: WriteImages) -> None:
+def test_a_class_that_is_not_in_train(part: Split, tmp_path: Path, write_images: WriteImages) -> None:
     write_images(tmp_path, SMALL | {f"{part}/cat": 1, f"{part}/fox": 1})
     strange = tmp_path / part / "fox"
     with pytest.raises(DataError, match=f"{strange}: a class without a folder in {tmp_path / 'train'}"):

@@ -10,7 +10,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from pipeline.core.errors import PortError, TrackingError
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.ui.charts import MAX_AXES
 from pipeline.tracking.ui.comparison import save_comparison
@@ -75,7 +75,7 @@ def test_settings_that_some_trials_lack_have_a_plot_of_their_own() -> None:
 
 
 def test_studies_are_compared_by_what_differs_between_their_trials(mirror: Mirror, workspace: Path) -> None:
-    other = mirror_of(Places(workspace), "other")
+    other = mirror_of(Workspace(workspace), "other")
     for each, rates in ((mirror, (0.01, 0.02)), (other, (0.01,))):
         each.begin_study(study(each.study, None))
         log_trials(each, *rates)
@@ -89,7 +89,7 @@ def test_studies_are_compared_by_what_differs_between_their_trials(mirror: Mirro
 
 
 def test_studies_of_different_aims_are_not_compared(mirror: Mirror, workspace: Path) -> None:
-    other = mirror_of(Places(workspace), "other")
+    other = mirror_of(Workspace(workspace), "other")
     mirror.begin_study(study(outcome=None))
     other.begin_study(study("other", None, metrics=("valid_loss",)))
     with pytest.raises(TrackingError, match="other optimizes valid_loss and s optimizes valid_accuracy"):
@@ -107,12 +107,12 @@ def test_a_page_that_cannot_be_served_says_why(
     mirror: Mirror, workspace: Path, tmp_path: Path, taken_port: int
 ) -> None:
     with pytest.raises(TrackingError, match="nothing is logged in the workspace"):
-        serve(Places(tmp_path / "nothing"), 5000, studies=(), say=print)
+        serve(Workspace(tmp_path / "nothing"), 5000, studies=(), notify=print)
     with pytest.raises(PortError, match=f"port {taken_port} cannot be used: Address already in use"):
-        serve(Places(workspace), taken_port, studies=(), say=print)
+        serve(Workspace(workspace), taken_port, studies=(), notify=print)
     with pytest.raises(TrackingError, match=r"no study x is logged here\. There are s"):
-        serve(Places(workspace), free_port(), studies=["x"], say=print)
-    assert study_views(Places(workspace)) == [("s", view_path(mirror.experiment, "s"))]
+        serve(Workspace(workspace), free_port(), studies=["x"], notify=print)
+    assert study_views(Workspace(workspace)) == [("s", view_path(mirror.experiment, "s"))]
 
 
 def test_mlflow_is_the_one_that_the_format_was_tried_on() -> None:

@@ -14,34 +14,34 @@ import torch
 
 from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import DataError, DeviceError, DnntuneError, ModelError
-from pipeline.data.sources import own_data
+from pipeline.data.sources import user_data
 from pipeline.models.layers import build_layers
-from pipeline.setup import readiness
-from pipeline.setup.readiness import num_weights, prove_built_in, prove_ready, training_bytes
+from pipeline.setup import preflight
+from pipeline.setup.preflight import check_ready, num_weights, prove_built_in, training_bytes
 from pipeline.space.files import read_space
-from pipeline.space.yaml_text import locate
+from pipeline.space.yaml_text import with_location
 from tests.memory import peak
 
 
 @pytest.fixture(autouse=True)
 def _a_small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readiness, "has_no_gpu", lambda: True)
-    monkeypatch.setattr(readiness, "has_bfloat16", lambda: False)
-    monkeypatch.setattr(readiness, "memory_bytes", lambda: 2**30)
+    monkeypatch.setattr(preflight, "has_no_gpu", lambda: True)
+    monkeypatch.setattr(preflight, "has_bfloat16", lambda: False)
+    monkeypatch.setattr(preflight, "memory_bytes", lambda: 2**30)
 
 
-def prove(device: str = "auto", **settings: Any) -> None:
-    space = read_space(locate({"space": {"data": {"name": "digits"}, **settings}}, "f"), "f").space
-    prove_ready(space.corners, device)
+def check_rules(device: str = "auto", **settings: Any) -> None:
+    space = read_space(with_location({"space": {"data": {"name": "digits"}, **settings}}, "f"), "f").space
+    check_ready(space.boundary_configs, device)
 
 
 def test_what_can_run_is_not_held_up(tmp_path: Path) -> None:
-    prove(model={"width": {"int": [10, 1000]}, "activation": {"choice": ["relu", "selu"]}})
-    prove(model={"kind": "backbone", "name": "resnet18.a1_in1k"})
-    prove("cpu", precision="auto")
+    check_rules(model={"width": {"int": [10, 1000]}, "activation": {"choice": ["relu", "selu"]}})
+    check_rules(model={"kind": "backbone", "name": "resnet18.a1_in1k"})
+    check_rules("cpu", precision="auto")
     for name in "ab":
         (tmp_path / "train" / name).mkdir(parents=True)
-    prove(data={"name": "image_folder", "path": str(tmp_path)})
+    check_rules(data={"name": "image_folder", "path": str(tmp_path)})
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_what_cannot_run_is_said(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error) as caught:
-        prove(device, **settings)
+        check_rules(device, **settings)
     assert said in str(caught.value)
 
 
@@ -91,7 +91,7 @@ def test_what_cannot_run_is_said(
 )
 def test_a_network_that_no_memory_holds_is_refused_with_its_size(settings: dict[str, Any], gibibytes: float) -> None:
     with pytest.raises(DeviceError, match=r"model.width: the largest network, 3 x 20,000 units") as caught:
-        prove(**settings)
+        check_rules(**settings)
     assert f"at least {gibibytes} GiB" in str(caught.value)
     assert "this machine has 1.0. Make model.width or model.hidden_layers smaller" in str(caught.value)
 
@@ -119,31 +119,31 @@ ARCHIVES: dict[str, tuple[dict[str, tuple[int, ...]], str]] = {
 def test_an_archives_shapes_are_looked_at(shapes: dict[str, tuple[int, ...]], said: str, tmp_path: Path) -> None:
     settings = _archive(tmp_path / "images.npz", **shapes)
     with pytest.raises(DataError) as caught:
-        prove(**settings)
+        check_rules(**settings)
     assert str(caught.value).startswith(f"{tmp_path / 'images.npz'}: ")
     assert said in str(caught.value)
 
 
 def test_the_values_of_an_archives_images_count(tmp_path: Path) -> None:
     settings = _archive(tmp_path / "a.npz", x_train=(9, 1200, 1000, 3), y_train=(9,), y_test=(3,))  # not looked at
-    prove(**settings, model={"width": 10})
+    check_rules(**settings, model={"width": 10})
     with peak() as taken, pytest.raises(DeviceError, match=r"has 360,0\d\d,\d+ weights"):
-        prove(**settings, model={"width": {"int": [10, 100]}})
+        check_rules(**settings, model={"width": {"int": [10, 100]}})
     assert taken() < 2**23  # the images have 31 MiB
 
 
 @pytest.mark.parametrize("device", ["auto", "cuda", "cuda:1"])
 def test_a_network_that_no_gpu_holds_is_refused(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readiness, "has_no_gpu", lambda: False)
+    monkeypatch.setattr(preflight, "has_no_gpu", lambda: False)
     model = {"model": {"width": {"int": [10, 20_000]}}, "optimizer": {"kind": "sgd", "momentum": 0.0}}
     for there in (None, 10 * 2**30):
-        monkeypatch.setattr(readiness, "gpu_memory_bytes", lambda there=there: there)
-        prove(device, **model)
-    monkeypatch.setattr(readiness, "gpu_memory_bytes", lambda: 8 * 2**30)
+        monkeypatch.setattr(preflight, "gpu_memory_bytes", lambda there=there: there)
+        check_rules(device, **model)
+    monkeypatch.setattr(preflight, "gpu_memory_bytes", lambda: 8 * 2**30)
     with pytest.raises(DeviceError, match=r"at least 9\.0 GiB .* this machine's largest GPU has 8\.0\. Make model"):
-        prove(device, **model)
+        check_rules(device, **model)
     with pytest.raises(DeviceError, match=r"this machine has 1\.0\. Make model"):
-        prove("cpu", **model)
+        check_rules("cpu", **model)
 
 
 @pytest.mark.parametrize("batch_norm", ["none", "before", "after"])
@@ -163,8 +163,8 @@ def test_weights_are_counted_without_the_network(batch_norm: str) -> None:
 
 
 def test_it_needs_no_torch() -> None:
-    code = """import sys, pipeline.setup.readiness as r
-r.prove_architecture('resnet18.a1_in1k')
+    code = """import sys, pipeline.setup.preflight as r
+r.check_architecture('resnet18.a1_in1k')
 print('torch' in sys.modules, 'numpy' in sys.modules)"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False False"
@@ -173,20 +173,20 @@ print('torch' in sys.modules, 'numpy' in sys.modules)"""
 @pytest.fixture
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home without data sets, and servers that nobody reaches."""
-    monkeypatch.setattr("pipeline.data.sources.own_data.DEBIAN_FASHION_MNIST", tmp_path / "no-debian")
+    monkeypatch.setattr("pipeline.data.sources.user_data.DEBIAN_FASHION_MNIST", tmp_path / "no-debian")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("DNNTUNE_DATA", raising=False)
     monkeypatch.setenv("no_proxy", "*")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{free.getsockname()[1]}/"
-    monkeypatch.setattr(readiness, "download_addresses", lambda name: [address])
+    monkeypatch.setattr(preflight, "download_addresses", lambda name: [address])
     return tmp_path
 
 
 def built_in(data_dir: Path | None = None, *names: str) -> list[str]:
-    tree = locate({"space": {"data": {"name": {"choice": list(names)}}}}, "f")
-    return prove_built_in(read_space(tree, "f").space.corners, None if data_dir is None else str(data_dir))
+    tree = with_location({"space": {"data": {"name": {"choice": list(names)}}}}, "f")
+    return prove_built_in(read_space(tree, "f").space.boundary_configs, None if data_dir is None else str(data_dir))
 
 
 FILES = {
@@ -218,7 +218,7 @@ def test_where_a_server_answers_the_download_is_announced(nowhere: Path, monkeyp
         def log_message(self, *arguments: object) -> None: ...
 
     with HTTPServer(("127.0.0.1", 0), Refuses) as server:
-        monkeypatch.setattr(readiness, "download_addresses", lambda name: [f"http://127.0.0.1:{server.server_port}/"])
+        monkeypatch.setattr(preflight, "download_addresses", lambda name: [f"http://127.0.0.1:{server.server_port}/"])
         thread = threading.Thread(target=server.handle_request)
         thread.start()
         (notice,) = built_in(nowhere, "mnist")
@@ -232,6 +232,6 @@ def test_where_a_server_answers_the_download_is_announced(nowhere: Path, monkeyp
 def test_the_addresses_in_torchvisions_source_are_those_that_it_downloads_from() -> None:
     import torchvision.datasets
 
-    assert own_data.download_addresses("mnist") == torchvision.datasets.MNIST.mirrors
-    assert own_data.download_addresses("fashion_mnist") == torchvision.datasets.FashionMNIST.mirrors
-    assert own_data.download_addresses("cifar10") == [torchvision.datasets.CIFAR10.url]
+    assert user_data.download_addresses("mnist") == torchvision.datasets.MNIST.mirrors
+    assert user_data.download_addresses("fashion_mnist") == torchvision.datasets.FashionMNIST.mirrors
+    assert user_data.download_addresses("cifar10") == [torchvision.datasets.CIFAR10.url]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import ending
+from pipeline.cli import error_handling
 from pipeline.cli.app import main
-from pipeline.cli.ending import BUG, UNREAD
+from pipeline.cli.error_handling import BROKEN_PIPE, INTERNAL_ERROR
 
 ERRORS: dict[str, Exception] = {
     "KeyError: 'x'": KeyError("x"),
@@ -47,7 +47,7 @@ def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Except
 def test_one_line_a_code_and_a_log(
     said: str, command: Callable[[Exception], int], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    assert command(ERRORS[said]) == BUG == 70
+    assert command(ERRORS[said]) == INTERNAL_ERROR == 70
     out, err = capsys.readouterr()
     assert out == ""
     (line,) = err.splitlines()
@@ -78,14 +78,14 @@ def test_a_log_that_cannot_be_written(
     def full(**arguments: str) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(ending.tempfile, "mkstemp", full)
-    assert command(KeyError("x")) == BUG
+    monkeypatch.setattr(error_handling.tempfile, "mkstemp", full)
+    assert command(KeyError("x")) == INTERNAL_ERROR
     (line,) = capsys.readouterr().err.splitlines()
     assert "KeyError: 'x'. Its whole text cannot be kept (No space left on device). Please report it" in line
 
 
 @pytest.mark.parametrize(
-    ("stdout", "code", "said"), [("closed", UNREAD, ""), ("/dev/full", 2, "No space left on device")]
+    ("stdout", "code", "said"), [("closed", BROKEN_PIPE, ""), ("/dev/full", 2, "No space left on device")]
 )
 def test_standard_output_that_cannot_be_written(stdout: str, code: int, said: str) -> None:
     command = [sys.executable, "-m", "pipeline", "check", "digits_mlp"]

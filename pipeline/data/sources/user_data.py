@@ -261,7 +261,7 @@ def archive_shape(file: Path) -> tuple[int, int, int]:
     return channels_first(headers["x_train"].shape, f"{file}: x_train")[1:]
 
 
-def prove_there(config: DataConfig) -> None:
+def check_user_data(config: DataConfig) -> None:
     """Proves that your own data are where the configuration says, and of one type and size, without reading an image.
 
     Raises:

@@ -13,24 +13,24 @@ from torch import Tensor, nn
 from pipeline.data.image_data import LabeledImages
 from pipeline.evaluation.intervals import wilson_interval
 from pipeline.evaluation.speed import batch_seconds
-from pipeline.records.final import ClassResult, Confused, Measured, Speed
-from pipeline.training.evaluation import assess
+from pipeline.records.final import ClassResult, Misclassified, ModelMetrics, Speed
+from pipeline.training.evaluation import classification_metrics
 
 BATCH_SIZES = (1, 256)
-MOST_CONFUSED = 24
+MAX_MISCLASSIFIED = 24
 # Pixels of a picture's longer side: a report has room for no more.
 PICTURE_SIZE = 96
 
 
-def measured(log_probabilities: Tensor, labels: Tensor) -> Measured:
+def model_metrics(log_probabilities: Tensor, labels: Tensor) -> ModelMetrics:
     """Measures probabilities.
 
     Args:
         log_probabilities: Their logarithms, (images, classes).
         labels: The right classes, (images,).
     """
-    found = assess(log_probabilities, labels)
-    return Measured(**dataclasses.asdict(found), interval=wilson_interval(found.accuracy, len(labels)))
+    found = classification_metrics(log_probabilities, labels)
+    return ModelMetrics(**dataclasses.asdict(found), interval=wilson_interval(found.accuracy, len(labels)))
 
 
 def confusion_matrix(predicted: Tensor, labels: Tensor, num_classes: int) -> Tensor:
@@ -56,7 +56,7 @@ def class_results(confusion: Tensor, class_names: Sequence[str]) -> tuple[ClassR
     )
 
 
-def most_confused(log_probabilities: Tensor, images: LabeledImages) -> tuple[Confused, ...]:
+def most_misclassified(log_probabilities: Tensor, images: LabeledImages) -> tuple[Misclassified, ...]:
     """Returns the images that were classified wrongly with the most confidence, the most confident first.
 
     Args:
@@ -66,9 +66,9 @@ def most_confused(log_probabilities: Tensor, images: LabeledImages) -> tuple[Con
     labels = images.labels.cpu()
     confidence, predicted = log_probabilities.exp().max(1)
     wrong = (predicted != labels).nonzero().flatten()
-    rows = wrong[confidence[wrong].argsort(descending=True, stable=True)][:MOST_CONFUSED].tolist()
+    rows = wrong[confidence[wrong].argsort(descending=True, stable=True)][:MAX_MISCLASSIFIED].tolist()
     return tuple(
-        Confused(row, int(labels[row]), int(predicted[row]), float(confidence[row]), picture(images.images[row]))
+        Misclassified(row, int(labels[row]), int(predicted[row]), float(confidence[row]), picture(images.images[row]))
         for row in rows
     )
 

@@ -16,29 +16,29 @@ from pathlib import Path
 
 from pipeline.config.data import DataConfig
 from pipeline.config.model import BackboneConfig, top_layers
-from pipeline.config.schema import did_you_mean, shown
+from pipeline.config.schema import did_you_mean, short_repr
 from pipeline.config.training import RmsProp, Sgd
 from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import DataError, DeviceError, ModelError
 from pipeline.core.processes.machine import DEVICE, gpu_memory_bytes, has_bfloat16, has_no_gpu, memory_bytes
-from pipeline.data.sources.own_data import (
+from pipeline.data.sources.user_data import (
     DOWNLOADED,
     archive_file,
     archive_shape,
+    check_user_data,
     class_folders,
     data_folders,
     download_addresses,
     how_to_get,
     image_root,
     missing_files,
-    prove_there,
 )
 from pipeline.models.backbones.timm_names import timm_architectures, timm_tags
 
 # From a data set to the values in an image, and its classes, or fewer where that is not known.
 Shape = Callable[[DataConfig], tuple[int, int]]
 # From paths in the configuration to configurations that have all extremes of these settings.
-Draws = Callable[[Sequence[str]], Iterable[TrialConfig]]
+BoundaryConfigs = Callable[[Sequence[str]], Iterable[TrialConfig]]
 
 # Values in an image, and classes, of the data sets that are known before they are read.
 KNOWN_SHAPES = {"fashion_mnist": (784, 10), "mnist": (784, 10), "cifar10": (3072, 10), "digits": (64, 10)}
@@ -46,7 +46,7 @@ BYTES_PER_VALUE = 4
 # So long a server of data sets may take to answer.
 ANSWER_SECONDS = 5.0
 # Of each matter, configurations that are looked at: those at the ends of ranges and choices come first.
-MOST_LOOKED_AT = 2_000
+MAX_CHECKED = 2_000
 SIZE_PATHS = (
     *("model.kind", "model.width", "model.hidden_layers", "model.head.width", "model.head.hidden_layers"),
     *("optimizer.kind", "optimizer.momentum", "ema_decay", "data.name"),
@@ -54,11 +54,11 @@ SIZE_PATHS = (
 BFLOAT16_REMEDY = "this machine has no instructions for it, and takes ten times as long as with float32"
 
 
-def prove_ready(draws: Draws, device: str) -> None:
+def check_ready(boundary_configs: BoundaryConfigs, device: str) -> None:
     """Proves, as far as can be known at once, that this machine can train what a study may draw.
 
     Args:
-        draws: Returns what it may draw.
+        boundary_configs: Returns what it may draw.
         device: auto, cpu, cuda or cuda:N.
 
     Raises:
@@ -66,27 +66,29 @@ def prove_ready(draws: Draws, device: str) -> None:
         DataError: Your own data are not where the space says.
         ModelError: timm knows no such architecture, or no such weights of it.
     """
-    prove_device(device)
-    for config in _looked_at(draws, ("precision",)):
-        prove_precision(config.precision, device)
-    for data in dict.fromkeys(config.data for config in _looked_at(draws, ("data.name", "data.path"))):
-        prove_there(data)
-    for config in _looked_at(draws, ("model.kind", "model.name")):
+    check_device(device)
+    for config in _checked_configs(boundary_configs, ("precision",)):
+        check_precision(config.precision, device)
+    for data in dict.fromkeys(config.data for config in _checked_configs(boundary_configs, ("data.name", "data.path"))):
+        check_user_data(data)
+    for config in _checked_configs(boundary_configs, ("model.kind", "model.name")):
         if isinstance(config.model, BackboneConfig):
-            prove_architecture(config.model.name)
+            check_architecture(config.model.name)
     on_processor = device == "cpu" or has_no_gpu()
     there = memory_bytes() if on_processor else gpu_memory_bytes()
     if there is not None:
-        prove_memory(
-            _looked_at(draws, SIZE_PATHS), there, "this machine" if on_processor else "this machine's largest GPU"
+        check_memory(
+            _checked_configs(boundary_configs, SIZE_PATHS),
+            there,
+            "this machine" if on_processor else "this machine's largest GPU",
         )
 
 
-def prove_built_in(draws: Draws, data_dir: str | None) -> list[str]:
+def prove_built_in(boundary_configs: BoundaryConfigs, data_dir: str | None) -> list[str]:
     """Proves that the built-in data sets that a study may draw are here, or can be downloaded.
 
     Args:
-        draws: Returns what it may draw.
+        boundary_configs: Returns what it may draw.
         data_dir: Folder in which data sets are looked for first.
 
     Returns:
@@ -96,7 +98,7 @@ def prove_built_in(draws: Draws, data_dir: str | None) -> list[str]:
         DataError: One is not here, and the folder for it cannot be written to or no server answers.
     """
     folders, notices = data_folders(data_dir), []
-    for name in dict.fromkeys(config.data.name for config in _looked_at(draws, ("data.name",))):
+    for name in dict.fromkeys(config.data.name for config in _checked_configs(boundary_configs, ("data.name",))):
         if not (missing := missing_files(name, folders)):
             continue
         what = f"{DOWNLOADED[name]} ({', '.join(missing)})"
@@ -123,7 +125,7 @@ def _why_no_download(name: str, folder: Path) -> str | None:
     return reason
 
 
-def prove_device_name(name: str) -> None:
+def check_device_name(name: str) -> None:
     """Proves that a device is well named.
 
     Raises:
@@ -131,21 +133,21 @@ def prove_device_name(name: str) -> None:
     """
     if DEVICE.fullmatch(name) is None:
         hint = ". Did you mean cuda?" if name.lower().startswith(("gpu", "nvidia")) else did_you_mean(name, ["cuda"])
-        raise DeviceError(f"device must be auto, cpu, cuda or cuda:N; got {shown(name)}{hint}")
+        raise DeviceError(f"device must be auto, cpu, cuda or cuda:N; got {short_repr(name)}{hint}")
 
 
-def prove_device(name: str) -> None:
+def check_device(name: str) -> None:
     """Proves that a device is well named, and that it may be there.
 
     Raises:
         DeviceError: It is not.
     """
-    prove_device_name(name)
+    check_device_name(name)
     if name.startswith("cuda") and has_no_gpu():
         raise DeviceError(f"device {name} is not there: this machine has 0 CUDA devices. Use --device auto")
 
 
-def prove_precision(precision: str, device: str) -> None:
+def check_precision(precision: str, device: str) -> None:
     """Proves that a precision makes sense on a device.
 
     Raises:
@@ -158,7 +160,7 @@ def prove_precision(precision: str, device: str) -> None:
         raise DeviceError(f"precision bfloat16: {BFLOAT16_REMEDY}. Use precision: float32 or auto")
 
 
-def prove_architecture(name: str) -> None:
+def check_architecture(name: str) -> None:
     """Proves that timm knows an architecture.
 
     Raises:
@@ -167,16 +169,16 @@ def prove_architecture(name: str) -> None:
     known, (architecture, dot, tag) = timm_architectures(), name.partition(".")
     if architecture not in known:
         raise ModelError(
-            f"a backbone must be one of timm.list_models(); got {shown(name)}{did_you_mean(architecture, known)}"
+            f"a backbone must be one of timm.list_models(); got {short_repr(name)}{did_you_mean(architecture, known)}"
         )
     if dot and tag not in (tags := timm_tags().get(architecture, {tag})):
         raise ModelError(
-            f"a backbone's tag must be one of its weights' in timm; got {shown(name)}{did_you_mean(tag, tags)}. "
+            f"a backbone's tag must be one of its weights' in timm; got {short_repr(name)}{did_you_mean(tag, tags)}. "
             f"{architecture} has {', '.join(sorted(tags))}; without a tag it is the first that timm names"
         )
 
 
-def prove_memory(configs: Iterable[TrialConfig], there: int, whose: str) -> None:
+def check_memory(configs: Iterable[TrialConfig], there: int, whose: str) -> None:
     """Proves that the largest of some trainings may fit into a memory.
 
     Args:
@@ -244,5 +246,5 @@ def _shape(data: DataConfig) -> tuple[int, int]:
     return KNOWN_SHAPES[data.name]
 
 
-def _looked_at(draws: Draws, paths: Sequence[str]) -> Iterable[TrialConfig]:
-    return islice(draws(paths), MOST_LOOKED_AT)
+def _checked_configs(boundary_configs: BoundaryConfigs, paths: Sequence[str]) -> Iterable[TrialConfig]:
+    return islice(boundary_configs(paths), MAX_CHECKED)

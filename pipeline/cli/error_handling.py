@@ -15,12 +15,12 @@ from typer._click.exceptions import ClickException
 from typer.core import TyperGroup
 
 from pipeline.core.disk import disk_full
-from pipeline.core.printing import clean, say
+from pipeline.core.printing import clean, print_line
 from pipeline.core.urls import hide
 
 # sysexits.h's EX_SOFTWARE: an error of ours, and not the user's.
-BUG = 70
-UNREAD = 1  # typer's and rich's, where nobody reads what is printed any more
+INTERNAL_ERROR = 70
+BROKEN_PIPE = 1  # typer's and rich's, where nobody reads what is printed any more
 MAX_LENGTH = 400
 # What a machine does to a program that has made no mistake.
 _MACHINE = {
@@ -39,7 +39,7 @@ class UnexpectedError(Exception):
 
 
 class Commands(TyperGroup):
-    """The commands; their unexpected errors come through to `end_of`."""
+    """The commands; their unexpected errors come through to `report_error`."""
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         try:
@@ -48,12 +48,12 @@ class Commands(TyperGroup):
             error.message = clean(hide(error.message))
             raise
         except (EOFError, BrokenPipeError) as error:
-            if isinstance(error, BrokenPipeError) and _nobody_reads():
+            if isinstance(error, BrokenPipeError) and _is_broken_pipe():
                 raise
             raise UnexpectedError from error
 
 
-def end_of(error: Exception) -> int:
+def report_error(error: Exception) -> int:
     """Says in one line what went wrong; returns the exit code.
 
     Args:
@@ -64,21 +64,21 @@ def end_of(error: Exception) -> int:
     lines = hide(str(error)).splitlines()
     said = f"{type(error).__name__}: {lines[0][:MAX_LENGTH]}" if lines else type(error).__name__
     if (full := disk_full(error)) is not None:
-        say(f"dnntune: {full}", err=True)
+        print_line(f"dnntune: {full}", err=True)
         return full.exit_code
     if isinstance(error, OSError) and error.errno in _MACHINE:
-        place = "" if error.filename is None else f"{str(error.filename)[:MAX_LENGTH]}: "
-        say(f"dnntune: {place}{error.strerror}. {_MACHINE[error.errno]}", err=True)
+        file = "" if error.filename is None else f"{str(error.filename)[:MAX_LENGTH]}: "
+        print_line(f"dnntune: {file}{error.strerror}. {_MACHINE[error.errno]}", err=True)
         return 2
-    if _is_of_a_database(error):
+    if _is_database_error(error):
         remedy = "If its file is damaged, restore it from a copy, or name another --workspace or --storage"
-        say(f"dnntune: a database does not work, {said}. {remedy}. {_logged(error)}", err=True)
+        print_line(f"dnntune: a database does not work, {said}. {remedy}. {_write_log(error)}", err=True)
         return 2
-    say(f"dnntune: an error that should not happen, {said}. {_logged(error)}", err=True)
-    return BUG
+    print_line(f"dnntune: an error that should not happen, {said}. {_write_log(error)}", err=True)
+    return INTERNAL_ERROR
 
 
-def _is_of_a_database(error: BaseException | None) -> bool:
+def _is_database_error(error: BaseException | None) -> bool:
     """Whether a database has raised an error, or Optuna for it; by names, as an import takes longer than a command."""
     kinds = {f"{kind.__module__}.{kind.__name__}" for kind in type(error).__mro__}
     known = {"sqlalchemy.exc.SQLAlchemyError", "sqlite3.Error", "optuna.exceptions.StorageInternalError"}
@@ -93,13 +93,13 @@ def flush() -> int:
         with contextlib.suppress(OSError):  # Python tries once more at its end, and complains
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
-            return UNREAD
-        say(f"dnntune: standard output cannot be written: {error.strerror}", err=True)
+            return BROKEN_PIPE
+        print_line(f"dnntune: standard output cannot be written: {error.strerror}", err=True)
         return 2
     return 0
 
 
-def _logged(error: Exception) -> str:
+def _write_log(error: Exception) -> str:
     text = hide("".join(traceback.format_exception(error)))
     try:
         descriptor, path = tempfile.mkstemp(prefix="dnntune-", suffix=".log")
@@ -110,7 +110,7 @@ def _logged(error: Exception) -> str:
     return f"Its whole text is in {path}: please report it"
 
 
-def _nobody_reads() -> bool:
+def _is_broken_pipe() -> bool:
     """Whether a pipe that standard output or error goes to has no reader any more."""
     poll = select.poll()
     for stream in (sys.stdout, sys.stderr):

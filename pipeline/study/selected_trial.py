@@ -8,8 +8,8 @@ from optuna.trial import TrialState
 
 from pipeline.core.commands import command
 from pipeline.core.errors import StudyError
-from pipeline.study.leaderboard import figure_text
-from pipeline.study.pareto_front import figure_of, preferred_trial
+from pipeline.study.leaderboard import format_metric
+from pipeline.study.pareto_front import preferred_trial, trial_metric
 from pipeline.study.studies import metrics_of
 from pipeline.study.summary import Chosen, chosen_of
 from pipeline.study.trials import CONFIG, best_trials
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Choice:
+class SelectedTrial:
     """A chosen trial: its number, its configuration as plain values, and why it was chosen, in lines."""
 
     number: int
@@ -28,9 +28,9 @@ class Choice:
     reasons: tuple[str, ...]
 
 
-def choose(
+def select_trial(
     study: "optuna.Study", *, within: float | None = None, prefer: str | None = None, trial: int | None = None
-) -> Choice:
+) -> SelectedTrial:
     """Returns the configuration that a study was finalized with, or else its best trial's, unless another is asked for.
 
     Args:
@@ -65,29 +65,29 @@ def choose(
         chosen = preferred_trial(study, within=within, prefer=prefer)
         reasons = [_price(metrics_of(study)[0], within, prefer, best, chosen)]
     names = dict.fromkeys([*metrics_of(study), *([prefer] if prefer else [])])
-    line = f"study {study.study_name}, trial {chosen.number}: {_figures(chosen, names)}"
-    return Choice(chosen.number, chosen.user_attrs[CONFIG], (line, *reasons))
+    line = f"study {study.study_name}, trial {chosen.number}: {_format_metrics(chosen, names)}"
+    return SelectedTrial(chosen.number, chosen.user_attrs[CONFIG], (line, *reasons))
 
 
-def _finalized(study: "optuna.Study", final: Chosen, best: "FrozenTrial") -> Choice:
-    lines = [f"study {study.study_name}, trial {final.trial}, chosen by dnntune finalize: {final.words()}"]
+def _finalized(study: "optuna.Study", final: Chosen, best: "FrozenTrial") -> SelectedTrial:
+    lines = [f"study {study.study_name}, trial {final.trial}, chosen by dnntune finalize: {final.describe()}"]
     if best.number != final.trial:
-        value = _figures(best, [final.metric])
+        value = _format_metrics(best, [final.metric])
         lines.append(
             f"the best single trial is {best.number} ({value}): {command('best', study.study_name, trial=best.number)}"
         )
-    return Choice(final.trial, final.config, tuple(lines))
+    return SelectedTrial(final.trial, final.config, tuple(lines))
 
 
 def _price(metric: str, within: float, prefer: str, best: "FrozenTrial", chosen: "FrozenTrial") -> str:
     """Says what is given up against the best trial, and what is gained."""
-    wanted = f"the best {prefer} within {within:g} of the best {metric}"
+    requested = f"the best {prefer} within {within:g} of the best {metric}"
     if chosen.number == best.number:
-        return f"{wanted} is that of the best trial itself: nothing is given up"
-    given_up = abs(figure_of(best, metric) - figure_of(chosen, metric))
-    gained = _change(prefer, figure_of(best, prefer), figure_of(chosen, prefer))
-    compared = f"against trial {best.number} ({_figures(best, [metric, prefer])})"
-    return f"{wanted}: {compared} it gives up {given_up:.4f} of {metric} for {gained}"
+        return f"{requested} is that of the best trial itself: nothing is given up"
+    given_up = abs(trial_metric(best, metric) - trial_metric(chosen, metric))
+    gained = _change(prefer, trial_metric(best, prefer), trial_metric(chosen, prefer))
+    compared = f"against trial {best.number} ({_format_metrics(best, [metric, prefer])})"
+    return f"{requested}: {compared} it gives up {given_up:.4f} of {metric} for {gained}"
 
 
 def _change(name: str, before: float, after: float) -> str:
@@ -99,5 +99,5 @@ def _change(name: str, before: float, after: float) -> str:
     return f"{100.0 * (1.0 - after / before):.0f} % less {name}"
 
 
-def _figures(trial: "FrozenTrial", names: Iterable[str]) -> str:
-    return ", ".join(f"{name} {figure_text(name, figure_of(trial, name))}" for name in names)
+def _format_metrics(trial: "FrozenTrial", names: Iterable[str]) -> str:
+    return ", ".join(f"{name} {format_metric(name, trial_metric(trial, name))}" for name in names)

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from pipeline.data.image_data import LabeledImages
 from pipeline.evaluation.intervals import wilson_interval
-from pipeline.evaluation.measuring import (
+from pipeline.evaluation.metrics import (
     PICTURE_SIZE,
     class_results,
     confusion_matrix,
-    measured,
-    most_confused,
+    model_metrics,
+    most_misclassified,
     picture,
 )
 
@@ -47,7 +47,7 @@ def test_a_class_without_images_has_no_recall() -> None:
 
 def test_accuracy_comes_with_its_interval() -> None:
     probabilities = torch.nn.functional.one_hot(PREDICTED, 3) * 0.7 + 0.1
-    found = measured(probabilities.log(), LABELS)
+    found = model_metrics(probabilities.log(), LABELS)
     assert found.accuracy == pytest.approx(4 / 6)
     assert found.interval == wilson_interval(found.accuracy, 6)
     assert found.log_likelihood == pytest.approx((4 * np.log(0.8) + 2 * np.log(0.1)) / 6)
@@ -56,7 +56,7 @@ def test_accuracy_comes_with_its_interval() -> None:
 def test_the_most_confident_mistakes_come_first() -> None:
     logs = torch.tensor([[0.2, 0.8], [0.9, 0.1], [0.05, 0.95], [0.4, 0.6]]).log()
     images = labeled(torch.arange(4, dtype=torch.uint8).view(4, 1, 1, 1), torch.tensor([0, 0, 0, 1]))
-    found = most_confused(logs, images)
+    found = most_misclassified(logs, images)
     assert [(c.row, c.label, c.predicted) for c in found] == [(2, 0, 1), (0, 0, 1)]
     assert found[0].probability == pytest.approx(0.95)
     assert shown(found[0].png).tolist() == [[2]]

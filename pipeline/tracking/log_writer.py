@@ -9,7 +9,7 @@ import optuna
 
 from pipeline import __version__
 from pipeline.core.errors import StudyError
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.records.events import EpochEnded, Event, TrialEnded, TrialStarted
 from pipeline.records.results import EpochResult, curves_of
 from pipeline.storage.lease import Lease
@@ -18,7 +18,7 @@ from pipeline.study.studies import load_study
 from pipeline.tracking.axes import axes_of
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.picture import TrialRecord, details_of, points_of
-from pipeline.tracking.retry import is_passing
+from pipeline.tracking.retry import is_transient
 from pipeline.tracking.store import identity, open_experiment, open_store
 from pipeline.tracking.study_records import DATA, space_of, study_record, trial_records
 
@@ -29,11 +29,11 @@ FLUSH_SECONDS = 5.0
 VERSIONED = ("torch", "optuna", "mlflow")
 
 
-class Scribe:
+class LogWriter:
     """Writes one study.
 
     Args:
-        places: Where the study and its log are kept.
+        workspace: Where the study and its log are kept.
         study: The study's name.
         alive: Whether other processes may run the study: what its storage calls running may run.
         holder: The name by which this process holds the lease; None for a new one.
@@ -48,13 +48,13 @@ class Scribe:
     """
 
     def __init__(
-        self, places: Places, study: str, *, alive: bool, holder: str | None = None, seize: bool = False
+        self, workspace: Workspace, study: str, *, alive: bool, holder: str | None = None, seize: bool = False
     ) -> None:
         self.alive = alive
-        self.storage = RecentTrials(open_existing(places))
+        self.storage = RecentTrials(open_existing(workspace))
         self.study = load_study(self.storage, study)
         self.space = space_of(self.study)
-        client, experiment = open_experiment(places)
+        client, experiment = open_experiment(workspace)
         self.store = identity(client, experiment)
         self.lease = Lease(self.study, self.store, holder)
         if seize:
@@ -121,7 +121,7 @@ class Scribe:
             try:
                 self.mirror.write(record)
             except Exception as error:
-                if is_passing(error):
+                if is_transient(error):
                     raise
                 self.error = error  # of this trial alone: told at the end
                 self._refused.add(record.number)
@@ -217,14 +217,14 @@ class Scribe:
         ]
 
 
-def study_run(study: optuna.Study, places: Places) -> str | None:
+def study_run(study: optuna.Study, workspace: Workspace) -> str | None:
     """Returns the id of the study's run in its tracking store, if it has one there.
 
     Raises:
         TrackingError: The store cannot be used.
     """
-    client = open_store(places)
-    experiment = client.get_experiment_by_name(places.experiment)
+    client = open_store(workspace)
+    experiment = client.get_experiment_by_name(workspace.experiment)
     if experiment is None:
         return None
     runs: dict[str, str] = study.user_attrs.get(RUNS, {})

@@ -8,9 +8,9 @@ from rich.console import Console
 from pipeline.cli.display.tables import leaderboard_table
 from pipeline.core.errors import StudyError
 from pipeline.records.final import Finalist
-from pipeline.study.choice import Choice, choose
-from pipeline.study.leaderboard import figure_text, leaderboard
+from pipeline.study.leaderboard import format_metric, leaderboard
 from pipeline.study.pareto_front import pareto_front, preferred_trial
+from pipeline.study.selected_trial import SelectedTrial, select_trial
 from pipeline.study.summary import Chosen, best_of, set_chosen
 from pipeline.study.trials import best_trials
 from tests.finalize.finals import FINAL
@@ -20,21 +20,21 @@ POINTS = [(0.9, 2.0, 4000.0), (0.92, 3.0, 5000.0), (0.91, 1.5, 8000.0), (0.8, 1.
 METRICS = ("valid_accuracy", "latency_ms", "num_parameters")
 
 
-def chosen(within: float | None, prefer: str | None, metrics: Sequence[str] = METRICS) -> Choice:
+def chosen(within: float | None, prefer: str | None, metrics: Sequence[str] = METRICS) -> SelectedTrial:
     points = [point[: len(metrics)] for point in POINTS]
-    return choose(made(points, metrics), within=within, prefer=prefer)
+    return select_trial(made(points, metrics), within=within, prefer=prefer)
 
 
 def test_the_best_is_told_with_all_its_metrics() -> None:
-    choice = chosen(None, None)
-    assert choice.number == 1
-    assert choice.reasons == ("study made, trial 1: valid_accuracy 0.9200, latency_ms 3, num_parameters 5,000",)
+    selected = chosen(None, None)
+    assert selected.number == 1
+    assert selected.reasons == ("study made, trial 1: valid_accuracy 0.9200, latency_ms 3, num_parameters 5,000",)
 
 
 def test_a_preferred_trial_is_told_with_its_price() -> None:
-    choice = chosen(0.015, "latency_ms", METRICS[:2])
-    assert choice.number == 2
-    assert choice.reasons == (
+    selected = chosen(0.015, "latency_ms", METRICS[:2])
+    assert selected.number == 2
+    assert selected.reasons == (
         "study made, trial 2: valid_accuracy 0.9100, latency_ms 1.5",
         "the best latency_ms within 0.015 of the best valid_accuracy: against trial 1 (valid_accuracy 0.9200, "
         "latency_ms 3) it gives up 0.0100 of valid_accuracy for 50 % less latency_ms",
@@ -42,16 +42,16 @@ def test_a_preferred_trial_is_told_with_its_price() -> None:
 
 
 def test_the_best_may_be_preferred_itself() -> None:
-    choice = chosen(0.001, "num_parameters")
-    assert choice.number == 1
-    assert choice.reasons[1].endswith("is that of the best trial itself: nothing is given up")
+    selected = chosen(0.001, "num_parameters")
+    assert selected.number == 1
+    assert selected.reasons[1].endswith("is that of the best trial itself: nothing is given up")
 
 
 def test_an_accuracy_can_be_preferred_to_a_loss() -> None:
     study = made([(0.30, 0.90), (0.31, 0.92)], ("valid_loss", "valid_accuracy"))
-    choice = choose(study, within=0.05, prefer="valid_accuracy")
-    assert choice.number == 1
-    assert choice.reasons[1].endswith("it gives up 0.0100 of valid_loss for 0.0200 more valid_accuracy")
+    selected = select_trial(study, within=0.05, prefer="valid_accuracy")
+    assert selected.number == 1
+    assert selected.reasons[1].endswith("it gives up 0.0100 of valid_loss for 0.0200 more valid_accuracy")
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_one_without_the_other_is_refused(within: float | None, prefer: str | No
 @pytest.mark.parametrize(("within", "prefer"), [(None, None), (0.1, "num_parameters")])
 def test_nothing_can_be_chosen_where_nothing_is_complete(within: float | None, prefer: str | None) -> None:
     with pytest.raises(StudyError, match="study made has no complete trial yet"):
-        choose(made([]), within=within, prefer=prefer)
+        select_trial(made([]), within=within, prefer=prefer)
 
 
 def printed(metrics: Sequence[str]) -> list[str]:
@@ -94,16 +94,22 @@ def test_a_leaderboard_of_one_metric_has_no_front() -> None:
 
 
 def test_figures_are_written_as_they_are_read() -> None:
-    assert figure_text("valid_loss", 0.123456) == "0.1235"
-    assert figure_text("latency_ms", 0.0123456) == "0.0123"
-    assert figure_text("num_parameters", 1234567.0) == "1,234,567"
+    assert format_metric("valid_loss", 0.123456) == "0.1235"
+    assert format_metric("latency_ms", 0.0123456) == "0.0123"
+    assert format_metric("num_parameters", 1234567.0) == "1,234,567"
 
 
 def test_of_equals_the_earliest_is_the_best_everywhere() -> None:
     study = made([(0.8,), (0.9,), (0.9,), (0.9,)], METRICS[:1])
     best = best_of(study)
     assert best is not None
-    assert choose(study).number == best.number == leaderboard(study, 9)[0].number == pareto_front(study)[0].number == 1
+    assert (
+        select_trial(study).number
+        == best.number
+        == leaderboard(study, 9)[0].number
+        == pareto_front(study)[0].number
+        == 1
+    )
     assert [trial.number for trial in best_trials(study)] == [1, 2, 3, 0]
     assert preferred_trial(study, within=0.5, prefer="num_parameters").number == 1
     finalists = [Finalist(number, 0.9, {1: mean}, mean, None, {}) for number, mean in ((3, 0.9), (2, 0.8), (1, 0.7))]
@@ -112,24 +118,24 @@ def test_of_equals_the_earliest_is_the_best_everywhere() -> None:
 
 def test_a_trial_that_another_one_beats_is_not_the_best() -> None:
     study = made([(0.9, 5.0), (0.9, 3.0), (0.9, 3.0)], METRICS[:2])
-    assert choose(study).number == leaderboard(study, 9)[0].number == pareto_front(study)[0].number == 1
+    assert select_trial(study).number == leaderboard(study, 9)[0].number == pareto_front(study)[0].number == 1
 
 
 def test_a_finalized_study_has_the_configuration_that_was_chosen() -> None:
     study = made([(0.95,), (0.9,)], METRICS[:1])
     set_chosen(study, Chosen(1, "valid_accuracy", {1: 0.91, 2: 0.93}, {"seed": 7}))
-    choice = choose(study)
-    assert (choice.number, choice.config) == (1, {"seed": 7})
-    assert choice.reasons == (
+    selected = select_trial(study)
+    assert (selected.number, selected.config) == (1, {"seed": 7})
+    assert selected.reasons == (
         "study made, trial 1, chosen by dnntune finalize: mean valid_accuracy 0.9200 over 2 fresh seeds "
         "(0.9100, 0.9300)",
         "the best single trial is 0 (valid_accuracy 0.9500): dnntune best made --trial 0",
     )
-    other = choose(study, trial=0)
+    other = select_trial(study, trial=0)
     assert other.config == {"seed": 0}
     assert other.reasons == ("study made, trial 0: valid_accuracy 0.9500",)
-    assert choose(study, within=0.5, prefer="num_parameters").number == 0
+    assert select_trial(study, within=0.5, prefer="num_parameters").number == 0
     with pytest.raises(StudyError, match="has no complete trial 2"):
-        choose(study, trial=2)  # it was pruned
+        select_trial(study, trial=2)  # it was pruned
     with pytest.raises(StudyError, match="--trial excludes --within"):
-        choose(study, within=0.1, prefer="num_parameters", trial=0)
+        select_trial(study, within=0.1, prefer="num_parameters", trial=0)
