@@ -6,15 +6,15 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from pipeline.config.data import DataConfig
 from pipeline.config.trial import TrialConfig
 from pipeline.core.compute import Compute
 from pipeline.data.image_data import ImageData, LabeledImages
-from pipeline.data.loading import doubt_of_test, load_data, load_test
+from pipeline.data.loading import doubt_of_test
 from pipeline.export.network import build_network
 from pipeline.records.final import Split
-from pipeline.setup.device import use_compute, use_precision
-from pipeline.setup.images import data_config_for, prepared
+from pipeline.setup.device import use_precision
+from pipeline.setup.images import prepared
+from pipeline.setup.inputs import Inputs
 from pipeline.training.evaluation import predict
 
 
@@ -48,21 +48,13 @@ class Predictor:
     """
 
     def __init__(self, compute: Compute = Compute(), *, data_dir: str | None = None) -> None:
-        self.device, self.data_dir = use_compute(compute), data_dir
-        self._data: dict[DataConfig, ImageData] = {}
-        self._tests: dict[DataConfig, LabeledImages | None] = {}
+        self.inputs = Inputs(compute, data_dir=data_dir)
+        self.device = self.inputs.device
         self._predicted: dict[tuple[Path, Split], Tensor] = {}
 
     def data(self, config: TrialConfig) -> ImageData:
-        """Returns a configuration's training and validation images.
-
-        Raises:
-            DataError: They cannot be read.
-        """
-        data_config = data_config_for(config)
-        if data_config not in self._data:
-            self._data[data_config] = load_data(data_config, data_dir=self.data_dir, device=self.device)
-        return self._data[data_config]
+        """Returns a configuration's training and validation images; see `Inputs.data`."""
+        return self.inputs.data(config)
 
     def images(self, config: TrialConfig, split: Split) -> LabeledImages | None:
         """Returns a part of a configuration's data, as the data set holds it; None where there is no test part.
@@ -70,14 +62,7 @@ class Predictor:
         Raises:
             DataError: It cannot be read.
         """
-        if split == "valid":
-            return self.data(config).valid
-        data_config = data_config_for(config)
-        if data_config not in self._tests:
-            self._tests[data_config] = load_test(
-                data_config, self.data(config), data_dir=self.data_dir, device=self.device
-            )
-        return self._tests[data_config]
+        return self.inputs.data(config).valid if split == "valid" else self.inputs.test(config)
 
     def doubt_of_test(self, config: TrialConfig) -> str | None:
         """Returns what a person should know of a configuration's test part; None for nothing, or where there is none.

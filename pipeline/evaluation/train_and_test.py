@@ -12,7 +12,7 @@ from pipeline.config.trial import TrialConfig
 from pipeline.core.compute import Compute
 from pipeline.core.errors import DnntuneError
 from pipeline.data.feature_cache import FeatureCache
-from pipeline.data.loading import doubt_of_test, load_data, load_test
+from pipeline.data.loading import doubt_of_test
 from pipeline.evaluation.intervals import wilson_interval
 from pipeline.export.folder import check_folder
 from pipeline.export.graphs import check_packages
@@ -21,8 +21,7 @@ from pipeline.models.build import num_parameters
 from pipeline.records.phases import backbone_counts, phases_of, phases_text
 from pipeline.records.results import EpochResult
 from pipeline.records.verdict import judge
-from pipeline.setup.device import use_compute
-from pipeline.setup.images import data_config_for
+from pipeline.setup.inputs import Inputs
 from pipeline.training.evaluation import classification_metrics, predict, predict_by_monte_carlo
 from pipeline.training.loop import DivergedError
 from pipeline.training.start import start
@@ -78,9 +77,8 @@ def train_and_test(
         check_packages()
         check_folder(export, overwrite=False)
     started = time.monotonic()
-    on_device = use_compute(compute)
-    data_config = data_config_for(config)
-    data = load_data(data_config, data_dir=data_dir, device=on_device)
+    inputs = Inputs(compute, data_dir=data_dir)
+    data = inputs.data(config)
     if data.warning is not None:
         warn(data.warning)
     training = start(config, data, measure_every=StudyConfig().gradient_flow_steps, cache=cache)
@@ -96,7 +94,7 @@ def train_and_test(
         remedy = "Lower optimizer.lr, or clip the gradient (clip: norm); dnntune diagnose tries what helps"
         raise DnntuneError(f"training diverged: {error}.{cause} {remedy}") from None
     best = next(epoch for epoch in reversed(epochs) if epoch.is_best)
-    test = load_test(data_config, data, data_dir=data_dir, device=on_device)
+    test = inputs.test(config)
     if test is not None and (doubt := doubt_of_test(data, test)) is not None:
         warn(doubt)
     images = training.prepared(data.valid if test is None else test)

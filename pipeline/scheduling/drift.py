@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.config.trial import TrialConfig
-from pipeline.data.loading import load_data
-from pipeline.setup.images import data_config_for
+from pipeline.core.compute import Compute
+from pipeline.setup.inputs import Inputs
 
 # Smaller changes of a class's share are not told.
 NOTABLE = 0.005
@@ -24,7 +24,7 @@ def data_profile(config: TrialConfig, data_dir: str | None) -> dict[str, Any]:
     Raises:
         DataError: They cannot be read.
     """
-    data = load_data(data_config_for(config), data_dir=data_dir)
+    data = Inputs(Compute(device="cpu"), data_dir=data_dir).data(config)
     counts = [part.labels.bincount(minlength=data.num_classes) for part in (data.train, data.valid)]
     total = len(data.train) + len(data.valid)
     by_name = zip(data.class_names, (counts[0] + counts[1]).tolist(), strict=True)

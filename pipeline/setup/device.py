@@ -32,15 +32,19 @@ def choose_device(name: str, worker: int = 0) -> torch.device:
     return device
 
 
-def use_compute(compute: Compute) -> torch.device:
-    """Returns the device that a command without workers computes on, and sets the number of threads.
+def use_compute(compute: Compute, worker: int = 0) -> torch.device:
+    """Returns the device that a process computes on, and sets its number of threads.
+
+    Args:
+        compute: What is asked for.
+        worker: The worker's number; see `choose_device`.
 
     Raises:
         DeviceError: There is no such device here.
     """
     if compute.threads is not None:
         torch.set_num_threads(compute.threads)
-    return choose_device(compute.device)
+    return choose_device(compute.device, worker)
 
 
 def use_precision(name: str, device: torch.device) -> contextlib.AbstractContextManager[object]:

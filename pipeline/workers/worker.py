@@ -6,20 +6,18 @@ import optuna
 import torch
 import torch._dynamo  # every optimizer imports it at its first step; better now, while the supervisor prepares
 
-from pipeline.config.data import DataConfig
-from pipeline.config.trial import TrialConfig
+from pipeline.core.compute import Compute
 from pipeline.core.disk import disk_full
 from pipeline.core.errors import DnntuneError
 from pipeline.data.feature_cache import FeatureCache
-from pipeline.data.image_data import ImageData
-from pipeline.data.loading import load_data
 from pipeline.records.events import NothingToClaim, Notice, TrialClaimed, WorkerFailed, WorkerReady
 from pipeline.records.results import DataSummary
 from pipeline.search.multi_objective import MultiObjectiveStudy, MultiObjectiveTrial
 from pipeline.search.pruners import build_pruner
 from pipeline.search.samplers import build_sampler
-from pipeline.setup.device import choose_device, use_precision
-from pipeline.setup.images import data_config_for, prepared
+from pipeline.setup.device import use_precision
+from pipeline.setup.images import prepared
+from pipeline.setup.inputs import Inputs
 from pipeline.storage.open import RecentTrials, open_storage, quiet_optuna
 from pipeline.storage.study_lock import hold_study_lock
 from pipeline.study.claims import NoClaim, claim_trial
@@ -46,15 +44,6 @@ def work(task: Task, channel: Channel) -> None:
 
 def _work(task: Task, channel: Channel) -> None:
     quiet_optuna()
-    torch.set_num_threads(task.threads)
-    loaded: dict[DataConfig, ImageData] = {}
-
-    def load(config: TrialConfig) -> ImageData:
-        data_config = data_config_for(config)
-        if data_config not in loaded:
-            loaded.clear()  # one data set at a time: they can be large
-            loaded[data_config] = load_data(data_config, data_dir=task.data_dir, device=device)
-        return loaded[data_config]
 
     def give_up_if_stopping() -> None:
         if channel.stopping():
@@ -63,13 +52,15 @@ def _work(task: Task, channel: Channel) -> None:
     cache = FeatureCache(task.cache_dir, notify=lambda text: channel.emit(Notice(text)), tick=give_up_if_stopping)
 
     try:
-        device = choose_device(task.device, task.worker)
+        compute = Compute(threads=task.threads, device=task.device)
+        inputs = Inputs(compute, data_dir=task.data_dir, worker=task.worker, is_single=True)
+        device = inputs.device
         use_precision(task.example.precision, device)
         if task.backbones:
             from pipeline.models.backbones.backbone import check_backbones  # loads timm, which perceptrons do without
 
             check_backbones(task.backbones, task.most_unfrozen)
-        data = load(task.example)
+        data = inputs.data(task.example)
         for model in task.backbones:
             prepared(model, data.train)
     except DnntuneError as error:
@@ -108,7 +99,7 @@ def _work(task: Task, channel: Channel) -> None:
                 trial,
                 sample=task.sample,
                 settings=task.study,
-                load=load,
+                load=inputs.data,
                 emit=channel.emit,
                 stopping=channel.stopping,
                 cache=cache,

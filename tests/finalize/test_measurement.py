@@ -53,7 +53,7 @@ def test_labels_may_be_the_same_where_images_are_not() -> None:
 
 def test_who_was_validated_on_other_images_is_in_no_ensemble(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Sorted by class, so that the labels of both splits are the same.
-    monkeypatch.setattr("pipeline.evaluation.predictor.load_data", sorted_by_class)
+    monkeypatch.setattr("pipeline.setup.inputs.load_data", sorted_by_class)
     others = {seed: config(split_seed=seed) for seed in (0, 1)}
     fingerprints = {seed: sorted_by_class(settings.data).valid_fingerprint for seed, settings in others.items()}
     assert len(set(fingerprints.values())) == 2
