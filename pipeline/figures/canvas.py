@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.core.errors import DnntuneError
+from pipeline.core.files import reason, write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,6 +63,8 @@ def save(figure: "Figure", path: Path) -> None:
     check_figure_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
+        content = io.BytesIO()
+        figure.savefig(content, format=path.suffix.removeprefix("."))
+        write_whole(path, content.getbuffer())
     except OSError as error:
-        raise DnntuneError(f"{path}: cannot be written: {error.strerror}") from None
+        raise DnntuneError(f"{path}: cannot be written: {reason(error)}") from None

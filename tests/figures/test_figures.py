@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
@@ -211,3 +212,21 @@ def test_figures_do_not_pile_up() -> None:
     before = plt.get_fignums()
     draw_gradient_flow({1: flow([1.0, 1.0])}, "", None)
     assert plt.get_fignums() == before
+
+
+def test_a_drawing_that_fails_leaves_the_old_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figure, _ = new_figure(2.0, 1.0)
+    file = tmp_path / "figure.png"
+    file.write_bytes(b"old")
+
+    def no_space(target: Any, **_: Any) -> None:
+        part = target.open("wb") if isinstance(target, Path) else target
+        part.write(b"half")
+        part.flush()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(figure, "savefig", no_space)
+    with pytest.raises(DnntuneError, match="cannot be written: No space left on device"):
+        save(figure, file)
+    assert file.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [file]
