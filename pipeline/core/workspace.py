@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from pipeline.core.names import check_name
 from pipeline.core.store_urls import mlflow_url, sqlite_url
@@ -62,6 +63,10 @@ class Workspace:
             if value != (default.root if name == "workspace" else getattr(default, name))
             and not (isinstance(value, StoreUrl) and value.has_secret)
         }
+
+    def anywhere(self) -> Self:
+        """Returns the same for a process with another working directory."""
+        return replace(self, root=self.root.resolve())
 
     def from_environment(self) -> Iterator[str]:
         """Says of each address with a secret in which environment variable commands look for it."""

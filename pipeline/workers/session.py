@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Protocol
 
 import optuna
@@ -138,9 +139,7 @@ class Session:
             self.settings,
             self.name,
             self.workspace,
-            num_workers=num_workers,
-            device=compute.device,
-            threads=compute.threads or max(1, cores // num_workers),
+            replace(compute, workers=num_workers, threads=compute.threads or max(1, cores // num_workers)),
         )
 
     def open_log(self) -> None:

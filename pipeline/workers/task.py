@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import optuna
@@ -10,7 +9,7 @@ import optuna
 from pipeline.config.model import BackboneConfig, HeadConfig
 from pipeline.config.study import StudyConfig
 from pipeline.config.trial import TrialConfig
-from pipeline.core.urls import StoreUrl
+from pipeline.core.compute import Compute
 from pipeline.core.workspace import Workspace
 from pipeline.records.events import Event
 from pipeline.space.tree import SearchSpace
@@ -22,49 +21,36 @@ class Task:
     """What a worker needs to know.
 
     Attributes:
-        storage: URL of the study's storage.
-        study_name: The study's name there.
+        study_name: The study's name.
         study: Its settings.
         sample: From an Optuna trial to a configuration.
         example: Any configuration that it can return.
         backbones: The backbones that it can name, to be had before the first trial.
         most_unfrozen: The most top stages that it can train.
-        cache_dir: Where the output of frozen layers is kept.
-        checkpoints: Folder for the study's checkpoints.
-        models: Folder for the weights of the study's best trials.
-        lock: The study's lock file on this machine, see `pipeline.storage.study_lock`.
-        data_dir: Where data sets are looked for first.
-        device: auto, cpu, cuda or cuda:N.
-        threads: Threads that the worker computes with.
+        workspace: Where the study is kept; the same for a process with another working directory.
+        compute: What it runs on; how many threads each worker has is known.
         worker: Its number, from 0.
     """
 
-    storage: StoreUrl
     study_name: str
     study: StudyConfig
     sample: Callable[..., TrialConfig]
     example: TrialConfig
     backbones: tuple[BackboneConfig, ...]
     most_unfrozen: int
-    cache_dir: Path
-    checkpoints: Path
-    models: Path
-    lock: Path
-    data_dir: str | None
-    device: str
-    threads: int
+    workspace: Workspace
+    compute: Compute
     worker: int
+
+    @property
+    def threads(self) -> int:
+        """Threads that the worker computes with."""
+        assert self.compute.threads is not None
+        return self.compute.threads
 
 
 def tasks_of(
-    config_source: ConfigSource,
-    settings: StudyConfig,
-    name: str,
-    workspace: Workspace,
-    *,
-    num_workers: int,
-    device: str,
-    threads: int,
+    config_source: ConfigSource, settings: StudyConfig, name: str, workspace: Workspace, compute: Compute
 ) -> list[Task]:
     """Returns the tasks of a study's workers.
 
@@ -73,32 +59,24 @@ def tasks_of(
         settings: How.
         name: Its name.
         workspace: Where it is kept.
-        num_workers: How many tasks.
-        device: auto, cpu, cuda or cuda:N.
-        threads: Threads of each.
+        compute: What it runs on; its threads are known.
     """
     space = config_source if isinstance(config_source, SearchSpace) else None
     sample = config_source.sample if isinstance(config_source, SearchSpace) else config_source
     example = _example(space, sample)
     return [
         Task(
-            storage=workspace.storage_url,
             study_name=name,
             study=settings,
             sample=sample,
             example=example,
             backbones=_backbones(space, example),
             most_unfrozen=_most_unfrozen(space, example),
-            cache_dir=workspace.feature_cache,
-            checkpoints=workspace.checkpoints(name),
-            models=workspace.models(name),
-            lock=workspace.lock(name),
-            data_dir=workspace.data_dir,
-            device=device,
-            threads=threads,
+            workspace=workspace.anywhere(),
+            compute=compute,
             worker=worker,
         )
-        for worker in range(num_workers)
+        for worker in range(compute.workers)
     ]
 
 

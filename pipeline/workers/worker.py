@@ -6,7 +6,6 @@ import optuna
 import torch
 import torch._dynamo  # every optimizer imports it at its first step; better now, while the supervisor prepares
 
-from pipeline.core.compute import Compute
 from pipeline.core.disk import disk_full
 from pipeline.core.errors import DnntuneError
 from pipeline.data.feature_cache import FeatureCache
@@ -37,7 +36,7 @@ def work(task: Task, channel: Channel) -> None:
     try:
         _work(task, channel)
     except Exception as error:
-        if (full := disk_full(error, task.checkpoints)) is None:
+        if (full := disk_full(error, task.workspace.checkpoints(task.study_name))) is None:
             raise
         channel.emit(WorkerFailed(str(full)))
 
@@ -49,11 +48,12 @@ def _work(task: Task, channel: Channel) -> None:
         if channel.stopping():
             raise StoppedError
 
-    cache = FeatureCache(task.cache_dir, notify=lambda text: channel.emit(Notice(text)), tick=give_up_if_stopping)
+    cache = FeatureCache(
+        task.workspace.feature_cache, notify=lambda text: channel.emit(Notice(text)), tick=give_up_if_stopping
+    )
 
     try:
-        compute = Compute(threads=task.threads, device=task.device)
-        inputs = Inputs(compute, data_dir=task.data_dir, worker=task.worker, is_single=True)
+        inputs = Inputs(task.compute, data_dir=task.workspace.data_dir, worker=task.worker, is_single=True)
         device = inputs.device
         use_precision(task.example.precision, device)
         if task.backbones:
@@ -83,12 +83,12 @@ def _work(task: Task, channel: Channel) -> None:
     # What is loaded by now stays for good: the garbage collector need not walk through it again and again.
     gc.freeze()
     watchdog = Watchdog(channel.emit, task.study.trial_timeout, task.study.trial_memory)
-    models = SavedModels(task.models, task.study.keep_models)
+    models = SavedModels(task.workspace.models(task.study_name), task.study.keep_models)
     storage: optuna.storages.BaseStorage | None = None
-    with hold_study_lock(task.lock) as study_lock:
+    with hold_study_lock(task.workspace.lock(task.study_name)) as study_lock:
         study_lock.share()
         while channel.wait_for_trial():  # the study exists once the first trial is given
-            storage = storage or RecentTrials(open_storage(task.storage))
+            storage = storage or RecentTrials(open_storage(task.workspace.storage_url))
             claimed = _claim(storage, task, channel)
             if claimed is None:
                 continue
@@ -103,7 +103,7 @@ def _work(task: Task, channel: Channel) -> None:
                 emit=channel.emit,
                 stopping=channel.stopping,
                 cache=cache,
-                checkpoints=task.checkpoints,
+                checkpoints=task.workspace.checkpoints(task.study_name),
                 models=models,
             )
             watchdog.trial_ends()

@@ -52,7 +52,8 @@ class Killer:
             self.epochs.setdefault(event.number, []).append(measured)
             if event.result.epoch == self.epoch:
                 self.epoch = None
-                (worker,) = multiprocessing.active_children()
+                running = multiprocessing.active_children()  # the process that writes MLflow is one, too
+                (worker,) = [process for process in running if process.name.startswith("dnntune-worker-")]
                 os.kill(worker.pid or 0, signal.SIGKILL)
 
 

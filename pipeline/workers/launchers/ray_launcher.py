@@ -127,13 +127,15 @@ class RayLauncher:
         """
         import ray
 
-        if task.device.startswith("cuda:"):
-            raise StudyError(f"on Ray each worker is given its GPU, and --device {task.device} names one: use cuda")
+        if task.compute.device.startswith("cuda:"):
+            raise StudyError(
+                f"on Ray each worker is given its GPU, and --device {task.compute.device} names one: use cuda"
+            )
         known = ray.nodes()  # type: ignore[no-untyped-call]
         nodes = [node["Resources"] for node in known if node["Alive"]]
         wanted = {"CPU": float(task.threads)}
         num_gpus = int(sum(node.get("GPU", 0) for node in nodes))
-        if num_gpus and task.device != "cpu":
+        if num_gpus and task.compute.device != "cpu":
             # Ray counts in ten thousandths, and must not round up: the last worker would not fit.
             wanted["GPU"] = math.floor(1e4 / math.ceil(self.workers / num_gpus)) / 1e4
         if not any(all(node.get(name, 0) >= amount for name, amount in wanted.items()) for node in nodes):

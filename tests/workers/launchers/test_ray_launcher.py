@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.core.compute import Compute
 from pipeline.core.errors import StudyError
 from pipeline.workers.launchers.ray_launcher import RayLauncher
 from pipeline.workers.task import Task
@@ -33,7 +34,7 @@ PATIENCE = 60.0
 def make_task(threads: int = 1, device: str = "cpu") -> Task:
     """A task for workers that do not look at what they are to search."""
     unread: Any = None
-    return Task(*[unread] * 12, device=device, threads=threads, worker=0)
+    return Task(*[unread] * 7, compute=Compute(threads=threads, device=device), worker=0)
 
 
 def talker() -> Callable[[Task, Any], None]:
@@ -249,7 +250,9 @@ TRUSTED = """
 import os, sys, tempfile
 from pathlib import Path
 from unittest import mock
+from pipeline.core.compute import Compute
 from pipeline.core.urls import StoreUrl
+from pipeline.core.workspace import Places
 from pipeline.workers.launchers.ray_launcher import RayLauncher
 from pipeline.workers.task import Task
 
@@ -257,10 +260,10 @@ def run(task, connection):
     from pipeline.workers.launchers.local import run_worker
 
     def work(task, channel):
-        assert task.storage.reveal() == os.environ["DNNTUNE_STORAGE"]
+        assert task.places.storage_url.reveal() == os.environ["DNNTUNE_STORAGE"]
         connection.send(os.getpid())
         if connection.recv():
-            raise ValueError(f"{task.storage.reveal()} refused")
+            raise ValueError(f"{task.places.storage_url.reveal()} refused")
 
     with mock.patch("pipeline.workers.worker.work", work):
         run_worker(task, connection)
@@ -276,7 +279,8 @@ def look():
 
 mark, found, looked = sys.argv[1], set(), set()
 large = "-" * int(sys.argv[2])  # Ray keeps what is small with the task, and what is large apart
-task = Task(StoreUrl(os.environ["DNNTUNE_STORAGE"]), *[large] * 11, device="cpu", threads=1, worker=0)
+places = Places(storage=StoreUrl(os.environ["DNNTUNE_STORAGE"]))
+task = Task(*[large] * 6, workspace=places, compute=Compute(threads=1, device="cpu"), worker=0)
 launcher = RayLauncher(run=run)
 for fails in (False, True):
     process, connection = launcher.start(task)
