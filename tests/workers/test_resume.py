@@ -48,7 +48,7 @@ class Killer:
             self.started.append(event)
         elif isinstance(event, EpochEnded):
             # what no two runs have in common is left out
-            measured = {**event.result.to_json(), "seconds": 0.0, "samples_per_second": 0.0}
+            measured = {**event.result.to_json(), "seconds": 0.0, "samples_per_second": 0.0, "ended": 0.0}
             self.epochs.setdefault(event.number, []).append(measured)
             if event.result.epoch == self.epoch:
                 self.epoch = None
