@@ -73,7 +73,7 @@ def test_what_finalizes_says_so_of_the_test_images(with_test: Path, tmp_path: Pa
     finalize(
         "mine",
         workspace=Workspace(workspace),
-        wanted=FinalizeOptions(top=1, num_seeds=2),
+        options=FinalizeOptions(top=1, num_seeds=2),
         compute=Compute(threads=1),
         notify=told.append,
     )
