@@ -289,7 +289,8 @@ def test_a_study_must_be_finalized(finished: dict[str, Any]) -> None:
 @pytest.fixture
 def elsewhere(finished: dict[str, Any], workspace: Path) -> Workspace:
     """A workspace with the finished study, whose log is in another store."""
-    shutil.copy(finished["workspace"] / "studies.db", workspace)
+    for file in finished["workspace"].glob("studies.db*"):  # with the log of what is not in the database yet
+        shutil.copy(file, workspace)
     return Workspace(workspace)
 
 
