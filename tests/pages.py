@@ -4,15 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# How long a page may take to come up on a machine that has other things to do.
-SECONDS = 120.0
+from tests.processes import LONG, wait_until
 
 
 @contextmanager
@@ -33,14 +31,11 @@ def served(folder: Path, address: str, *arguments: object) -> Iterator[str]:
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "PYTHONUNBUFFERED": "1"},
         )
     try:
-        deadline = time.monotonic() + SECONDS
-        while not _answers(address):
-            assert process.poll() is None, output.read_text()
-            assert time.monotonic() < deadline, output.read_text()
-            time.sleep(0.2)
+        wait_until(lambda: process.poll() is not None or _answers(address))
+        assert process.poll() is None, output.read_text()
         yield output.read_text()
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0, output.read_text()
+        assert process.wait(LONG) == 0, output.read_text()
         assert "Traceback" not in output.read_text()
     finally:
         process.kill()

@@ -1,6 +1,19 @@
-"""Finding the worker processes of a study that runs in another process."""
+"""Processes that tests start: waiting for what they do, and finding the workers of a study among them."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
+
+# What never comes is waited for so long, in seconds: a busy machine is slow, and no test may fail for that.
+LONG = 240.0
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Waits for a condition; fails after `LONG`."""
+    deadline = time.monotonic() + LONG
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.05)
 
 
 def parents() -> dict[int, int]:

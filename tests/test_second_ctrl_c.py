@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 from pipeline.core.processes.process_tree import descendants
-from tests.processes import parents, workers_of
-from tests.workers.runs import wait_until
+from tests.processes import parents, wait_until, workers_of
 
 # In place of a function: one step of the main thread, in which it hears nothing.
 LONG_STEP = """
@@ -82,7 +81,7 @@ def interrupt_twice(process: "subprocess.Popen[str]", answer: str) -> None:
         time.sleep(0.4)
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130  # two seconds, on a machine that has nothing else to do
-        wait_until(lambda: not set(family) & set(parents()), seconds=10)
+        wait_until(lambda: not set(family) & set(parents()))
         assert process.stderr is not None
         assert "Traceback" not in process.stderr.read()
     finally:

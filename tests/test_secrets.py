@@ -1,7 +1,6 @@
 """A password in the addresses of a study's storage and of MLflow is shown to nobody."""
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
+from tests.command import dnntune
 from tests.conftest import SMALL_SPACE
 from tests.pages import served
 from tests.servers import PostgreSQL, free_port
@@ -73,6 +73,7 @@ def contents(url: sqlalchemy.URL) -> str:
         return "\n".join(str(row) for name in names for row in connection.exec_driver_sql(f'SELECT * FROM "{name}"'))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_password_is_found_nowhere(postgresql: PostgreSQL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     storage, tracking = marked(postgresql), marked(postgresql)
@@ -130,14 +131,7 @@ def pages(folder: Path) -> Iterator[str]:
 def test_a_password_among_the_arguments_is_warned_of(option: str, tmp_path: Path) -> None:
     url = f"postgresql+psycopg://me:{MARK}@127.0.0.1:1/none"
     given = [option, url] if option == "--storage" else [f"{option}{url}"]
-    done = subprocess.run(
-        [sys.executable, "-m", "pipeline", "studies", *given],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = dnntune("studies", *given, cwd=tmp_path)
     assert done.returncode == 2
     assert "everybody on this machine can read the password of --storage. Give the address in $DNNTUNE_STORAGE" in (
         done.stderr
@@ -148,14 +142,7 @@ def test_a_password_among_the_arguments_is_warned_of(option: str, tmp_path: Path
 def test_a_password_among_a_schedules_settings_is_warned_of(tmp_path: Path) -> None:
     (tmp_path / "nightly.yaml").write_text("space: digits_mlp\n")
     setting = f"storage=postgresql+psycopg://me:{MARK}@127.0.0.1:1/none"
-    done = subprocess.run(
-        [sys.executable, "-m", "pipeline", "schedule-step", "report", "nightly.yaml", "--set", setting],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = dnntune("schedule-step", "report", "nightly.yaml", "--set", setting, cwd=tmp_path)
     assert done.returncode == 2
     assert "everybody on this machine can read the password in --set storage. Give the address in" in done.stderr
     assert MARK not in done.stdout + done.stderr

@@ -15,8 +15,7 @@ import pytest
 
 from pipeline.core.processes.process_tree import descendants
 from tests.chaos.agreement import disagreements, trials_in
-from tests.processes import command, parents
-from tests.workers.runs import wait_until
+from tests.processes import command, parents, wait_until
 
 TRIALS, EPOCHS = 6, 100
 SPACE = f"""
@@ -84,7 +83,7 @@ def test_any_process_is_killed_every_two_seconds(space: Path, workspace: Path, t
             finally:
                 process.kill()
             codes.append(process.wait())
-            wait_until(lambda family=family: not set(family) & set(parents()), seconds=30)  # nobody is left behind
+            wait_until(lambda family=family: not set(family) & set(parents()))  # nobody is left behind
             if codes[-1] == 0:
                 break
     said = (tmp_path / "err").read_text()

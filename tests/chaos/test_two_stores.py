@@ -17,8 +17,8 @@ from pipeline.core.errors import StudyError
 from pipeline.tracking.log import END_SECONDS
 from tests.chaos.agreement import disagreements, trials_in
 from tests.conftest import Cli
+from tests.processes import wait_until
 from tests.servers import free_port
-from tests.workers.runs import wait_until
 
 TRIALS = 12
 SPACE = f"""

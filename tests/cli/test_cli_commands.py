@@ -22,7 +22,7 @@ from pipeline.registration.text import serving_command
 from pipeline.storage.open import open_storage
 from pipeline.study.studies import load_study
 from pipeline.study.summary import Best, ParetoPoint, StudySummary
-from tests.conftest import SMALL_SPACE
+from tests.conftest import SMALL_SPACE, Cli
 
 ROOT = Path(__file__).parents[2]
 TRIALS = {"complete": 2, "pruned": 0, "diverged": 0, "failed": 0, "interrupted": 1}
@@ -149,13 +149,13 @@ def test_what_was_interrupted_before_its_first_trial_is_begun_again(monkeypatch:
 
 
 def test_ctrl_c_prints_a_command_that_goes_on_with_the_same_study(
-    shell: Shell, tmp_path: Path, workspace: Path
+    shell: Shell, cli: Cli, tmp_path: Path, workspace: Path
 ) -> None:
     file = tmp_path / "a$(touch X);b.yaml"
-    file.write_text(SMALL_SPACE.replace("epochs: 4", "epochs: 40").replace("trials: 6", "trials: 30"))
+    file.write_text(SMALL_SPACE.replace("epochs: 4", "epochs: 200").replace("trials: 6", "trials: 30"))
     arguments = [str(file), "--study", "cc", "--trials", "3", "--workers", "1", "--threads", "1", "--workspace", "runs"]
     with subprocess.Popen(
-        [sys.executable, "-m", "pipeline", "run", *arguments, "--set", "early_stopping.patience=40"],
+        [sys.executable, "-m", "pipeline", "run", *arguments, "--set", "early_stopping.patience=null"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stderr=subprocess.PIPE,
@@ -176,7 +176,7 @@ def test_ctrl_c_prints_a_command_that_goes_on_with_the_same_study(
     study = load_study(open_storage(Workspace(workspace).storage_url), "cc")
     assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 3
     assert not (tmp_path / "X").exists()
-    more = shell("dnntune resume cc --trials 4 --workers 1 --threads 1")
+    more = cli("resume", "cc", "--trials", 4, "--workers", 1, "--threads", 1, cwd=tmp_path)
     assert more.returncode == 0, more.stderr
     assert len(load_study(open_storage(Workspace(workspace).storage_url), "cc").trials) == 4
 
@@ -189,13 +189,13 @@ def test_ctrl_c_prints_a_command_that_goes_on_with_the_same_study(
         ("--trials 3 --ray-address x", "needs --launcher ray"),
     ],
 )
-def test_resume_refuses_what_run_does(finished: dict[str, object], shell: Shell, options: str, said: str) -> None:
-    done = shell(f"dnntune resume small --workspace {finished['workspace']} {options}")
+def test_resume_refuses_what_run_does(finished: dict[str, object], cli: Cli, options: str, said: str) -> None:
+    done = cli("resume", "small", "--workspace", finished["workspace"], *options.split())
     assert done.returncode == 2
     assert said in done.stderr
 
 
-def test_resume_needs_a_study(shell: Shell, finished: dict[str, object]) -> None:
-    done = shell(f"dnntune resume smal --workspace {finished['workspace']}")
+def test_resume_needs_a_study(cli: Cli, finished: dict[str, object]) -> None:
+    done = cli("resume", "smal", "--workspace", finished["workspace"])
     assert done.returncode == 2
     assert "no study named smal in this storage. Did you mean small?" in done.stderr

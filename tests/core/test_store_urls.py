@@ -2,8 +2,6 @@
 
 import os
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import optuna
@@ -20,6 +18,7 @@ from pipeline.core.workspace import Workspace
 from pipeline.storage.open import open_existing, open_storage
 from pipeline.study.studies import open_study
 from pipeline.tracking.store import experiment_id, open_client
+from tests.command import dnntune
 
 ODD = "w?mode=ro#x%41 é@a:b"
 PATHS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1)
@@ -114,8 +113,7 @@ def test_a_damaged_study_storage_is_one_line(damage: str, tmp_path: Path) -> Non
         file.write_bytes(content[: len(content) // 3])
     else:
         file.write_bytes(content[:4096] + os.urandom(len(content) - 4096))
-    command = [sys.executable, "-m", "pipeline", "leaderboard", "s", "--workspace", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = dnntune("leaderboard", "s", "--workspace", tmp_path)
     assert done.returncode == 2
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1

@@ -1,7 +1,6 @@
 """Features on disk: built once by whoever comes first, and never read unless they are whole."""
 
 import json
-import multiprocessing
 import os
 import resource
 import time
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from pipeline.core.errors import DataError
 from pipeline.data.feature_cache import FeatureCache, remove_unused, total_bytes
+from tests.at_once import PROCESSES, start_processes
 
 SHAPE = (20, 3, 2)
 # Rows as a shuffled loader gives them: in no order, in runs, alone, and the last chunk smaller.
@@ -26,8 +26,6 @@ CHUNKS = [[7, 8, 9, 10, 3, 1, 0], [2, 4, 5, 6, 19, 18, 17], [11, 12, 13, 14, 15,
 FEATURES = torch.arange(120.0).view(SHAPE) - 0.125
 KEY = {"network": "lite0", "weights": "f00d", "size": [96, 96], "mean": 0.5}
 NEVER = None  # a call of it fails
-PROCESSES = multiprocessing.get_context("forkserver")  # whose server imports torch for all
-PROCESSES.set_forkserver_preload(["pipeline.data.feature_cache"])
 
 
 def _compute() -> Iterator[tuple[Tensor, Tensor]]:
@@ -120,21 +118,18 @@ def _work(cache: FeatureCache, barrier: Barrier, log: Path, seconds: float) -> N
 
 
 def test_of_workers_that_start_together_one_builds(cache: FeatureCache, tmp_path: Path) -> None:
-    arguments = (FeatureCache(cache.folder), PROCESSES.Barrier(8, timeout=200), tmp_path / "log", 0.3)
-    workers = [PROCESSES.Process(target=_work, args=arguments) for _ in range(8)]
-    for worker in workers:
-        worker.start()
+    arguments = (FeatureCache(cache.folder), PROCESSES.Barrier(4, timeout=200), tmp_path / "log", 0.1)
+    workers = start_processes(_work, *arguments, number=4)
     for worker in workers:
         worker.join()
-    assert sorted(worker.exitcode or 0 for worker in workers) == [0] * 7 + [20]
+    assert sorted(worker.exitcode or 0 for worker in workers) == [0] * 3 + [20]
     assert (tmp_path / "log").read_text() == "a chunk\n" * len(CHUNKS)
 
 
 @pytest.mark.parametrize("next_key", [KEY, {"network": "another"}])
 def test_the_next_builder_removes_what_a_killed_one_left(next_key: Any, cache: FeatureCache, tmp_path: Path) -> None:
-    arguments = (FeatureCache(cache.folder), PROCESSES.Barrier(1), tmp_path / "log", 600)
-    builder = PROCESSES.Process(target=_work, args=arguments)
-    builder.start()
+    barrier = PROCESSES.Barrier(1)
+    (builder,) = start_processes(_work, FeatureCache(cache.folder), barrier, tmp_path / "log", 600, number=1)
     while not (tmp_path / "log").exists():
         assert builder.is_alive()
         time.sleep(0.01)

@@ -1,6 +1,7 @@
-import time
 from contextlib import nullcontext
+from types import SimpleNamespace
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -16,34 +17,39 @@ IMAGES = LabeledImages(
 
 
 class Sleeper(nn.Module):
-    """Takes some time for a pass, and long for the first ones."""
+    """Takes some time for a pass, and long for the first ones, by a clock that it moves itself."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
         self.seconds, self.shapes, self.modes = seconds, [], []
+        self.now = 0.0
 
     def forward(self, images: Tensor) -> Tensor:
         self.shapes.append(tuple(images.shape))
         self.modes.append(self.training)
-        time.sleep(self.seconds * (10 if len(self.shapes) <= WARM_UP else 1))
+        self.now += self.seconds * (10 if len(self.shapes) <= WARM_UP else 1)
         return images.flatten(1)
 
 
-def test_the_first_passes_do_not_count() -> None:
-    sleeper = Sleeper(0.005)
-    seconds = batch_seconds(sleeper, IMAGES, nullcontext(), batch_size=2, passes=5)
-    assert 0.005 <= seconds < 0.05
+@pytest.fixture
+def sleeper(monkeypatch: pytest.MonkeyPatch) -> Sleeper:
+    sleeper = Sleeper(0.5)
+    monkeypatch.setattr("pipeline.evaluation.speed.time", SimpleNamespace(perf_counter=lambda: sleeper.now))
+    return sleeper
+
+
+def test_the_first_passes_do_not_count(sleeper: Sleeper) -> None:
+    seconds = batch_seconds(sleeper, IMAGES, nullcontext(), batch_size=2, passes=5, most_seconds=9.0)
+    assert seconds == 0.5
     assert len(sleeper.shapes) == WARM_UP + 5
     assert not any(sleeper.modes)
 
 
-def test_few_images_make_a_large_batch() -> None:
-    sleeper = Sleeper(0.0)
+def test_few_images_make_a_large_batch(sleeper: Sleeper) -> None:
     batch_seconds(sleeper, IMAGES, nullcontext(), batch_size=256, passes=1)
     assert set(sleeper.shapes) == {(256, 1, 4, 4)}
 
 
-def test_a_slow_network_is_timed_once() -> None:
-    sleeper = Sleeper(0.01)
-    assert batch_seconds(sleeper, IMAGES, nullcontext(), batch_size=1, most_seconds=0.0) >= 0.01
+def test_a_slow_network_is_timed_once(sleeper: Sleeper) -> None:
+    assert batch_seconds(sleeper, IMAGES, nullcontext(), batch_size=1, most_seconds=0.0) == 0.5
     assert len(sleeper.shapes) == WARM_UP + 1

@@ -66,6 +66,7 @@ def test_the_card_has_figures_data_and_limits(exported: Exported) -> None:
     assert f"- {exported.notes[0]}" in card
 
 
+@pytest.mark.slow
 def test_another_process_elsewhere_writes_the_same_bytes(exported: Exported, tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-c", AGAIN, str(exported.folder)],

@@ -21,7 +21,8 @@ from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.store import find_runs, open_store
 from pipeline.tracking.sync import sync_study
 from tests.conftest import Cli
-from tests.workers.runs import run, start, trials_of, wait_until
+from tests.processes import wait_until
+from tests.workers.runs import run, start, trials_of
 
 
 def logged(workspace: Workspace) -> list[Any]:

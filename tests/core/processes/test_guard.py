@@ -4,13 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from pipeline.core.processes.process_tree import descendants
-from tests.processes import parents
+from tests.processes import LONG, parents, wait_until
 
 # Like `mlflow ui`: a process that starts the one that serves.
 SERVER = "import subprocess, sys; print('up', flush=True); subprocess.run(['sleep', '300'])"
@@ -29,22 +28,17 @@ def test_nothing_outlives_a_command(number: int, victim: str, tmp_path: Path) ->
     process = subprocess.Popen([sys.executable, "-c", COMMAND], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
-    deadline = time.monotonic() + 20
-    while len(family := descendants(process.pid)) < 3 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    guard, server, sleep = family
+    wait_until(lambda: len(descendants(process.pid)) == 3)
+    guard, server, sleep = descendants(process.pid)
     os.kill(process.pid if victim == "command" else guard, number)
-    code = process.wait(20)
+    code = process.wait(LONG)
     if victim == "command":
         assert code == (-number if number == signal.SIGKILL else 0)
     else:
         assert code != 0
-    deadline = time.monotonic() + 10
-    while {guard, server, sleep} & set(parents()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: not {guard, server, sleep} & set(parents()))
 
 
 def test_the_code_of_a_server_that_ends_by_itself() -> None:
     program = COMMAND.replace(repr(SERVER), repr("raise SystemExit(7)"))
-    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 7
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=LONG).returncode == 7

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.processes import parents
+from tests.processes import LONG, parents
 
 # Its work is one step of the main thread: no handler runs before its end.
 BUSY = """
@@ -18,7 +18,7 @@ from pipeline.core.processes.interrupts import answered, first_stops
 with answered(ends=True), first_stops(lambda: None, "soon"):
     child = subprocess.Popen(["sleep", "300"])
     print(child.pid, flush=True)
-    hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 2 * 10**9)
 """
 PATIENT = """
 import sys, time
@@ -28,8 +28,7 @@ with answered(ends=True) as interrupts:
     try:
         with first_stops(lambda: wishes.append(1), "soon"):
             print("ready", flush=True)
-            deadline = time.monotonic() + 60
-            while not wishes and time.monotonic() < deadline:
+            while not wishes:
                 time.sleep(0.01)
             time.sleep(float(sys.argv[1]))
             print(f"{len(wishes)} wish", flush=True)
@@ -66,7 +65,7 @@ def test_the_second_signal_ends_all_even_in_the_middle_of_a_step(program: Progra
     assert process.stderr.readline() == "soon\n"  # and not after minutes
     time.sleep(0.4)
     process.send_signal(number)
-    assert process.wait(10) == code
+    assert process.wait(LONG) == code
     assert process.stderr.read() == "stopping now\n"
     assert child not in parents()
 
@@ -76,14 +75,14 @@ def test_outside_of_all_phases_the_first_one_is_enough(program: Program) -> None
     assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=10)[0] == "interrupted\nend\n"
+    assert process.communicate(timeout=LONG)[0] == "interrupted\nend\n"
     assert process.returncode == 130
 
 
 def test_an_answer_that_comes_late_is_waited_for(program: Program) -> None:
     late = """
 import time
-from pipeline.core import interrupts
+from pipeline.core.processes import interrupts
 say = interrupts._say
 interrupts._say = lambda words: (time.sleep(0.3), say(words))
 """
@@ -91,11 +90,11 @@ interrupts._say = lambda words: (time.sleep(0.3), say(words))
     assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=10)[1] == "stopping; press Ctrl-C again to stop now\n"
+    assert process.communicate(timeout=LONG)[1] == "stopping; press Ctrl-C again to stop now\n"
 
 
 def test_an_end_that_waits_for_others_is_cut_short_by_the_second_one(program: Program) -> None:
-    process = program("import atexit, time; atexit.register(time.sleep, 60)" + PATIENT, "0")
+    process = program("import atexit, time; atexit.register(time.sleep, 600)" + PATIENT, "0")
     assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(signal.SIGTERM)
@@ -103,7 +102,7 @@ def test_an_end_that_waits_for_others_is_cut_short_by_the_second_one(program: Pr
     assert process.stdout.readline() == "end\n"
     time.sleep(0.4)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == -signal.SIGTERM  # 143, in a shell's words
+    assert process.wait(LONG) == -signal.SIGTERM  # 143, in a shell's words
 
 
 def test_what_is_raised_where_nothing_gets_through_is_raised_again(program: Program) -> None:
@@ -112,13 +111,13 @@ import sys, time, weakref
 from pipeline.core.processes.interrupts import answered
 def callback(_):
     print("ready", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 with answered(ends=True) as interrupts:
     try:
         things = {1}
         reference = weakref.ref(things, callback)
         del things
-        time.sleep(60)
+        time.sleep(600)
     except KeyboardInterrupt:
         print("interrupted", flush=True)
 interrupts.end(interrupts.exit_code)
@@ -127,7 +126,7 @@ interrupts.end(interrupts.exit_code)
     assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=20) == ("interrupted\n", "stopping; press Ctrl-C again to stop now\n")
+    assert process.communicate(timeout=LONG) == ("interrupted\n", "stopping; press Ctrl-C again to stop now\n")
     assert process.returncode == 130
 
 
@@ -136,7 +135,7 @@ def test_a_phase_is_asked_to_stop_and_ends_by_itself(program: Program) -> None:
     assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(signal.SIGTERM)
-    assert process.communicate(timeout=10) == ("1 wish\nend\n", "soon\n")
+    assert process.communicate(timeout=LONG) == ("1 wish\nend\n", "soon\n")
     assert process.returncode == 143
 
 
@@ -145,13 +144,13 @@ def test_two_signals_at_once_are_one_wish(program: Program) -> None:
     process = program(PATIENT, "0.5")
     assert process.stdout is not None
     process.stdout.readline()
-    process.send_signal(signal.SIGTERM)
-    process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=10) == ("1 wish\nend\n", "soon\n")
+    for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGINT, signal.SIGCONT):  # both come as it goes on
+        process.send_signal(number)
+    assert process.communicate(timeout=LONG) == ("1 wish\nend\n", "soon\n")
 
 
 def test_a_phase_that_does_not_end_is_interrupted_by_the_second_one(program: Program) -> None:
-    process = program(PATIENT, "60")
+    process = program(PATIENT, "600")
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.readline()
@@ -159,7 +158,7 @@ def test_a_phase_that_does_not_end_is_interrupted_by_the_second_one(program: Pro
     assert process.stderr.readline() == "soon\n"
     time.sleep(0.4)
     process.send_signal(signal.SIGINT)
-    assert process.wait(10) == 130
+    assert process.wait(LONG) == 130
 
 
 def test_after_the_second_signal_the_interpreters_own_end_is_left_out(program: Program) -> None:
@@ -167,10 +166,10 @@ def test_after_the_second_signal_the_interpreters_own_end_is_left_out(program: P
 import hashlib
 class Slow:
     def __del__(self):
-        hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 2 * 10**9)
 slow = Slow()
 """
-    process = program(long_end + PATIENT, "60")
+    process = program(long_end + PATIENT, "600")
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.readline()
@@ -178,4 +177,4 @@ slow = Slow()
     assert process.stderr.readline() == "soon\n"
     time.sleep(0.4)
     process.send_signal(signal.SIGINT)
-    assert process.wait(10) == 130
+    assert process.wait(LONG) == 130

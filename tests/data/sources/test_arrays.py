@@ -3,7 +3,6 @@
 import io
 import os
 import re
-import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -274,10 +273,8 @@ def test_an_archive_that_does_not_fit_into_memory_is_refused(file: Path, monkeyp
 @pytest.mark.timeout(60, func_only=True)
 def test_a_pipe_is_refused_at_once(file: Path) -> None:
     os.mkfifo(file)
-    begun = time.monotonic()
     with pytest.raises(DataError, match=r"images\.npz: cannot be read as \.npz: it is not a regular file"):
         load_data(_config(file))
-    assert time.monotonic() - begun < 30
 
 
 def test_one_class_is_refused(file: Path) -> None:

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import threading
-import time
 import traceback
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
@@ -19,7 +18,7 @@ from pipeline.core.urls import StoreUrl
 from pipeline.workers.launchers import local as processes
 from pipeline.workers.launchers.local import LocalLauncher, run_worker
 from pipeline.workers.task import Task
-from tests.processes import parents
+from tests.processes import LONG, parents, wait_until
 
 
 def echo(task: Task, connection: "Connection[Any, Any]") -> None:
@@ -50,16 +49,15 @@ def kill_fork_server() -> None:
     pid = fork_server()
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    while pid in parents() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: pid not in parents())
 
 
 def hear(connection: "Connection[Any, Any]") -> Any:
-    assert connection.poll(60)
+    assert connection.poll(LONG)
     return connection.recv()
 
 
+@pytest.mark.slow
 def test_a_fork_server_that_is_killed_while_a_worker_starts_is_replaced(launcher: LocalLauncher, task: Task) -> None:
     launcher.prepare(task)
     kill_fork_server()
@@ -138,7 +136,7 @@ def test_a_program_that_goes_on_adopts_nobody(monkeypatch: pytest.MonkeyPatch, t
     connection.recv()
     launcher.close()
     process.join()
-    command = ["sh", "-c", "sleep 5 > /dev/null & echo $!"]
+    command = ["sh", "-c", "sleep 300 > /dev/null 2>&1 & echo $!"]
     orphan = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert f"PPid:\t{os.getpid()}\n" not in Path(f"/proc/{orphan}/status").read_text()
     os.kill(orphan, signal.SIGKILL)
