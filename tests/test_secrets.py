@@ -133,7 +133,7 @@ def test_a_password_among_the_arguments_is_warned_of(option: str, tmp_path: Path
     given = [option, url] if option == "--storage" else [f"{option}{url}"]
     done = dnntune("studies", *given, cwd=tmp_path)
     assert done.returncode == 2
-    assert "everybody on this machine can read the password of --storage. Give the address in $DNNTUNE_STORAGE" in (
+    assert "everybody on this machine can read the password in --storage while this runs. Set $DNNTUNE_STORAGE" in (
         done.stderr
     )
     assert MARK not in done.stdout + done.stderr

@@ -48,7 +48,7 @@ def run_ablation(
     observer: StudyObserver,
     figure: Path,
 ) -> Ablation:
-    """Trains a configuration and its ablations over seeds, or goes on with it; draws the figure and logs it.
+    """Trains a configuration and its ablations over seeds, or resumes that; draws the figure and logs it.
 
     Args:
         config: The full configuration; its seed is the first one.

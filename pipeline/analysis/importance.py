@@ -58,7 +58,7 @@ def importances(study: "optuna.Study") -> list[Importance]:
             "--trials, or prune fewer"
         )
     if not any(trial.params for trial in trials):
-        raise StudyError(f"study {study.study_name} searches nothing: there is no parameter to be important")
+        raise StudyError(f"study {study.study_name} has no parameters, so there are no importances")
     counts = {name: sum(name in trial.params for trial in trials) for trial in trials for name in trial.params}
     shared = [name for name, count in counts.items() if count == len(trials)]
 

@@ -36,7 +36,7 @@ def check(
     overrides: Overrides,
     workspace: Annotated[Workspace, group(workspace_of, "data_dir")],
 ) -> None:
-    """Check that a search space can be run on this machine, and print it as a table."""
+    """Check a search space, and whether this machine can run it; print it as a table."""
     from pipeline.cli.display.console import wide_console
     from pipeline.cli.display.space_table import space_table
     from pipeline.setup.preflight import check_ready, prove_built_in
@@ -62,12 +62,13 @@ def train(
     compute: DeviceCompute,
     workspace: Annotated[Workspace, group(workspace_of, "data_dir", "workspace")],
     mc_samples: Annotated[
-        int | None, typer.Option("--mc-samples", min=1, help="Passes of Monte Carlo dropout at the evaluation.")
+        int | None,
+        typer.Option("--mc-samples", min=1, help="Also measure it with so many passes of Monte Carlo dropout."),
     ] = None,
     export: ExportOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train one configuration, and measure it on the test set."""
+    """Train one configuration and measure it on the test set."""
     from pipeline.space.files import load_configuration
 
     trial = load_configuration(config, overrides)

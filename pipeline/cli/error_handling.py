@@ -24,13 +24,13 @@ BROKEN_PIPE = 1  # typer's and rich's, where nobody reads what is printed any mo
 MAX_LENGTH = 400
 # What a machine does to a program that has made no mistake.
 _MACHINE = {
-    errno.EACCES: "Name another folder, or mend the permissions",
-    errno.EPERM: "Name another folder, or mend the permissions",
+    errno.EACCES: "Name another folder, or fix its permissions",
+    errno.EPERM: "Name another folder, or fix its permissions",
     errno.EROFS: "Name another folder",
     errno.ENAMETOOLONG: "Give a shorter name",
     errno.EMFILE: "Raise the limit of open files (ulimit -n)",
     errno.ENFILE: "Close other programs",
-    errno.EIO: "Look after the disk",
+    errno.EIO: "Check the disk",
 }
 
 
@@ -72,9 +72,9 @@ def report_error(error: Exception) -> int:
         return 2
     if _is_database_error(error):
         remedy = "If its file is damaged, restore it from a copy, or name another --workspace or --storage"
-        print_line(f"dnntune: a database does not work, {said}. {remedy}. {_write_log(error)}", err=True)
+        print_line(f"dnntune: a database failed, {said}. {remedy}. {_write_log(error)}", err=True)
         return 2
-    print_line(f"dnntune: an error that should not happen, {said}. {_write_log(error)}", err=True)
+    print_line(f"dnntune: a bug: {said}. {_write_log(error)}", err=True)
     return INTERNAL_ERROR
 
 
@@ -106,8 +106,8 @@ def _write_log(error: Exception) -> str:
         os.close(descriptor)
         Path(path).write_text(f"{sys.version}\n{text}", encoding="utf-8", errors="backslashreplace")
     except OSError as refused:
-        return f"Its whole text cannot be kept ({refused.strerror or refused}). Please report it"
-    return f"Its whole text is in {path}: please report it"
+        return f"The traceback cannot be saved ({refused.strerror or refused}). Please report it"
+    return f"The traceback is in {path}: please report it"
 
 
 def _is_broken_pipe() -> bool:

@@ -28,7 +28,7 @@ from pipeline.core.workspace import Workspace
 NoiseOption = Annotated[
     str | None,
     typer.Option(
-        "--random-images", metavar="CxHxW", help="Random images of this shape (10 classes) in place of the data."
+        "--random-images", metavar="CxHxW", help="Use random images of this shape (10 classes) instead of the data."
     ),
 ]
 
@@ -45,7 +45,7 @@ def diagnose(
     workspace: Annotated[Workspace, group(workspace_of, "data_dir")],
     as_json: JsonOption = False,
 ) -> None:
-    """Say whether gradients vanish or explode, and what helps."""
+    """Find out whether gradients vanish or explode, and what helps."""
     from pipeline.space.files import load_configuration
 
     trial = load_configuration(config, overrides)
@@ -68,7 +68,7 @@ def diagnose(
 def lr_find(
     config: ConfigArgument,
     low: Annotated[float, typer.Option(help="The first learning rate.")] = 1e-6,
-    high: Annotated[float, typer.Option(help="The last one.")] = 10.0,
+    high: Annotated[float, typer.Option(help="The last learning rate.")] = 10.0,
     steps: Annotated[int, typer.Option(min=20, help="Optimizer steps from the first to the last.")] = 500,
     figure: FigureOption = None,
     random_images: NoiseOption = None,
@@ -78,7 +78,7 @@ def lr_find(
     workspace: Annotated[Workspace, group(workspace_of, "data_dir", "workspace")],
     as_json: JsonOption = False,
 ) -> None:
-    """Find learning rates worth searching by a range test."""
+    """Find learning rates worth searching, with a range test."""
     from pipeline.cli.display.console import figure_path
     from pipeline.core.errors import DnntuneError
     from pipeline.space.files import load_configuration
@@ -107,7 +107,7 @@ def lr_find(
 @grouped
 def ablate(
     config: ConfigArgument,
-    seeds: Annotated[int, typer.Option(min=2, help="Trainings of each configuration, with as many seeds.")] = 5,
+    seeds: Annotated[int, typer.Option(min=2, help="How many seeds to train each configuration with.")] = 5,
     study: StudyNameOption = None,
     *,
     compute: LocalCompute,
@@ -116,7 +116,7 @@ def ablate(
     as_json: JsonOption = False,
     workspace: WholeWorkspace,
 ) -> None:
-    """Switch each technique off, alone, over seeds."""
+    """Switch off one technique at a time, and measure what it contributed, over seeds."""
     from pipeline.cli.display.console import figure_path, wide_console
     from pipeline.cli.display.progress import StudyProgress
     from pipeline.cli.display.tables import ablation_table
@@ -146,7 +146,7 @@ def ablate(
     if found.figure is not None:
         print_line(f"figure: {found.figure}", err=as_json)
     if found.summary.num_left:
-        print_line(f"{found.summary.num_left} trainings are left. Go on with them:\n  {this_command()}", err=True)
+        print_line(f"{found.summary.num_left} trainings are left. To resume:\n  {this_command()}", err=True)
     say_what_mlflow_lacks(found.summary, workspace)
     if as_json:
         print_line(json.dumps(found.to_json()))
@@ -178,7 +178,9 @@ def importance(
     num_trials = max(row.trials for row in found)
     wide_console(err=as_json).print(importance_table(study, found))
     if num_trials < ENOUGH_TRIALS:
-        print_line(f"{num_trials} complete trials make rough importances: {ENOUGH_TRIALS} would be enough", err=True)
+        print_line(
+            f"{num_trials} complete trials give only rough importances; {ENOUGH_TRIALS} would be enough", err=True
+        )
     rows = [(row.parameter, row.ped_anova, row.fanova) for row in found]
     save(draw_importances(rows, f"{study}: {num_trials} complete trials"), path)
     print_line(f"figure: {path}", err=as_json)

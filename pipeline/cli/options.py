@@ -52,8 +52,8 @@ def _warn_of_secret(context: typer.Context, parameter: typer.CallbackParam, valu
     if value is not None and value.has_secret and source is not None and source.name == "COMMANDLINE":
         assert isinstance(parameter.envvar, list)
         print_line(
-            f"warning: while this runs, everybody on this machine can read the password of {parameter.opts[0]}. "
-            f"Give the address in ${parameter.envvar[0]} instead",
+            f"warning: everybody on this machine can read the password in {parameter.opts[0]} while this runs. "
+            f"Set ${parameter.envvar[0]} instead",
             err=True,
         )
     return value
@@ -78,18 +78,18 @@ def this_command() -> str:
 
 
 SpaceArgument = Annotated[
-    str, typer.Argument(metavar="SPACE", help="A search-space file, a name in search_spaces/, or - (standard input).")
+    str, typer.Argument(metavar="SPACE", help="A search-space file, a name in search_spaces/, or - for standard input.")
 ]
 ConfigArgument = Annotated[
     str,
-    typer.Argument(
-        metavar="CONFIG", help="A file with nothing left to search, a name in search_spaces/, or - (stdin)."
-    ),
+    typer.Argument(metavar="CONFIG", help="A configuration file, a name in search_spaces/, or - for standard input."),
 ]
 StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", parser=_study_name, help="A study's name.")]
 StudiesArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="STUDY", parser=_study_name, help="Studies to show in one view; none: each alone."),
+    typer.Argument(
+        metavar="STUDY", parser=_study_name, help="Studies to compare in one view; default: one view for each study."
+    ),
 ]
 ModelNameOption = Annotated[
     str, typer.Option("--name", metavar="NAME", parser=_model_name, help="The registered model's name.")
@@ -97,23 +97,21 @@ ModelNameOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="End standard output with one line of JSON.")]
 StudyNameOption = Annotated[
     str | None,
-    typer.Option("--study", metavar="NAME", parser=_study_name, help="The study's name; default: from the file's."),
+    typer.Option("--study", metavar="NAME", parser=_study_name, help="The study's name; default: the file's name."),
 ]
 ExportOption = Annotated[
     Path | None,
-    typer.Option(
-        "--export", metavar="DIR", parser=_export_folder, help="Export the model to a new folder, for dnntune predict."
-    ),
+    typer.Option("--export", metavar="DIR", parser=_export_folder, help="Export the model to a new folder."),
 ]
 OutFolderOption = Annotated[Path, typer.Option("--out", metavar="DIR", parser=_export_folder, help="A new folder.")]
 FigureOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Where the figure goes (.png, .svg, .pdf); default: the workspace.")
+    Path | None, typer.Option(metavar="FILE", help="File for the figure (.png, .svg, .pdf); default: in the workspace.")
 ]
 PortOption = Annotated[int, typer.Option(min=1, max=65535, help="Port of the page on this machine.")]
 
 
 def workspace_of(
-    workspace: Annotated[Path, typer.Option("--workspace", help="Folder for everything that a run makes.")] = Path(
+    workspace: Annotated[Path, typer.Option("--workspace", help="Folder for everything that dnntune writes.")] = Path(
         "runs"
     ),
     storage: Annotated[
@@ -140,7 +138,7 @@ def workspace_of(
         str, typer.Option(metavar="NAME", parser=_experiment_name, help="MLflow experiment.")
     ] = "dnntune",
     data_dir: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Folder to look for data sets in first; then $DNNTUNE_DATA.")
+        str | None, typer.Option(metavar="DIR", help="Folder to search for data sets first, before $DNNTUNE_DATA.")
     ] = None,
 ) -> Workspace:
     """Returns where things are kept."""
@@ -150,16 +148,16 @@ def workspace_of(
 def compute_of(
     workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of each process; default: the cores, shared.")
+        int | None, typer.Option(min=1, help="Threads of each process; default: an equal share of the cores.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     launcher: Annotated[
-        Launch, typer.Option(help="Where workers run: processes of this machine, or tasks of a Ray cluster.")
+        Launch, typer.Option(help="Run workers as processes of this machine, or as tasks of a Ray cluster.")
     ] = Launch.LOCAL,
     ray_address: Annotated[
         str | None,
         typer.Option(
-            metavar="ADDRESS", help="A running Ray cluster (auto: this machine's); default: one is started here."
+            metavar="ADDRESS", help="A running Ray cluster (auto: the one on this machine); default: start one here."
         ),
     ] = None,
 ) -> Compute:
@@ -170,7 +168,7 @@ def compute_of(
 def overrides_of(
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="PATH=VALUE", help="Override a setting, the value in YAML; repeatable."),
+        typer.Option("--set", metavar="PATH=VALUE", help="Override a setting; the value is YAML. Repeatable."),
     ] = None,
 ) -> "list[Override]":
     """Returns the settings that stand in place of a file's."""
@@ -183,14 +181,18 @@ def overrides_of(
 class StudyOptions:
     """Settings of a study that stand on the command line; None where it says nothing."""
 
-    trials: Annotated[int | None, typer.Option(help="The study's trials in all, over all runs.")] = None
-    timeout: Annotated[float | None, typer.Option(help="Seconds after which this run ends.")] = None
+    trials: Annotated[int | None, typer.Option(help="The total number of trials, over all runs of the study.")] = None
+    timeout: Annotated[float | None, typer.Option(help="Stop this run after so many seconds.")] = None
     seed: Annotated[int | None, typer.Option(help="Seed of the sampler.")] = None
-    retries: Annotated[
-        int | None, typer.Option(help="Times that a trial whose process died is tried again; default: 2.")
+    retries: Annotated[int | None, typer.Option(help="How often to retry a trial whose process died; default: 2.")] = (
+        None
+    )
+    trial_timeout: Annotated[
+        float | None, typer.Option(help="Prune a trial after so many seconds; default: no limit.")
     ] = None
-    trial_timeout: Annotated[float | None, typer.Option(help="Seconds that a trial may take; default: any.")] = None
-    trial_memory: Annotated[float | None, typer.Option(help="GiB that a trial's process may take.")] = None
+    trial_memory: Annotated[
+        float | None, typer.Option(help="Fail a trial whose process uses more memory than this, in GiB.")
+    ] = None
 
     def given(self) -> dict[str, int | float]:
         """Returns those that were given, by name."""
@@ -201,9 +203,9 @@ class StudyOptions:
 class NewOptions(StudyOptions):
     """The same of a study that has them already."""
 
-    trials: Annotated[int | None, typer.Option(help="The study's trials in all, in place of what it has.")] = None
-    retries: Annotated[int | None, typer.Option(help="Times that a trial whose process died is tried again.")] = None
-    trial_timeout: Annotated[float | None, typer.Option(help="Seconds that a trial may take.")] = None
+    trials: Annotated[int | None, typer.Option(help="The new total number of trials.")] = None
+    retries: Annotated[int | None, typer.Option(help="How often to retry a trial whose process died.")] = None
+    trial_timeout: Annotated[float | None, typer.Option(help="Prune a trial after so many seconds.")] = None
 
 
 # What a command takes as one value. Of the workspace, each has the part that it uses.

@@ -16,7 +16,7 @@ def ui(
     workspace: Annotated[Workspace, group(workspace_of, "workspace", "tracking_uri", "experiment")],
     port: PortOption = 5000,
 ) -> None:
-    """Open MLflow's page on the right store; prints the address of each study's comparison, or of the studies named."""
+    """Open MLflow, and print a link to a comparison of each study, or of the studies that you name."""
     from pipeline.tracking.ui.page import serve
 
     serve(workspace, port, studies=studies or (), notify=print_line)
@@ -29,7 +29,7 @@ def dashboard(
     workspace: StudyWorkspace,
     port: PortOption = 8080,
 ) -> None:
-    """Open Optuna's dashboard on the studies: history, importance, slices, contours."""
+    """Open Optuna's dashboard: history, importance, slices, contours."""
     from pipeline.study.dashboard import serve_dashboard
 
     serve_dashboard(workspace, port, notify=print_line)

@@ -15,17 +15,20 @@ if TYPE_CHECKING:
 
 @app.command()
 def predict(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="An export.")],
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Image files, and folders of them.")],
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON object a line, for each image.")] = False,
-    probabilities: Annotated[bool, typer.Option("--probabilities", help="Show all classes, in their order.")] = False,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of an export.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Image files, or folders of image files.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line, for each image.")] = False,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Show the probabilities of all classes, in their order.")
+    ] = False,
     top: Annotated[int, typer.Option(min=1, help="Show this many of the most probable classes.")] = 1,
     mc_samples: Annotated[
-        int | None, typer.Option("--mc-samples", min=1, help="Passes of Monte Carlo dropout; shows their spread.")
+        int | None,
+        typer.Option("--mc-samples", min=1, help="Use so many passes of Monte Carlo dropout, and show their spread."),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 64,
 ) -> None:
-    """Classify images by an export; exit code 2 if any cannot be read."""
+    """Classify images with an export; exit code 2 if any of them cannot be read."""
     from pipeline.core.errors import DataError
     from pipeline.export.prediction import predict_files
     from pipeline.export.reading import load_export

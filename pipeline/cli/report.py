@@ -16,12 +16,12 @@ from pipeline.core.workspace import Workspace
 def report(
     study: StudyArgument,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where the report goes; default: the workspace.")
+        Path | None, typer.Option(metavar="FILE", help="File for the report; default: in the workspace.")
     ] = None,
     *,
     workspace: Annotated[Workspace, group(workspace_of, "workspace", "storage", "tracking_uri")],
 ) -> None:
-    """Write a study's report: one HTML file with its answer, figures, failures, and how to repeat it."""
+    """Write a study's report: one HTML file with its result, figures, failures, and how to reproduce it."""
     from pipeline.report.page import attach_report, write_report
 
     file = write_report(workspace, study, out)

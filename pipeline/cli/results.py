@@ -26,10 +26,13 @@ from pipeline.core.workspace import Workspace
 @grouped
 def finalize(
     study: StudyArgument,
-    top: Annotated[int, typer.Option(min=1, help="Best configurations to train again.")] = 5,
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each, with seeds that the study has not used.")] = 5,
+    top: Annotated[int, typer.Option(min=1, help="How many of the best configurations to train again.")] = 5,
+    seeds: Annotated[int, typer.Option(min=1, help="How many new seeds to train each of them with.")] = 5,
     refit: Annotated[
-        bool, typer.Option("--refit", help="Also train the chosen one on validation images, too, for the export.")
+        bool,
+        typer.Option(
+            "--refit", help="Also train the chosen one on training and validation images together, for the export."
+        ),
     ] = False,
     mc_samples: Annotated[int, typer.Option("--mc-samples", min=1, help="Passes of Monte Carlo dropout.")] = 20,
     *,
@@ -37,7 +40,7 @@ def finalize(
     as_json: JsonOption = False,
     workspace: WholeWorkspace,
 ) -> None:
-    """Train a study's best configurations over fresh seeds, choose one, and measure it once on the test set."""
+    """Train a study's best configurations with new seeds, choose one, and measure it once on the test set."""
     from pipeline.cli.display.console import final_outlook, line_printer, wide_console
     from pipeline.cli.display.progress import StudyProgress
     from pipeline.cli.display.tables import finalists_table
@@ -59,7 +62,7 @@ def finalize(
     finally:
         progress.close()
     if done.final is None:
-        print_line(f"{done.summary.num_left} trainings are left. Go on with them:\n  {this_command()}", err=True)
+        print_line(f"{done.summary.num_left} trainings are left. To resume:\n  {this_command()}", err=True)
     else:
         wide_console(err=as_json).print(finalists_table(done.final))
         for line in [*final_lines(done.final), *final_outlook(study, workspace)]:
@@ -75,23 +78,24 @@ def finalize(
 def export(
     study: StudyArgument,
     out: OutFolderOption,
-    trial: Annotated[int | None, typer.Option(min=0, help="This trial's model, and not the study's best.")] = None,
+    trial: Annotated[
+        int | None, typer.Option(min=0, help="Export this trial's model instead of the study's best.")
+    ] = None,
     top: Annotated[
-        int | None, typer.Option(min=1, help="The models of so many of the best trials, in folders of DIR.")
+        int | None,
+        typer.Option(min=1, help="Export the models of so many of the best trials, each to a folder in DIR."),
     ] = None,
     fold: Annotated[
-        bool, typer.Option("--fold", help="Fold batch normalization into other layers of the graphs.")
+        bool, typer.Option("--fold", help="Fold batch normalization into the neighbouring layers of the graphs.")
     ] = False,
-    images: Annotated[
-        int | None, typer.Option(min=1, help="Images to compare each file with the model on; default: all.")
-    ] = None,
+    images: Annotated[int | None, typer.Option(min=1, help="Check each file on so many images; default: all.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an export.")] = False,
     *,
     compute: Annotated[Compute, group(compute_of, "threads", "device")],
     as_json: JsonOption = False,
     workspace: Annotated[Workspace, group(workspace_of, "workspace", "storage", "data_dir")],
 ) -> None:
-    """Export a study's model: the finalized one, or else the best trial's; for dnntune predict, ONNX and PyTorch."""
+    """Export a study's finalized model, or its best trial's: for dnntune predict, ONNX and PyTorch."""
     from pipeline.cli.display.console import exported_lines, line_printer
     from pipeline.core.errors import DnntuneError
 

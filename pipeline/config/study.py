@@ -25,7 +25,7 @@ MAX_GRID = 5_000
 
 class StartupBlock(Block):
     startup_trials: Annotated[int, Field(ge=0)] = 10
-    """Trials drawn at random (the baselines count) before the model is asked."""
+    """Number of random trials, baselines included, before the model is used."""
 
 
 class Tpe(StartupBlock):
@@ -35,27 +35,27 @@ class Tpe(StartupBlock):
 
     kind: Literal["tpe"] = "tpe"
     candidates: PositiveInt = 24
-    """Points drawn from the model for each trial, of which the best is tried."""
+    """Number of candidates drawn from the model for each trial; the best one is tried."""
 
 
 class Gp(StartupBlock):
-    """Gaussian process with expected improvement. Learns from complete trials only: use it with `pruner: none`."""
+    """Gaussian process with expected improvement. It learns from complete trials only: use it with `pruner: none`."""
 
     kind: Literal["gp"] = "gp"
 
 
 class CmaEs(StartupBlock):
-    """CMA-ES (Hansen, 2016), for numbers and one metric; choices and what hangs on them are drawn at random."""
+    """CMA-ES (Hansen, 2016), for numeric parameters and one metric; categorical and conditional ones are random."""
 
     kind: Literal["cmaes"] = "cmaes"
     startup_trials: Annotated[int, Field(ge=0)] = 1
-    """Trials drawn at random first."""
+    """Number of random trials at the beginning."""
     sigma0: PositiveFloat | None = None
     """Initial standard deviation; null: a sixth of the smallest range."""
 
 
 class Qmc(Block):
-    """A low-discrepancy sequence; choices and what hangs on them are drawn at random."""
+    """A low-discrepancy sequence; categorical and conditional parameters are random."""
 
     kind: Literal["qmc"] = "qmc"
     sequence: Literal["sobol", "halton"] = "sobol"
@@ -86,14 +86,13 @@ NEEDS_MEASUREMENTS = (
 
 class AnyPruner(Block):
     by_verdict: bool = False
-    """Also end a trial after its first epoch if its gradients vanish or explode or its units are dead by then: see
+    """Also prune a trial after its first epoch if its gradients vanish or explode, or its units are dead: see
     docs/techniques.md for the thresholds. Off by default: some slow starters recover."""
 
 
 class PrunerBlock(AnyPruner):
     patience: PositiveInt | None = None
-    """Prune only once a trial has not improved on itself for this many epochs, those of the warm-up left out; null:
-    without waiting for that."""
+    """Prune a trial only if it has not improved for this many epochs (not counting the warm-up); null: do not wait."""
 
 
 class NoPruning(AnyPruner):
@@ -101,21 +100,21 @@ class NoPruning(AnyPruner):
 
 
 class Patient(AnyPruner):
-    """Prunes a trial that has not improved on itself, whatever the others did."""
+    """Prunes a trial that has stopped improving, whatever the other trials did."""
 
     kind: Literal["patient"] = "patient"
     patience: PositiveInt = 5
     """Epochs without improvement, as early stopping counts them (Optuna's PatientPruner ends one later)."""
     min_delta: NonNegativeFloat = 0.0
-    """What counts as an improvement, in the metric's unit."""
+    """The smallest change that counts as an improvement, in the unit of the metric."""
 
 
 class MedianBlock(PrunerBlock):
     startup_trials: Annotated[int, Field(ge=0)] = 5
-    """Trials that must be complete before any is pruned."""
+    """Number of trials that must be complete before any is pruned."""
     warmup_epochs: Annotated[int, Field(ge=0)] = 3
-    """Epochs of each trial at whose ends it is not pruned; the end of the next is the first. Give schedules that pay
-    late (one_cycle, cosine) more."""
+    """Epochs at the beginning of each trial without pruning. Use more for schedules that pay off late (one_cycle,
+    cosine)."""
 
 
 class Median(MedianBlock):
@@ -125,7 +124,7 @@ class Median(MedianBlock):
 
 
 class Percentile(MedianBlock):
-    """As median, keeping another share."""
+    """Like median, but keeps another share of the trials."""
 
     kind: Literal["percentile"] = "percentile"
     percentile: Annotated[float, Field(gt=0.0, lt=100.0)] = 25.0
@@ -134,9 +133,9 @@ class Percentile(MedianBlock):
 
 class HalvingBlock(PrunerBlock):
     min_epochs: PositiveInt = 2
-    """Epochs that every trial gets: it is first judged at the end of the last of them."""
+    """Epochs that every trial gets; it may be pruned at the end of the last of them."""
     reduction_factor: Annotated[int, Field(ge=2)] = 3
-    """Of this many trials one is promoted to this many times the epochs."""
+    """One of this many trials is promoted to this many times the epochs."""
 
 
 class SuccessiveHalving(HalvingBlock):
@@ -171,7 +170,7 @@ def _refuse_unusable(metrics: tuple[Metric, ...]) -> tuple[Metric, ...]:
         raise ValueError(f"may have each metric once. Drop the second {repeated[0]}")
     if metrics[0] not in (measured := get_args(Monitor)):
         raise ValueError(
-            f"must begin with one that every epoch has, by which trials are pruned. Put {' or '.join(measured)} first"
+            f"must begin with a metric that is known after every epoch, for pruning. Put {' or '.join(measured)} first"
         )
     return metrics
 
@@ -185,35 +184,35 @@ class StudyConfig(Block):
     name: Name | None = None
     """The study's name; null: the file's name without its ending."""
     metrics: Metrics = ("valid_accuracy",)
-    """What is optimized, measured with the best epoch's weights: a word, or a list for a study of several goals, whose
-    result is a Pareto front. The first one, valid_accuracy or valid_loss, prunes trials, ranks them and is shown where
-    one number is shown. Only valid_accuracy is maximized. latency_ms is the median time of a forward pass of one image,
-    on the study's device and threads: other work on the machine, other workers included, disturbs it. num_parameters
-    counts frozen ones, too."""
+    """The metric to optimize, measured with the weights of the best epoch, or a list of metrics; several metrics give a
+    Pareto front. The first one must be valid_accuracy or valid_loss: trials are pruned and ranked by it. valid_accuracy
+    is maximized, all others are minimized. latency_ms is the median time of a forward pass of one image, on the study's
+    device and number of threads; other work on the machine, such as other workers, disturbs it. num_parameters includes
+    frozen parameters."""
     trials: PositiveInt = 50
-    """Trials in all, over all calls: complete, pruned and diverged ones count, failed ones are made up for."""
+    """Total number of trials, over all runs. Complete, pruned and diverged trials count; failed ones are replaced."""
     timeout: PositiveFloat | None = None
-    """Seconds after which one call ends; null: not."""
+    """Seconds after which a run of the study stops; null: no limit."""
     retries: Annotated[int, Field(ge=0)] = 2
-    """Times that a trial whose process died is tried again, from its last checkpoint, before it is left failed."""
+    """How often a trial whose process died is retried from its last checkpoint, before it stays failed."""
     trial_timeout: PositiveFloat | None = None
-    """Seconds after which a trial is pruned, at the end of its epoch, unless that is its last; if that takes half as
-    long again, at once. null: never."""
+    """Seconds after which a trial is pruned, at the end of its epoch unless that is its last; after half as long again,
+    immediately. null: no limit."""
     trial_memory: PositiveFloat | None = None
-    """Main memory in GiB that a trial's process may take; one that takes more fails, and is not tried again. null:
-    all."""
+    """Main memory in GiB that a trial's process may use; a trial that uses more fails, and is not retried. null: no
+    limit."""
     keep_models: Annotated[int, Field(ge=0)] = 10
-    """The weights of the best so many trials are kept in the workspace, for ensembles and exports; 0: none."""
+    """Save the weights of this many of the best trials in the workspace, for ensembles and exports."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    """Seed of the sampler. With one worker a study repeats itself, interrupted or not."""
+    """Seed of the sampler. With one worker, a study is reproducible, even if it is interrupted and resumed."""
     sampler: SamplerConfig = Tpe()
     """How configurations are drawn."""
     pruner: PrunerConfig = Median()
-    """Which trials end early."""
+    """Which trials to stop early."""
     gradient_flow_steps: PositiveInt | None = 50
     """Optimizer steps from one measurement of gradient flow to the next; null: no measurement and no verdict."""
     baselines: Baselines = ()
-    """Configurations that run first, each a mapping of parameter names to values; what it leaves out is drawn."""
+    """Configurations to run first: mappings of parameter names to values. Parameters that are left out are drawn."""
 
     @property
     def metric(self) -> Monitor:

@@ -64,7 +64,7 @@ class Sgd(OptimizerBlock):
     lr: PositiveFloat = 0.05
     """Learning rate, before the schedule."""
     momentum: Probability = 0.9
-    """Share of the last step that is kept; 0: none."""
+    """Momentum; 0: none."""
     nesterov: bool = False
     """Nesterov's accelerated gradient; needs momentum."""
 
@@ -76,7 +76,7 @@ class RmsProp(OptimizerBlock):
     alpha: Probability = 0.9
     """Decay of the squared gradients' moving average (the lecture's and Keras's 0.9; PyTorch's own default is 0.99)."""
     momentum: Probability = 0.0
-    """Share of the last step that is kept."""
+    """Momentum."""
 
 
 class AdamBlock(OptimizerBlock):
@@ -134,21 +134,21 @@ class Exponential(ScheduleBlock):
 
 
 class Performance(ScheduleBlock):
-    """The rate is multiplied by `factor` whenever the validation measure has stopped improving."""
+    """Multiplies the rate by `factor` whenever the monitored metric has stopped improving."""
 
     kind: Literal["performance"] = "performance"
     monitor: Monitor = "valid_loss"
-    """The measure watched."""
+    """The metric to monitor."""
     factor: Fraction = 0.5
-    """What the rate is multiplied with."""
+    """Factor by which the rate is multiplied."""
     patience: PositiveInt = 3
     """Epochs without improvement after which the rate falls (as in Keras; PyTorch's fires one epoch later)."""
     min_delta: NonNegativeFloat = 1e-4
-    """An improvement is a change by more than this, in the measure's own unit."""
+    """The smallest change that counts as an improvement, in the unit of the metric."""
     cooldown: Annotated[int, Field(ge=0)] = 0
     """Epochs after a reduction that do not count as epochs without improvement (as in PyTorch; in Keras one fewer)."""
     min_factor: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    """The floor: the rate never falls below lr times this."""
+    """The rate never falls below lr times this."""
 
 
 class Piecewise(ScheduleBlock):
@@ -158,7 +158,7 @@ class Piecewise(ScheduleBlock):
     boundaries: Epochs = (10.0, 15.0)
     """Epochs at which the rate changes, ascending."""
     factors: Factors = (0.1, 0.01)
-    """What lr is multiplied with after each boundary; 1 before the first."""
+    """Factor of lr after each boundary; 1 before the first."""
 
 
 class Cosine(ScheduleBlock):
@@ -212,14 +212,14 @@ class ClipTensorNorm(ClippingBlock):
 
 
 class EarlyStopping(Block):
-    """Training ends when the measure has stopped improving; the best epoch's weights always come back."""
+    """Ends the training when the monitored metric stops improving; the weights of the best epoch always come back."""
 
     monitor: Monitor = "valid_accuracy"
-    """The measure watched; it also decides which epoch is the best."""
+    """The metric to monitor; it also decides which epoch is the best."""
     patience: PositiveInt | None = 8
-    """Epochs without improvement after which training ends; null: never early."""
+    """Epochs without improvement after which training ends; null: never."""
     min_delta: NonNegativeFloat = 0.0
-    """An improvement is a change by more than this, in the measure's own unit."""
+    """The smallest change that counts as an improvement, in the unit of the metric."""
 
 
 OptimizerConfig = Annotated[Sgd | RmsProp | Adam | AdamW | NAdam, Field(discriminator="kind")]

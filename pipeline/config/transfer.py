@@ -10,13 +10,13 @@ RateFactor = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
 class NoTransfer(Block):
-    """Everything learns, from the first epoch on, at one rate: what is trained from scratch, and every perceptron."""
+    """All layers learn, from the first epoch on, at one rate: for training from scratch, and for every perceptron."""
 
     kind: Literal["none"] = "none"
 
 
 class Frozen(Block):
-    """The head alone learns: the backbone keeps its weights and its normalization's statistics."""
+    """Only the head learns; the backbone keeps its weights and its batch-normalization statistics."""
 
     kind: Literal["frozen"] = "frozen"
 
@@ -25,33 +25,33 @@ class UnfreezingBlock(Block):
     lr_factor: RateFactor = 0.3
     """Learning rate of the backbone's unfrozen stages, as a share of the head's."""
     layer_decay: RateFactor = 1.0
-    """The same, once more for each stage further down: the one below the top learns at lr * lr_factor * layer_decay."""
+    """Factor of the rate from each stage to the one below: the second stage learns at lr * lr_factor * layer_decay."""
 
 
 class Unfreeze(UnfreezingBlock):
-    """First the head alone learns, then the backbone's top stages with it, with the schedule begun anew: Yosinski et
-    al., NeurIPS 2014; Howard and Ruder, ACL 2018.
+    """First only the head learns, then also the backbone's top stages; the schedule starts again: Yosinski et al.,
+    NeurIPS 2014; Howard and Ruder, ACL 2018.
     """
 
     kind: Literal["unfreeze"] = "unfreeze"
     frozen_epochs: NonNegativeInt = 3
-    """Epochs at most, of `epochs`, in which the head alone learns. Early stopping ends them sooner."""
+    """The largest number of `epochs` in which only the head learns. Early stopping may end this phase sooner."""
     unfreeze_top_stages: PositiveInt | Literal["all"] = 1
-    """Stages that learn after that, from the top; all: the whole backbone."""
+    """Number of top stages that learn after that; all: the whole backbone."""
 
 
 class Auto(UnfreezingBlock):
-    """The lecture's ladder. The head alone learns; then the top stage with it, then the top two, as long as that
-    improves validation. Where unfreezing does not, the network is changed and the ladder begins anew: with little data
-    its top stage is dropped, with ample data its head gets another hidden layer. It ends when a change does not improve
-    validation either, or when `epochs` are used up.
+    """Progressive unfreezing, as in the lecture. First only the head learns; then also the top stage, then the top two,
+    as long as that improves validation. If unfreezing does not help, the network is changed and the head starts again:
+    with little data its top stage is dropped, with enough data its head gets another hidden layer. It ends when a
+    changed network does not help either, or when `epochs` are used up.
     """
 
     kind: Literal["auto"] = "auto"
     phase_epochs: PositiveInt = 5
-    """Epochs of each rung at most, with a schedule of its own. Early stopping ends a rung sooner."""
+    """The largest number of epochs of each phase, with its own schedule. Early stopping may end a phase sooner."""
     little_data: PositiveInt = 200
-    """Data are little if there are fewer training images a class than this."""
+    """Fewer training images per class than this count as little data."""
 
 
 class NoAugmentation(Block):
@@ -61,7 +61,7 @@ class NoAugmentation(Block):
 class AugmentationBlock(Block):
     crop_padding: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
     """Each image is padded on all sides by this share of its height and width (by reflection), and a window of its own
-    size is cut out at random: 0.125 is 4 pixels of 32 (rounded to whole pixels). 0: not."""
+    size is cut out at random: 0.125 is 4 pixels of 32 (rounded to whole pixels). 0: no crops."""
     flip: bool = False
     """Each image is mirrored left to right with probability 1/2. Not for digits or letters."""
     color_jitter: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
@@ -116,19 +116,19 @@ class CustomAugmentation(AugmentationBlock):
 
 
 class FeatureCacheConfig(Block):
-    """What frozen layers give for an image is computed once, kept in the workspace, and used in every epoch of every
-    trial. In float32 that changes results by no more than the rounding of another batch size.
+    """Computes the output of frozen layers once for each image, stores it in the workspace, and uses it in every epoch
+    of every trial. In float32 this changes results no more than another batch size does.
     """
 
     enabled: bool = True
-    """Whether it is used where it can be: below what learns, when no augmentation changes the images."""
+    """Whether to use the cache where possible: for frozen layers, if no augmentation changes the images."""
     limit_gib: PositiveFloat = 8.0
-    """Gibibytes of disk that one entry may take; what would take more is computed in every epoch."""
+    """Disk space in GiB that one entry may take; larger features are computed in every epoch."""
     dtype: Literal["float32", "float16"] = "float32"
-    """How features are kept; float16 takes half the space and rounds them."""
+    """Type of the stored features; float16 halves the space but rounds them."""
     views: PositiveInt | None = None
-    """With augmentation: so many augmented views of every image are cached, and each batch is taken from one of them
-    at random. Training then sees these and no others, less than fresh augmentation gives; null: no cache then."""
+    """With augmentation, cache this many augmented views of every image, and take each batch from one of them at
+    random: less variety than fresh augmentation; null: no cache with augmentation."""
 
 
 TransferConfig = Annotated[NoTransfer | Frozen | Unfreeze | Auto, Field(discriminator="kind"), ImpliedKind("unfreeze")]

@@ -11,7 +11,7 @@ from pipeline.config.settings import TrialSettings
 
 
 class TrialConfig(TrialSettings):
-    """Everything that decides what one training run computes, but for the machine it runs on."""
+    """Everything that determines what a training computes, except for the machine."""
 
     @model_validator(mode="before")
     @classmethod

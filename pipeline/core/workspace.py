@@ -72,7 +72,7 @@ class Workspace:
         """Says of each address with a secret in which environment variable commands look for it."""
         for url, (variable, *_) in ((self.storage, STORAGE_VARIABLES), (self.tracking_uri, TRACKING_VARIABLES)):
             if url is not None and url.has_secret:
-                yield f"with ${variable} set to {url}, whose secret is not shown"
+                yield f"with ${variable} set to {url}, whose password is hidden"
 
     @property
     def storage_url(self) -> StoreUrl:

@@ -58,7 +58,7 @@ def load_data(config: DataConfig, *, data_dir: str | None = None, device: torch.
 def load_test(
     config: DataConfig, data: ImageData, *, data_dir: str | None = None, device: torch.device | None = None
 ) -> LabeledImages | None:
-    """Loads the test part, standardized as the training part is; None where the data have no test part.
+    """Loads the test part, standardized as the training part is; None where the data have no test set.
 
     Raises:
         DataError: As `load_data`.

@@ -60,9 +60,9 @@ def train_and_test(
 
     Returns:
         best_valid_accuracy, best_valid_loss, best_epoch, epochs, test_accuracy, test_accuracy_interval and test_loss
-        (None where the data have no test part), samples_per_second (median over the epochs, training alone),
+        (None where the data have no test set), samples_per_second (median over the epochs, training alone),
         num_parameters, seconds; verdict (label and text, on gradient flow); evaluation: its split (test, or valid where
-        the data have no test part), deterministic, and monte_carlo (None without), each as `ClassificationMetrics`; of
+        the data have no test set), deterministic, and monte_carlo (None without), each as `ClassificationMetrics`; of
         a backbone phases, backbone_images and cached_images, as in `TrialResult`; export, as `Exported`.
 
     Raises:

@@ -92,7 +92,7 @@ class Preprocessing(Described):
 
 def _unlike(labels: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(labels)) < len(labels):
-        raise ValueError("each class must have a name of its own; a name is there twice")
+        raise ValueError("class names must be different; one occurs twice")
     return labels
 
 

@@ -161,7 +161,9 @@ def _write_tensors(partial: Path, tensors: Mapping[str, Tensor]) -> None:
 def _notes(config: TrialConfig, network: Network, cut: Sequence[str], folded: Folded | None) -> list[str]:
     notes = [f"`{path}` was an absolute path; config.yaml has its last name. Set it before training" for path in cut]
     if network.model != config.model:
-        notes.append("the network is not quite the configured one: the ladder (`transfer: auto`) has changed it")
+        notes.append(
+            "the network differs from the configured one: progressive unfreezing (`transfer: auto`) has changed it"
+        )
     if folded is not None:
         notes.append(
             f"batch normalizations folded into layers beside them: {folded.num_folded}; left as they are, "

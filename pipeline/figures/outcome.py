@@ -79,7 +79,7 @@ def draw_time(rows: Sequence[tuple[str, float]], saved: float, unit: str) -> "Fi
     bars = [axes.barh(range(len(rows)), [time for _, time in rows], 0.6, color=BLUE)]
     if saved:
         bars.append(axes.barh(len(rows), saved, 0.6, color="none", edgecolor=GRAY, hatch="///"))
-        labels.append("spared by pruning")
+        labels.append("saved by pruning")
     for group in bars:
         axes.bar_label(group, fmt="%.1f", padding=4, fontsize=9)
     axes.set_yticks(range(len(labels)), labels)

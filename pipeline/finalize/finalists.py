@@ -31,7 +31,7 @@ def best_entries(study: optuna.Study, top: int) -> list[Entry]:
     """
     if METRICS not in study.user_attrs:
         raise StudyError(
-            f"study {study.study_name} was not made by dnntune: make one with dnntune run, on this storage"
+            f"study {study.study_name} was not made by dnntune. Create one with dnntune run, in this storage"
         )
     if not (entries := leaderboard(study, top)):
         raise StudyError(f"study {study.study_name} has no complete trial yet. Run more with --trials, or prune fewer")
@@ -148,7 +148,7 @@ def weights_file(file: Path, study: str) -> Path:
     """
     if not file.exists():
         raise StudyError(
-            f"the weights of study {study}'s trials must be in this workspace; {file} is not there. They are kept "
+            f"the weights of study {study}'s trials must be in this workspace; {file} does not exist. They are saved "
             "where a trial runs: use the workspace of its workers, or a shared one"
         )
     return file

@@ -85,8 +85,8 @@ def select_final(
     chosen = models[first.trial, seed]
     if not _is_validated_now_as_then(chosen, predictor):
         raise StudyError(
-            f"the validation images must be those by which {chosen.name} was trained; those of its data set "
-            f"({chosen.config.data.name}) are others now. Bring the data back to what they were, or tune anew"
+            f"the validation images must be those with which {chosen.name} was trained; those of its data set "
+            f"({chosen.config.data.name}) are different now. Restore the data, or run a new study"
         )
     candidates = [*models.values(), *library]
     by_name = {saved.name: saved for saved in candidates if _shares_images(saved, chosen, predictor)}

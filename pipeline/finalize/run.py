@@ -98,7 +98,7 @@ def finalize(
         return Finalized(summary, None)
     before = load_final(workspace, name)
     if before is not None and options.are_met_by(before, (entry.number for entry in entries), finals):
-        notify("the final result is there already, and is not measured again")
+        notify("the final result exists already, and is not measured again")
         return Finalized(summary, before)
     trained = open_study(workspace, finals)
     ranked = finalists(study, entries, trained)
@@ -108,7 +108,7 @@ def finalize(
     selection = select_final(
         ranked, saved_finalists(trained, workspace), saved_trials(study, workspace), metric=metric, predictor=predictor
     )
-    notify(f"chosen by mean validation: trial {selection.finalist.trial}, its model of seed {selection.seed}")
+    notify(f"chosen by validation mean: trial {selection.finalist.trial}, its model is that of seed {selection.seed}")
     refitted = None
     if options.refit:
         refitted = refit(selection, trained, predictor, workspace, notify=notify)
@@ -132,5 +132,5 @@ def finalize(
     try:
         describe_chosen(study, workspace, chosen)
     except TrackingError as error:  # the result itself is there
-        notify(f"warning: MLflow does not say what was chosen: {error}")
+        notify(f"warning: MLflow does not show the chosen configuration: {error}")
     return Finalized(summary, final)

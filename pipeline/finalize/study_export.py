@@ -71,8 +71,8 @@ def trial_model(study: optuna.Study, number: int, workspace: Workspace) -> Expor
     )
     if not file.exists():
         raise StudyError(
-            f"the weights of trial {number} of study {study.study_name} are not in this workspace ({file}): those of "
-            "the best are kept, as many as study.keep_models says, where they were trained. dnntune train --export "
+            f"the weights of trial {number} of study {study.study_name} are not in this workspace ({file}): only "
+            "the best are saved, as many as study.keep_models says, where they were trained. dnntune train --export "
             "trains a configuration again"
         )
     config = TrialConfig.model_validate(trials[number].user_attrs[CONFIG])

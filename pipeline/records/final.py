@@ -125,7 +125,7 @@ class Final:
         seed: Seed of the model that stands for the chosen configuration: the best by the metric.
         finals: Name of the study of the finalists, whose trials' models are kept.
         number: Number of the model's trial in it.
-        split: What was measured: test, or valid where the data have no test part.
+        split: What was measured: test, or valid where the data have no test set.
         num_images: Images of that part.
         class_names: The classes.
         model_metrics: The model.

@@ -84,7 +84,7 @@ def lengths_text(lengths: Iterable[tuple[str, int]]) -> str:
 def images_text(backbone_images: int, cached_images: int) -> str:
     """Says how many images passed through the backbone, and how many did not have to."""
     passed = f"{backbone_images:,} images passed through the backbone in training"
-    return f"{passed}; the cache spared its frozen layers {cached_images:,}"
+    return f"{passed}; {cached_images:,} came from the cache"
 
 
 def _epochs(count: int) -> str:

@@ -83,7 +83,7 @@ def report_data(study: optuna.Study, final: Final | None) -> ReportData:
     """
     metrics = metrics_of(study)
     if not metrics:
-        raise StudyError(f"study {study.study_name} was not made by dnntune: dnntune run makes a study")
+        raise StudyError(f"study {study.study_name} was not made by dnntune. Create one with dnntune run")
     trials = study.get_trials(deepcopy=False)
     plotted = {trial.number: trial for trial in plotted_trials(study)}
     mattered, why_not = _importances(study)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # More are too many to look at; the others have mattered less.
 MOST_IMPORTANCES = 12
-FAR = "What lies far from all others is drawn on the edge."
+FAR = "Outliers are drawn on the edge."
 
 
 def figures(data: "ReportData") -> dict[str, list[Drawing]]:
@@ -45,7 +45,7 @@ def _final(final: "Final | None") -> Iterator[Drawing]:
     rows = estimates(final)
     said = "; ".join(f"{label} {value:.4f}" for label, value, _, _ in rows)
     figure = draw_estimates(rows, "accuracy")
-    yield drawing(figure, "estimates", f"Accuracies: {said}", "Orange: the model that stands for the study.")
+    yield drawing(figure, "estimates", f"Accuracies: {said}", "Orange: the chosen model.")
 
 
 def _confusion(final: "Final | None") -> Iterator[Drawing]:
@@ -67,13 +67,12 @@ def _history(data: "ReportData") -> Iterator[Drawing]:
     if not data.trials:
         return
     figure = draw_history(data.trials, data.metrics[0], maximize=data.maximizes[0])
-    best = "no complete one" if data.best is None else f"the best one is {data.best.label}"
+    best = "no complete one" if data.best is None else f"the best is {data.best.label}"
     yield drawing(
         figure,
         "history",
         f"{data.metrics[0]} of {len(data.trials)} trials over their numbers; {best}",
-        f"Each trial's {data.metrics[0]} at its best epoch; a trial that was pruned has the best of those it came to. "
-        f"{FAR}",
+        f"Each trial's {data.metrics[0]} at its best epoch; a pruned trial has its best epoch so far. {FAR}",
     )
 
 
@@ -99,8 +98,8 @@ def _parallel(data: "ReportData") -> Iterator[Drawing]:
         figure,
         "parallel",
         f"{len(trials)} trials as lines through {len(data.axes)} settings to their {data.metrics[0]}",
-        "A line is a trial: the more orange, the better; thick: the best; gray: not complete. Where a trial has no "
-        f"such setting, its line passes below the axis. {FAR}",
+        "Each line is a trial: the more orange, the better; thick: the best; gray: not complete. If a trial does not "
+        f"have a setting, its line passes below the axis. {FAR}",
     )
 
 
@@ -114,7 +113,7 @@ def _importance(data: "ReportData") -> Iterator[Drawing]:
         draw_importances(rows, ""),
         "importance",
         f"Importances of {len(rows)} parameters; by PED-ANOVA {rows[0][0]} has the largest",
-        (f"{left_out} parameters with less are left out. " if left_out else "")
+        (f"{left_out} less important parameters are not shown. " if left_out else "")
         + "PED-ANOVA: how much a parameter's values in the best tenth of the trials differ from those in all. fANOVA: "
         "the share of the metric's variance that it explains by itself, among the trials that have it.",
     )
@@ -139,7 +138,7 @@ def _curves(data: "ReportData") -> Iterator[Drawing]:
         draw_learning_curves(trials, best, measure, maximize=data.maximizes[0]),
         "curves",
         f"{measure} over the epochs of {len(trials)} trials",
-        "Gray: trials that were pruned, or did not complete; blue: complete ones.",
+        "Gray: pruned and other incomplete trials; blue: complete ones.",
     )
     if best:
         described = "Learning rates over the epochs of " + ", ".join(trial.name for trial in best)

@@ -15,19 +15,21 @@ ENSEMBLES = {
 def final_lines(final: Final) -> Iterator[str]:
     """Writes what the chosen model is worth, and what may be made of it."""
     best, chosen = final.study_best, final.chosen
-    yield f"chosen by mean validation: trial {chosen.trial}; its model of seed {final.seed} stands for it"
+    yield f"chosen by validation mean: trial {chosen.trial}; its model is that of seed {final.seed}"
     yield f"optimism: the study's best value was {best.study_value:.4f} (trial {best.trial}); " + (
-        f"over fresh seeds that configuration has {best.mean:.4f}" if best.mean is not None else "it diverged since"
+        f"with new seeds that configuration has {best.mean:.4f}"
+        if best.mean is not None
+        else "with new seeds it diverged"
     )
     times = "once" if final.times_measured == 1 else f"{final.times_measured} times, which makes it optimistic"
     yield f"on the {final.num_images:,} {final.split} images, measured {times}:"
     yield f"{'':44}  accuracy  95 % interval     log-likelihood  calibration error  parameters"
     yield measured_line("the model", final.model_metrics, final.num_parameters)
     if final.monte_carlo is not None:
-        label = f"the same by Monte Carlo dropout x {final.monte_carlo_samples}"
+        label = f"the same with Monte Carlo dropout x {final.monte_carlo_samples}"
         yield measured_line(label, final.monte_carlo, final.num_parameters)
     if final.refit is not None:
-        yield measured_line("refitted on validation images, too", final.refit, final.num_parameters)
+        yield measured_line("refitted, validation images included", final.refit, final.num_parameters)
     for ensemble in final.ensembles:
         label = f"{len(set(ensemble.members))} {ENSEMBLES[ensemble.name]}"
         yield measured_line(label, ensemble.metrics, ensemble.num_parameters)
@@ -51,7 +53,7 @@ def final_lines(final: Final) -> Iterator[str]:
 
 def left_out_text(final: Final) -> str:
     """Says which models are in no ensemble, and why; for a result that has any."""
-    return f"in no ensemble, validated on other images than the chosen model: {', '.join(final.left_out)}"
+    return f"not in the ensembles, because validated on other images than the chosen model: {', '.join(final.left_out)}"
 
 
 def measured_line(label: str, metrics: ModelMetrics, num_parameters: int) -> str:

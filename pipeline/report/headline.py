@@ -57,7 +57,7 @@ def answer(data: "ReportData") -> Iterator[str]:
         yield importance_text(data.importances)
     if data.num_open:
         which = "A trial runs or waits" if data.num_open == 1 else f"{data.num_open} trials run or wait"
-        yield f"{which}: this is how the study stood when the report was written."
+        yield f"{which}: the report shows the study as it was when the report was written."
 
 
 def cards(data: "ReportData") -> Iterator[Card]:
@@ -77,24 +77,24 @@ def cards(data: "ReportData") -> Iterator[Card]:
         yield Card(data.metrics[0], format_number(best.values[0]), best.name)
     counts = ", ".join(f"{count} {outcome}" for outcome, count in data.outcomes.items() if count)
     yield Card("trials", str(len(data.trials)), counts or "none has ended")
-    spared = f"pruning spared up to {time_text(spent.spared_seconds)}" if spent.spared_epochs else "none was pruned"
+    spared = f"pruning saved up to {time_text(spent.spared_seconds)}" if spent.spared_epochs else "none was pruned"
     yield Card("training", time_text(spent.total_seconds), spared)
 
 
 def best_text(data: "ReportData") -> str:
     """Says which trial is the best, where the study has no final result."""
     if data.best is None:
-        return "No trial is complete, so there is no best one. What ended the others is below."
+        return "No trial is complete, so there is no best one. The reasons are below."
     value = f"The best trial is {data.best.name}: {data.metrics[0]} {format_number(data.best.values[0])}."
     count = len(data.ranked)
     if data.compares_cases:
         return f"{value} The study compares named cases, each over seeds: a single trial says little."
     if count == 1:
-        return f"{value} It is the only complete one."
+        return f"{value} It is the only complete trial."
     return (
-        f"{value} As the best of {count} complete trials, measured on the images that chose it, it is too good. Run "
-        f"{command('finalize', data.study)}: it trains the best configurations again, over new seeds, and measures "
-        "one of them on the test part."
+        f"{value} As the best of {count} complete trials, measured on the images that chose it, this is optimistic. "
+        f"Run {command('finalize', data.study)}: it trains the best configurations again with new seeds, and measures "
+        "one of them on the test set."
     )
 
 
@@ -115,7 +115,7 @@ def final_sentences(final: Final, num_complete: int) -> Iterator[str]:
         spread = interval_text(best.interval) or values_text(best.values.values())
         yield (
             f"The study's best {final.metric} was {format_number(best.study_value)} (trial {best.trial}), the best of "
-            f"{num_complete} and so too good: over {len(best.values)} seeds that the study had not used its mean is "
+            f"{num_complete}, and so optimistic: over {len(best.values)} new seeds its mean is "
             f"{format_number(best.mean)} ({spread}), {abs(best.study_value - best.mean):.4f} "
             f"{'higher' if best.mean > best.study_value else 'lower'}."
         )
@@ -125,9 +125,9 @@ def final_sentences(final: Final, num_complete: int) -> Iterator[str]:
         text = left_out_text(final)
         yield f"{text[0].upper()}{text[1:]}."
     if final.split != "test":
-        yield "The data have no test part: these images chose the configuration, so that this figure is too good."
+        yield "The data have no test set: these images chose the configuration, so this value is optimistic."
     elif final.times_measured > 1:
-        times = f"The test part was measured {final.times_measured} times for this study"
+        times = f"The test set was used {final.times_measured} times for this study"
         yield f"{times}: each time makes it less of a test."
 
 
@@ -186,4 +186,4 @@ def importance_text(rows: Sequence[Importance]) -> str:
     said = f"What mattered most: by PED-ANOVA {', '.join(named)}{by_variance}."
     if count >= ENOUGH_TRIALS:
         return said
-    return f"{said} From {count} complete trials this is rough: {ENOUGH_TRIALS} would be enough."
+    return f"{said} With {count} complete trials this is rough; {ENOUGH_TRIALS} would be enough."

@@ -71,13 +71,13 @@ def time_sentences(spent: Spending) -> Iterator[str]:
     """Says where the time went."""
     if spent.seconds:
         yield (
-            f"All trials together took {time_text(spent.total_seconds)}; from the first one's beginning to the last "
-            f"one's end it was {time_text(spent.wall_seconds)}, pauses included."
+            f"All trials together took {time_text(spent.total_seconds)}. From the start of the first to the end of the "
+            f"last one it took {time_text(spent.wall_seconds)}, pauses included."
         )
     if spent.spared_epochs:
         yield (
-            f"Pruned trials were not trained for {spent.spared_epochs} epochs, at their own pace "
-            f"{time_text(spent.spared_seconds)}. Early stopping might have spared some of that, too."
+            f"Pruning saved {spent.spared_epochs} epochs, or {time_text(spent.spared_seconds)} at the "
+            f"trials' own speed. Early stopping might have saved some of them, too."
         )
     if spent.backbone_images or spent.cached_images:
         yield f"{images_text(spent.backbone_images, spent.cached_images)}."

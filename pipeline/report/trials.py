@@ -52,7 +52,7 @@ def failures(study: optuna.Study) -> list[Failure]:
     for trial in study.get_trials(deepcopy=False):
         result = result_of(trial)
         if result is not None and result.outcome in ("failed", "diverged"):
-            found.append(Failure(trial.number, _name(trial), result.outcome, result.reason or "no reason was recorded"))
+            found.append(Failure(trial.number, _name(trial), result.outcome, result.reason or "no reason recorded"))
     return found
 
 

@@ -65,23 +65,23 @@ def _is_uri(text: str) -> str:
 
 
 class Finals(Block):
-    """The last round of a study, see `dnntune finalize`."""
+    """How to finalize the study, see `dnntune finalize`."""
 
     top: PositiveInt = 5
-    """Best configurations that are trained again."""
+    """How many of the best configurations to train again."""
     seeds: PositiveInt = 5
-    """Trainings of each."""
+    """How many new seeds to train each with."""
     refit: bool = False
-    """Whether the chosen one is also trained on training and validation images together."""
+    """Whether to also train the chosen one on training and validation images together."""
 
 
 class WarmStart(Block):
-    """What a study begins with: the best configurations of the schedule's last studies, where its space has them."""
+    """Start a study with the best configurations of the schedule's last studies, as far as its space contains them."""
 
     studies: NonNegativeInt = 3
-    """How many of the last studies are looked at; 0: none."""
+    """How many of the last studies to use; 0: none."""
     configurations: PositiveInt = 5
-    """How many configurations at most, the best of each study in turn."""
+    """The largest number of configurations, taken from the best of each study in turn."""
 
 
 class Retention(Block):
@@ -96,36 +96,36 @@ class Retention(Block):
 
 
 class Schedule(Block):
-    """What is tuned, when, and what becomes of it."""
+    """What to tune, when, and what to do with the result."""
 
     cron: Annotated[str, AfterValidator(_is_cron)] | None = None
-    """When: five fields of cron, in UTC, or @daily and the like; null: by hand, or by `asset`."""
+    """When to run: five fields of cron, in UTC, or @daily and the like; null: by hand, or by `asset`."""
     asset: Annotated[str, AfterValidator(_is_uri)] | None = None
-    """An Airflow asset by its URI: a run begins when another DAG has updated it. Excludes `cron`."""
+    """URI of an Airflow asset: a run starts when another DAG updates it. Excludes `cron`."""
     space: str
     """The search space: a file, looked up beside this one first, or a name in search_spaces/."""
     set: Texts = ()
-    """Settings in place of the space's, each as `path=value`, as the command line's --set."""
+    """Settings that override those of the space, each as `path=value`, like --set."""
     trials: PositiveInt | None = None
-    """Trials of a study; null: as the space says."""
+    """Number of trials of each study; null: as the space says."""
     timeout: PositiveFloat | None = None
     """Seconds after which each worker takes no more trials; null: as the space says."""
     workers: PositiveInt = 1
-    """Worker tasks at once."""
+    """Number of workers."""
     threads: PositiveInt | None = None
-    """Threads of each; null: the cores, shared."""
+    """Threads of each worker; null: an equal share of the cores."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     finals: Finals = Finals()
-    """The last round."""
+    """How to finalize the study."""
     champion: PlainName | None = None
-    """The registered model in MLflow that the result challenges; null: nothing is registered."""
+    """The registered model in MLflow that the result challenges; null: register nothing."""
     warm_start: WarmStart = WarmStart()
-    """What a study begins with."""
+    """Configurations of earlier studies to start with."""
     retention: Retention = Retention()
-    """What is removed afterwards."""
+    """How long to keep the files of old studies."""
     workspace: str = "runs"
-    """Folder for everything that a run makes; shared by all machines that take part."""
+    """Folder for everything that a run writes; all machines that take part must share it."""
     storage: Annotated[str, AfterValidator(StoreUrl)] | None = None
     """Optuna storage; null: $DNNTUNE_STORAGE, or SQLite in the workspace."""
     tracking_uri: Annotated[str, AfterValidator(StoreUrl)] | None = None
@@ -138,5 +138,5 @@ class Schedule(Block):
     @model_validator(mode="after")
     def _begins_in_one_way(self) -> Self:
         if self.cron is not None and self.asset is not None:
-            raise ValueError("asset: a schedule begins by cron or by an asset; got both. Drop one")
+            raise ValueError("asset: a schedule starts by cron or by an asset; got both. Drop one")
         return self

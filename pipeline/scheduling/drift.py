@@ -40,9 +40,9 @@ def drift(now: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
         before: The last run's; None if there was none.
     """
     if before is None:
-        return "the first run: there are no data to compare with"
+        return "this is the first run: there is nothing to compare the data with"
     if now["fingerprint"] == before["fingerprint"]:
-        return f"the data are the last run's: {now['images']:,} images"
+        return f"the data are those of the last run: {now['images']:,} images"
     number = f"the data have changed: {now['images']:,} images, {before['images']:,} in the last run"
     old, new = before["classes"], now["classes"]
     changes = [

@@ -70,7 +70,7 @@ def prepare(run: ScheduledRun, notify: Notify) -> dict[str, Any]:
     for name in run.study_names():
         if name not in taken or load_study(storage, name).user_attrs.get(SPACE) == file.space.definition:
             break
-        notify(f"study {name} searches another space: a study keeps its space, so that its trials compare")
+        notify(f"study {name} searches another space: a study keeps its space, so that its trials remain comparable")
     profile = data_profile(next(file.space.boundary_configs([])), workspace.data_dir)
     others = [study for study in reversed(earlier) if study.study_name != name]
     notify(drift(profile, others[0].user_attrs[DATA] if others else None))
@@ -78,13 +78,13 @@ def prepare(run: ScheduledRun, notify: Notify) -> dict[str, Any]:
     if name in taken and METRICS in (study := load_study(storage, name)).user_attrs:
         begun = StudyConfig.model_validate(study.user_attrs["settings"])
         settings = settings.model_copy(update={"baselines": begun.baselines})
-        notify(f"study {name} is there already: it is gone on with")
+        notify(f"study {name} exists already, and is resumed")
     else:
         options = schedule.warm_start
         points, num_left_out = warm_start(file.space, others[: options.studies], options.configurations)
         settings = settings.model_copy(update={"baselines": (*points, *settings.baselines)})
-        fit = f"{len(points)} configurations of earlier studies, and {num_left_out} of theirs do not fit its space"
-        notify(f"study {name} begins with {fit}")
+        fit = f"{len(points)} configurations of earlier studies; {num_left_out} others do not fit its space"
+        notify(f"study {name} starts with {fit}")
     study = create_or_resume(storage, name, settings, file.space)
     if SCHEDULE not in study.user_attrs:
         mark(study, run, profile)
@@ -157,7 +157,7 @@ def register(run: ScheduledRun, notify: Notify) -> dict[str, Any]:
 
     schedule = run.file.schedule
     if schedule.champion is None:
-        notify("the schedule names no champion: nothing is registered")
+        notify("the schedule has no champion: nothing to register")
         return {}
     done = register_study(
         run.study().study_name,

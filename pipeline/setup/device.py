@@ -28,7 +28,7 @@ def choose_device(name: str, worker: int = 0) -> torch.device:
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         found = torch.cuda.device_count()
-        raise DeviceError(f"device {name} is not there: this machine has {found} CUDA devices. Use --device auto")
+        raise DeviceError(f"there is no device {name}: this machine has {found} CUDA devices. Use --device auto")
     return device
 
 

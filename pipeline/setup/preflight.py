@@ -144,7 +144,7 @@ def check_device(name: str) -> None:
     """
     check_device_name(name)
     if name.startswith("cuda") and has_no_gpu():
-        raise DeviceError(f"device {name} is not there: this machine has 0 CUDA devices. Use --device auto")
+        raise DeviceError(f"there is no device {name}: this machine has 0 CUDA devices. Use --device auto")
 
 
 def check_precision(precision: str, device: str) -> None:

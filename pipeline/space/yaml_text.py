@@ -84,7 +84,7 @@ def parse(text: str, name: str, *, lines: bool = True) -> YamlNode:
         location = f"{name}:{mark.line + 1}" if mark is not None and lines else name
         message = f"is not YAML: {error.problem or error.context}"
         if isinstance(error, MaxDepthExceededError):
-            message = f"values may lie in each other at most {MAX_DEPTH} deep. Write it flatter"
+            message = f"values may be nested at most {MAX_DEPTH} levels deep. Use fewer levels"
         raise SpaceError([Problem("", message, location)]) from None
     except (YAMLError, ValueError) as error:  # characters that YAML forbids, broken scalars
         reason = str(error).splitlines()[0]

@@ -112,7 +112,7 @@ def open_database(url: StoreUrl, on_stale: OnStale | None) -> Database:
 
     Args:
         url: Where it is.
-        on_stale: Is called with a study and a trial that Optuna has ended because its heart beat no more.
+        on_stale: Is called with a study and a trial that Optuna has ended because its heartbeat had expired.
 
     Raises:
         StoreUrlError: It is no address of a database, or not of one that can be shared.

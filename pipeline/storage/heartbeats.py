@@ -1,4 +1,4 @@
-"""Heartbeats of a study's trials: how often, and after how long without one a trial counts as dead."""
+"""Heartbeats of a study's trials: their interval, and the grace period after which a trial is stale."""
 
 import os
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial
 from pipeline.core.errors import StudyError
 
 HEARTBEAT_SECONDS = 10
-# A silent trial is given up after so long; a database that restarts, or a busy disk, must not look like death.
+# A trial without a heartbeat for so long is stale; a database that restarts, or a busy disk, must not look like that.
 GRACE_PERIOD_SECONDS = 60
 
 OnStale = Callable[[optuna.Study, FrozenTrial], None]
@@ -18,20 +18,20 @@ OnStale = Callable[[optuna.Study, FrozenTrial], None]
 
 @dataclass(frozen=True)
 class HeartbeatSettings:
-    """How often a trial's heart beats, and after how long without a beat it counts as dead, in seconds."""
+    """The interval between two heartbeats of a trial, and the grace period after which it is stale, in seconds."""
 
     interval: int
     grace_period: int
 
 
 def heartbeat_settings() -> HeartbeatSettings:
-    """Returns the rhythm: `HEARTBEAT_SECONDS` and `GRACE_PERIOD_SECONDS`, or what the environment says.
+    """Returns the settings: `HEARTBEAT_SECONDS` and `GRACE_PERIOD_SECONDS`, or what the environment says.
 
     A cluster whose network or database pauses for longer sets ``DNNTUNE_HEARTBEAT_SECONDS`` and
     ``DNNTUNE_GRACE_PERIOD_SECONDS`` for all processes of a study.
 
     Raises:
-        StudyError: One is no whole number of seconds, or the grace leaves no room for a lost beat.
+        StudyError: One is not a whole number of seconds, or the grace period is too short for a lost heartbeat.
     """
     interval = _seconds("DNNTUNE_HEARTBEAT_SECONDS", HEARTBEAT_SECONDS)
     grace_period = _seconds("DNNTUNE_GRACE_PERIOD_SECONDS", GRACE_PERIOD_SECONDS)

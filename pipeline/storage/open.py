@@ -26,7 +26,7 @@ def open_storage(url: StoreUrl, *, on_stale: OnStale | None = None) -> database.
 
     Args:
         url: A SQLAlchemy URL; any text becomes a `StoreUrl`.
-        on_stale: Is called with a study and a trial that Optuna has ended because its heart beat no more.
+        on_stale: Is called with a study and a trial that Optuna has ended because its heartbeat had expired.
 
     Raises:
         StudyError: It cannot be opened.
@@ -80,8 +80,10 @@ def open_existing(workspace: Workspace) -> database.Database:
     """
     if workspace.storage is None and not (workspace.root / "studies.db").exists():
         if workspace.root.exists() and not workspace.root.is_dir():
-            raise WorkspaceError(f"a workspace is a folder; {workspace.root} is none. Name another one")
-        raise StudyError(f"no study in the workspace {workspace.root} yet: dnntune run makes one, or name --workspace")
+            raise WorkspaceError(f"a workspace must be a folder; {workspace.root} is not. Name another one")
+        raise StudyError(
+            f"there is no study in the workspace {workspace.root} yet. Create one with dnntune run, or set --workspace"
+        )
     return open_storage(workspace.storage_url)
 
 

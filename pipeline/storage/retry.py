@@ -51,7 +51,7 @@ def call_with_retry(
                 raise
             if pause == LONGEST_PAUSE_SECONDS and not is_told:
                 is_told = True
-                _log.warning("the study storage does not answer: trying again for up to %.0f s", seconds)
+                _log.warning("the study storage does not answer: retrying for up to %.0f s", seconds)
         time.sleep(pause * random.uniform(0.5, 1.0))
         pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 

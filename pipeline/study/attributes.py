@@ -67,5 +67,5 @@ def _check(kind: TypeAdapter[Any], attributes: dict[str, Any], of: str) -> None:
         path, rule, _ = broken_rule(error)
         raise StudyError(
             f"{of}: what the storage has as {path} is not what dnntune writes: {rule}. Something else has changed it; "
-            "restore the storage from a copy, or begin a study with another name"
+            "restore the storage from a backup, or start a study with another name"
         ) from None

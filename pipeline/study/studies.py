@@ -1,4 +1,4 @@
-"""Studies in their storage: made, gone on with, looked up."""
+"""Studies in their storage: created, resumed, looked up."""
 
 import json
 import time
@@ -28,7 +28,7 @@ from pipeline.study.trials import RETRY, attempt_of, finish, running_trial
 # User attributes of a study: its space as plain values (None if a function draws), whether that is a list of cases,
 # how it searches, how many trials it has in all, and its metrics.
 SPACE, IS_CASES, SETTINGS, TOTAL, METRICS = "space", "is_cases", "settings", "total", "metrics"
-UNEXPLAINED = "its process ended without a word"
+UNEXPLAINED = "its process died"
 # How long another process may take from making a study to filling it.
 MAKING_SECONDS = 5.0
 
@@ -42,7 +42,7 @@ def create_or_resume(
     settings: StudyConfig,
     space: ConfigSource,
 ) -> optuna.Study:
-    """Returns a study, made anew or as it was left; what it must run and never has is queued.
+    """Creates or resumes a study, and queues its baselines and its grid if they have not run.
 
     Args:
         storage: Where it is kept.
@@ -85,11 +85,11 @@ def stored_definition(study: optuna.Study) -> tuple[ConfigSource, StudyConfig]:
     _wait_until_made(study)
     name, attrs = study.study_name, study.user_attrs
     if METRICS not in attrs:
-        raise StudyError(f"study {name} was not made by dnntune: make one with dnntune run, on this storage")
+        raise StudyError(f"study {name} was not made by dnntune. Create one with dnntune run, in this storage")
     check_attributes(study)
     if missing := [needed for needed in (SPACE, IS_CASES, SETTINGS, TOTAL) if needed not in attrs]:
         raise StudyError(
-            f"study {name} has no {missing[0]} in its storage: something has removed it. Begin a new study"
+            f"study {name} has no {missing[0]} in its storage: something has removed it. Start a new study"
         )
     settings = StudyConfig.model_validate(attrs[SETTINGS])
     if attrs[SPACE] is None:
@@ -179,7 +179,7 @@ def load_study(storage: optuna.storages.BaseStorage, name: str) -> optuna.Study:
     """
     names = study_names(storage)
     if name not in names:
-        known = f"It has {', '.join(names)}" if names else "It is empty: dnntune run makes a study"
+        known = f"It has {', '.join(names)}" if names else "It is empty: create a study with dnntune run"
         raise StudyError(f"no study named {name} in this storage{did_you_mean(name, names)}. {known}")
     return optuna.load_study(study_name=name, storage=storage)
 
@@ -213,7 +213,7 @@ def recover_trials(study: optuna.Study, retries: int) -> None:
             running.set_user_attr(RETRY, retry + 1)
             result = TrialResult("interrupted", reason=UNEXPLAINED)
         else:
-            result = TrialResult("failed", reason=f"{UNEXPLAINED}, once more after {retry} retries")
+            result = TrialResult("failed", reason=f"{UNEXPLAINED}, after {retry} retries")
         finish(study, running, None, result)
 
 
@@ -245,10 +245,10 @@ def _refuse_another(study: optuna.Study, settings: StudyConfig, definition: Mapp
     old, new = flatten(theirs or {}), flatten(definition or {})
     changed = [path for path in dict.fromkeys([*old, *new]) if old.get(path) != new.get(path)]
     differences = "; ".join(
-        f"{path} was {short_repr(old.get(path, 'not there'))}, is {short_repr(new.get(path, 'not there'))}"
+        f"{path} was {short_repr(old.get(path, 'missing'))}, is now {short_repr(new.get(path, 'missing'))}"
         for path in changed[:5]
     )
     raise StudyError(
-        f"study {study.study_name} searches another space ({differences}). A study keeps its space, so that its "
-        "trials compare: give yours another name with --study NAME"
+        f"study {study.study_name} searches another space ({differences}). The space of a study cannot change, "
+        "so that its trials remain comparable: give yours another name with --study NAME"
     )

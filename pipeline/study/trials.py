@@ -26,8 +26,8 @@ STATES: dict[Outcome, TrialState] = {
     "failed": TrialState.FAIL,
 }
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-# How a trial ended that Optuna has ended, because its heart beat no more.
-HEARTBEAT_EXPIRED = TrialResult("failed", reason="its process, or the way to it, is dead: no heartbeat")
+# How a trial ended that Optuna has marked failed, because its heartbeat had expired.
+HEARTBEAT_EXPIRED = TrialResult("failed", reason="marked failed: its heartbeat expired")
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def finish(
         retries: How often it may be tried again if it has failed.
 
     Returns:
-        False if somebody who took its process for dead has ended it before.
+        False if another process has marked it failed before, because its heartbeat had expired.
     """
     try:
         if result.outcome == "interrupted":

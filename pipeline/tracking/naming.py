@@ -68,7 +68,7 @@ def note_of(result: TrialResult) -> str:
     """Returns a line that describes a trial on its run's page, and in the column of descriptions: how it went."""
     said = [result.outcome if result.reason is None else f"{result.outcome}: {result.reason[:MAX_REASON_LENGTH]}"]
     if result.duplicate_of is not None:
-        said.append(f"the configuration of trial {result.duplicate_of}, whose result it has")
+        said.append(f"a duplicate of trial {result.duplicate_of}, whose result it reuses")
     if result.verdict is not None:
         said.append(f"{result.verdict.label}: {result.verdict.text}")
     return "; ".join(said)

@@ -1,4 +1,4 @@
-"""Heartbeats: a supervisor tells the storage that its trials live, and ends those that nobody tells of any more."""
+"""Heartbeats: a supervisor sends them for its running trials, and marks trials failed whose heartbeat has expired."""
 
 import time
 from collections.abc import Collection
@@ -12,14 +12,14 @@ from pipeline.study.trials import HEARTBEAT_EXPIRED, requeue_failed
 
 
 class Heartbeat:
-    """Beats for a supervisor's trials.
+    """Sends the heartbeats of a supervisor's trials.
 
-    It goes by Optuna's own means: `record_heartbeat`, and `fail_stale_trials` for trials whose last beat is too old.
-    Optuna does not see a trial that never had one, because its process died at once; so a heart beats once for every
-    trial of others that it has not seen before.
+    It uses Optuna's `record_heartbeat`, and `fail_stale_trials` for trials whose last heartbeat is too old. Optuna does
+    not notice a trial that never had a heartbeat, because its process died at once; so this sends one heartbeat for
+    every trial of another process that it has not seen before.
 
     Args:
-        retries: How often a trial is tried again whose process died.
+        retries: How often to retry a trial whose process died.
     """
 
     def __init__(self, retries: int) -> None:
@@ -29,12 +29,12 @@ class Heartbeat:
         self.last_sent = time.monotonic()
 
     def on_stale(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """Is told by Optuna of a trial that it has ended; see `pipeline.storage.open.open_storage`."""
+        """Handles a trial that Optuna has marked failed; see `pipeline.storage.open.open_storage`."""
         requeue_failed(study, trial, self.retries)
         self.expired.append(TrialExpired(trial.number, HEARTBEAT_EXPIRED))
 
     def send(self, study: optuna.Study, own: Collection[int]) -> list[TrialExpired]:
-        """Beats, if it is time to; returns the trials that were ended.
+        """Sends heartbeats, if it is time to; returns the trials whose heartbeat had expired.
 
         Args:
             study: The study, in a storage that tells `on_stale`.

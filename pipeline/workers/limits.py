@@ -53,11 +53,11 @@ class Watchdog:
         if (started := self.started) is None:
             return None
         if self.seconds is not None and (seconds := time.monotonic() - started) > TIME_LIMIT_FACTOR * self.seconds:
-            rule = f"its time limit of {self.seconds:g} s has passed, and after {seconds:.0f} s its epoch has not ended"
+            rule = f"its time limit of {self.seconds:g} s has passed, and its epoch had not ended after {seconds:.0f} s"
             return WorkerOverLimit("pruned", rule)
         if self.gibibytes is not None and (used := resident_gibibytes()) > self.gibibytes:
             return WorkerOverLimit(
-                "failed", f"its process took {used:.2f} GiB of memory; trial_memory: {self.gibibytes:g}"
+                "failed", f"its process used {used:.2f} GiB of memory; trial_memory is {self.gibibytes:g}"
             )
         return None
 

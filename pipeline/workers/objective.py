@@ -29,7 +29,7 @@ from pipeline.workers.trial_results import last_flow, latency_ms, result_of_epoc
 
 Sample = Callable[[optuna.Trial], TrialConfig]
 
-ENDED_ELSEWHERE = "another process has ended it: it was taken for dead, its heart did not beat"
+ENDED_ELSEWHERE = "another process marked it failed: its heartbeat expired"
 
 
 class StoppedError(Exception):
@@ -142,7 +142,7 @@ def run_trial(
     except (StoppedError, KeyboardInterrupt):
         result = ended("interrupted", f"after epoch {len(epochs)}")
     except SupervisorGoneError:
-        result = ended("interrupted", "its supervisor is gone")
+        result = ended("interrupted", "its supervisor died")
     except optuna.exceptions.UpdateFinishedTrialError:
         result = ended("failed", ENDED_ELSEWHERE)
     except Exception as error:  # recorded as the trial's outcome; the supervisor decides whether the study goes on

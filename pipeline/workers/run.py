@@ -27,7 +27,7 @@ from pipeline.workers.supervisor import Supervisor
 # Python's own default is ten times this.
 TURN_SECONDS = 0.0005
 STOPPING = f"stopping after this epoch; {AGAIN}"
-LOGGING = f"the last trials are being logged; {AGAIN}"
+LOGGING = f"logging the last trials; {AGAIN}"
 
 
 class _NoObserver:
@@ -48,14 +48,14 @@ def run_study(
     observer: StudyObserver | None = None,
     joins: bool = False,
 ) -> StudySummary:
-    """Runs a study, or goes on with it, until it has its trials. Several processes may run one study at once.
+    """Runs, resumes or joins a study until it has all its trials. Several processes may run one study at once.
 
-    Ctrl-C (or SIGTERM) ends it at the next epoch with the trials so far; those that ran are resumed from there by the
-    next call. A second one ends it at once.
+    Ctrl-C (or SIGTERM) stops it at the end of the epoch; the next call resumes the running trials from there. A second
+    signal stops it at once.
 
     Args:
-        space: What to search; or cases to compare; or a function from a trial to a configuration, for what a space
-            cannot say. Workers import it: it must stand in a module, and a script that calls this needs
+        space: A space to search, cases to compare, or a function from a trial to a configuration, for what a space
+            cannot express. Workers import the function: define it in a module, and call this in a script under
             ``if __name__ == "__main__"``.
         settings: How to search.
         name: The study's name.
@@ -71,7 +71,7 @@ def run_study(
         ModelError: timm knows no such architecture.
         StudyError: The study searches another space, its workers cannot start, or its trials keep failing.
         TrackingError: MLflow cannot be used.
-        KeyboardInterrupt: After the second Ctrl-C; what MLflow lacks is made up for by the next call.
+        KeyboardInterrupt: After the second Ctrl-C; the next call completes the log in MLflow.
     """
     quiet_optuna()
     check_device_name(compute.device)
@@ -149,7 +149,7 @@ def join_study(
     compute: Compute = Compute(),
     observer: StudyObserver | None = None,
 ) -> StudySummary:
-    """Runs trials of a study that exists, as its storage says; see `run_study`.
+    """Runs trials of an existing study, with the space and settings in its storage; see `run_study`.
 
     Raises:
         StudyError: There is none, or a Python function draws its configurations; and as for `run_study`.

@@ -36,7 +36,7 @@ class StudyObserver(Protocol):
     """Somebody who watches a study."""
 
     def begin(self, study: str, *, total: int, counted: int, direction: str, data: DataSummary) -> None:
-        """The study begins, or goes on."""
+        """The study starts or resumes."""
 
     def event(self, event: Event) -> None:
         """Something happened."""
@@ -161,7 +161,7 @@ class Session:
         self.tracking_error = self.log.close() or self.tracking_error
 
     def begin(self, data: DataSummary) -> tuple[optuna.Study, Budget]:
-        """Makes the study, or goes on with it, now that a worker has its data."""
+        """Creates or resumes the study, now that a worker has loaded its data."""
         assert self.log is not None
         study = self.study or self._open_study()
         remember_data(study, data)

@@ -44,7 +44,7 @@ class Supervisor:
         tasks: One for each worker.
         launcher: Starts them.
         begin: Called once, when the first worker has loaded its data: returns the study and what ends it.
-        heartbeat: Beats for the trials that run.
+        heartbeat: Sends the heartbeats of running trials.
         listen: Is told everything that happens.
         tick: Called a few times a second.
     """
@@ -203,7 +203,7 @@ class Supervisor:
         else:
             retries = worker.task.study.retries
             is_retried = has_retry(frozen_trial(self.study, number), retries)
-            result = TrialResult("failed", reason=f"its worker {cause}{'; it is tried again' if is_retried else ''}")
+            result = TrialResult("failed", reason=f"its worker {cause}{'; it will be retried' if is_retried else ''}")
         if not finish(self.study, running_trial(self.study, number), None, result, retries=retries):
             # It had ended, and its worker died before it could say so.
             result, is_retried = result_of(frozen_trial(self.study, number)) or result, False

@@ -68,7 +68,7 @@ def reused_result(duplicate: FrozenTrial) -> TrialResult:
         cached_images=images,
         seconds=0.0,
         duplicate_of=duplicate.number,
-        reason=f"same as trial {duplicate.number}",
+        reason=f"duplicate of trial {duplicate.number}",
     )
 
 

@@ -49,7 +49,7 @@ CASES = [
     file("20,000 mappings in each other", "space: " + "{a: " * 20_000, "at most 32 deep"),
     file("20,000 block lists", "- " * 20_000 + "x", "at most 32 deep"),
     file("20,000 keys in each other", "? " * 20_000 + "x", "at most 32 deep"),
-    file("33 deep", "space: " + "[" * 33 + "]" * 33, "at most 32 deep", "Write it flatter"),
+    file("33 deep", "space: " + "[" * 33 + "]" * 33, "at most 32 deep", "Use fewer levels"),
     file("aliases of aliases", BILLION, "at most 20,000 values"),
     file("an alias of itself", "space: &s [*s]\n", "an alias of itself"),
     file("deep aliases", DEEP_ALIASES, "aliases too deep in each other"),

@@ -128,7 +128,7 @@ def test_studies_are_listed(cli: Any, finished: dict[str, Any]) -> None:
         (["run", "digits_mlp", "--study", ".."], "the name of a study must begin with a letter"),
         (["check", "digits_mlp", "--set", "epochs=-1"], "--set epochs=-1: epochs: must be greater than 0; got -1"),
         (["train", "digits_mlp"], "this file has 18 parameters: model.hidden_layers"),
-        (["best", "nothing"], "no study in the workspace runs yet: dnntune run makes one"),
+        (["best", "nothing"], "there is no study in the workspace runs yet. Create one with dnntune run"),
         (["ui"], "nothing is logged in the workspace runs yet"),
     ],
 )
@@ -144,7 +144,7 @@ def test_a_mistake_is_a_message_and_an_exit_code(cli: Any, tmp_path: Path, argum
 def test_a_device_that_is_not_there(cli: Any, workspace: Path, space_file: Path) -> None:
     done = cli("run", space_file, "--workspace", workspace, "--device", "cuda:7")
     assert done.returncode == 2
-    assert "device cuda:7 is not there" in done.stderr
+    assert "there is no device cuda:7" in done.stderr
     assert "Traceback" not in done.stderr
     assert cli("studies", "--workspace", workspace).stdout.count("small") == 0
 

@@ -105,7 +105,7 @@ def test_a_secret_is_left_to_the_environment() -> None:
     workspace = Workspace(Path("w"), "postgresql://me:mark-left@h/db", "http://me:mark-left@h")
     lines = [*outlook(summary(), workspace, "again"), *final_outlook("s", workspace)]
     assert "mark-left" not in "".join(lines)
-    known = "with $DNNTUNE_STORAGE set to postgresql://me:***@h/db, whose secret is not shown, with "
+    known = "with $DNNTUNE_STORAGE set to postgresql://me:***@h/db, whose password is hidden, with "
     assert known in lines[0]
     assert "$DNNTUNE_TRACKING_URI set to http://me:***@h" in lines[0]
     assert "  dnntune best s --workspace w > best.yaml    # the best configuration" in lines
@@ -169,8 +169,8 @@ def test_ctrl_c_prints_a_command_that_goes_on_with_the_same_study(
             if line.startswith("[1/3]"):
                 process.send_signal(signal.SIGINT)
     assert process.returncode in (0, 130), lines  # 0: the third trial had ended before the signal came
-    again = [line for line in lines if "# go on" in line]
-    assert again == ["  dnntune resume cc --threads 1    # go on: 2 trials are left\n"]
+    again = [line for line in lines if "# resume" in line]
+    assert again == ["  dnntune resume cc --threads 1    # resume: 2 trials are left\n"]
     done = shell(again[0])
     assert done.returncode == 0, done.stderr
     study = load_study(open_storage(Workspace(workspace).storage_url), "cc")

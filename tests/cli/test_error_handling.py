@@ -81,7 +81,7 @@ def test_a_log_that_cannot_be_written(
     monkeypatch.setattr(error_handling.tempfile, "mkstemp", full)
     assert command(KeyError("x")) == INTERNAL_ERROR
     (line,) = capsys.readouterr().err.splitlines()
-    assert "KeyError: 'x'. Its whole text cannot be kept (No space left on device). Please report it" in line
+    assert "KeyError: 'x'. The traceback cannot be saved (No space left on device). Please report it" in line
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ JSON: dict[str, tuple[Change, str]] = {
     "labels: null": (labels(lambda names: [None, *names[1:]]), "0: must be a valid string; got None"),
     "labels: lists": (labels(lambda names: [[name] for name in names]), "0: must be a valid string; got ['0']"),
     "labels: no name": (labels(lambda names: ["", *names[1:]]), "0: String should have at least 1 character"),
-    "labels: one twice": (labels(lambda names: ["1", *names[1:]]), "each class must have a name of its own"),
+    "labels: one twice": (labels(lambda names: ["1", *names[1:]]), "class names must be different"),
     "labels: too few": (labels(lambda names: names[1:]), "output.shape must be ('batch', 9)"),
     "labels: too many": (labels(lambda names: [*names, "x"]), "output.shape must be ('batch', 11)"),
     "labels: one": (labels(lambda names: names[:1]), "at least 2 items"),

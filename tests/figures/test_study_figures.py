@@ -118,6 +118,6 @@ def test_many_classes_have_no_numbers_and_no_names() -> None:
 
 def test_what_pruning_spared_is_a_bar_of_its_own() -> None:
     spared = draw_time([("complete", 3.0), ("pruned", 1.0)], 2.5, "min").axes[0]
-    assert [label.get_text() for label in spared.get_yticklabels()] == ["complete", "pruned", "spared by pruning"]
+    assert [label.get_text() for label in spared.get_yticklabels()] == ["complete", "pruned", "saved by pruning"]
     assert [text.get_text() for text in spared.texts] == ["3.0", "1.0", "2.5"]
     assert len(draw_time([("complete", 3.0)], 0.0, "min").axes[0].get_yticklabels()) == 1

@@ -116,7 +116,7 @@ def test_the_finals_are_a_study_with_all_its_models(run: Run) -> None:
 def test_a_second_call_measures_nothing(run: Run, cli: Cli) -> None:
     done = cli(*COMMAND, "--workspace", run.folder, "--json")
     assert done.returncode == 0, done.stderr
-    assert "is there already, and is not measured again" in done.stderr
+    assert "exists already, and is not measured again" in done.stderr
     assert FINAL_TYPE.validate_json(done.stdout.splitlines()[-1]) == run.final
     assert load_final(run.workspace, "small") == run.final
 

@@ -74,7 +74,10 @@ def test_who_was_validated_on_other_images_is_in_no_ensemble(weights: Path, monk
     assert members["greedy"] <= {"trial 3, seed 1", "trial 3, seed 2", "trial 8"}
     assert selection.left_out == ("trial 5, seed 1", "trial 7", "trial 9")
     lines = list(final_lines(dataclasses.replace(FINAL, left_out=selection.left_out)))
-    assert "in no ensemble, validated on other images than the chosen model: trial 5, seed 1, trial 7, trial 9" in lines
+    assert (
+        "not in the ensembles, because validated on other images than the chosen model: "
+        "trial 5, seed 1, trial 7, trial 9" in lines
+    )
 
 
 def sorted_by_class(data: Any, **where: Any) -> Any:
@@ -86,5 +89,5 @@ def sorted_by_class(data: Any, **where: Any) -> Any:
 
 def test_images_that_have_changed_since_the_training_are_refused(weights: Path) -> None:
     models = {(3, 1): kept("trial 3, seed 1", config(), weights, "of the data as they were")}
-    with pytest.raises(StudyError, match="must be those by which trial 3, seed 1 was trained"):
+    with pytest.raises(StudyError, match="must be those with which trial 3, seed 1 was trained"):
         chosen(models, [])

@@ -59,7 +59,7 @@ def test_the_report_has_the_phases_and_the_images(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*.npy"))) == 2
     lines = list(metric_lines(figures))
     assert lines[1] == figures["phases"]
-    assert lines[2] == "486 images passed through the backbone in training; the cache spared its frozen layers 972"
+    assert lines[2] == "486 images passed through the backbone in training; 972 came from the cache"
     assert [epoch_line(epoch).split("  ")[-1] for epoch in epochs] == [epoch.phase for epoch in epochs]
     assert epoch_line(epochs[0]).index("best") > len(EPOCH_HEAD)
 

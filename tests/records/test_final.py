@@ -35,8 +35,8 @@ def test_without_a_result_the_command_that_makes_one_is_named(tmp_path: Path) ->
 
 def test_the_optimism_of_the_studys_best_value_is_said() -> None:
     text = "\n".join(final_lines(FINAL))
-    assert "the study's best value was 0.9600 (trial 3); over fresh seeds that configuration has 0.9200" in text
-    assert "chosen by mean validation: trial 1" in text
+    assert "the study's best value was 0.9600 (trial 3); with new seeds that configuration has 0.9200" in text
+    assert "chosen by validation mean: trial 1" in text
 
 
 def test_a_part_that_was_measured_again_is_said_to_be_optimistic() -> None:

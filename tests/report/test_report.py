@@ -86,22 +86,22 @@ def test_without_a_final_result_the_best_value_is_said_to_be_too_good(study: opt
     assert "best of 12 complete trials" in best
     assert "dnntune finalize by_hand" in best
     assert mattered.startswith("What mattered most: by PED-ANOVA ")
-    assert mattered.endswith("this is rough: 50 would be enough.")
+    assert mattered.endswith("this is rough; 50 would be enough.")
     assert waiting.startswith("A trial runs or waits")
 
 
 def test_a_final_result_comes_first_with_the_optimism_of_the_study(study: optuna.Study) -> None:
     sentences = " ".join(final_sentences(dataclasses.replace(FINAL, times_measured=3), 12))
     assert "Chosen: the configuration of trial 1, the best mean of 2 finalists: mean valid_accuracy 0.9450" in sentences
-    assert "The study's best valid_accuracy was 0.9600 (trial 3), the best of 12 and so too good" in sentences
-    assert "over 2 seeds that the study had not used its mean is 0.9200 (0.9200 to 0.9200), 0.0400 lower." in sentences
+    assert "The study's best valid_accuracy was 0.9600 (trial 3), the best of 12, and so optimistic" in sentences
+    assert "over 2 new seeds its mean is 0.9200 (0.9200 to 0.9200), 0.0400 lower." in sentences
     assert "accuracy 0.9300 on 360 test images" in sentences
-    assert "measured 3 times for this study: each time makes it less of a test" in sentences
+    assert "used 3 times for this study: each time makes it less of a test" in sentences
 
 
 def test_without_a_test_part_a_final_result_is_said_to_be_too_good() -> None:
     sentences = " ".join(final_sentences(dataclasses.replace(FINAL, split="valid"), 12))
-    assert "no test part: these images chose the configuration" in sentences
+    assert "no test set: these images chose the configuration" in sentences
 
 
 def test_estimates_go_from_the_study_to_the_test_images() -> None:
@@ -161,7 +161,7 @@ def only_pruned() -> optuna.Study:
     [
         (empty_study, "No trial has ended."),
         (only_failures, "No trial is complete, so there is no best one."),
-        (one_trial, "It is the only complete one."),
+        (one_trial, "It is the only complete trial."),
         (only_pruned, "No trial is complete, so there is no best one."),
     ],
 )
@@ -195,7 +195,7 @@ def test_cases_have_no_study_file() -> None:
     study.set_user_attr(IS_CASES, True)
     assert study_file(study) is None
     page = report_html(study, None)
-    assert "were not drawn from a space" in page
+    assert "come from named cases" in page
     assert "dnntune finalize" not in page
 
 

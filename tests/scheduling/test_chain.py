@@ -61,7 +61,7 @@ def test_two_runs_make_a_champion_and_challenge_it(schedule: Path, workspace: Pa
     assert json.loads(again.stdout.splitlines()[-1])["register"]["version"] == 1  # registered once
     second = cli("schedule-once", schedule, "--run", "tuesday", "--json")
     assert second.returncode == 0, second.stderr
-    assert "the data are the last run's" in second.stderr
+    assert "the data are those of the last run" in second.stderr
     assert "begins with 2 configurations of earlier studies" in second.stderr
     storage = open_existing(Workspace(workspace))
     studies = studies_of(storage, "nightly")
@@ -75,7 +75,7 @@ def test_a_run_is_prepared_once(schedule: Path) -> None:
     said: list[str] = []
     assert prepare(run_of(schedule, "monday"), said.append)["study"] == "nightly-monday"
     assert prepare(run_of(schedule, "monday"), said.append)["study"] == "nightly-monday"
-    assert "is gone on with" in said[-1]
+    assert "exists already, and is resumed" in said[-1]
     assert run_of(schedule, "monday").study().user_attrs[DATA]["images"] > 300
 
 

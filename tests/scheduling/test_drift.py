@@ -19,7 +19,7 @@ def test_the_first_run_has_nothing_to_compare_with() -> None:
 
 
 def test_the_same_data_are_said_to_be_the_same() -> None:
-    assert drift(NOW, dict(NOW)) == "the data are the last run's: 1,000 images"
+    assert drift(NOW, dict(NOW)) == "the data are those of the last run: 1,000 images"
 
 
 def test_classes_that_come_go_and_grow_are_told() -> None:

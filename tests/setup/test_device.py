@@ -39,8 +39,8 @@ def test_workers_take_the_gpus_in_turn(num_gpus: int) -> None:
 @pytest.mark.parametrize(
     ("num_gpus", "name", "message"),
     [
-        (0, "cuda", r"device cuda is not there: this machine has 0 CUDA devices. Use --device auto"),
-        (1, "cuda:1", r"device cuda:1 is not there: this machine has 1 CUDA devices"),
+        (0, "cuda", r"there is no device cuda: this machine has 0 CUDA devices. Use --device auto"),
+        (1, "cuda:1", r"there is no device cuda:1: this machine has 1 CUDA devices"),
         (1, "gpu", r"device must be auto, cpu, cuda or cuda:N; got 'gpu'"),
         (1, "mps", r"device must be .* got 'mps'"),
         (1, "cuda:x", r"device must be .* got 'cuda:x'"),

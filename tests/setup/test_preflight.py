@@ -51,7 +51,7 @@ def test_what_can_run_is_not_held_up(tmp_path: Path) -> None:
         ("gpu:1", {}, DeviceError, "Did you mean cuda?"),
         ("cudo", {}, DeviceError, "Did you mean cuda?"),
         ("cuda", {}, DeviceError, "this machine has 0 CUDA devices. Use --device auto"),
-        ("cuda:3", {}, DeviceError, "device cuda:3 is not there"),
+        ("cuda:3", {}, DeviceError, "there is no device cuda:3"),
         ("cpu", {"precision": "tf32"}, DeviceError, "precision tf32 needs a CUDA device"),
         ("auto", {"precision": {"choice": ["float32", "bfloat16"]}}, DeviceError, "Use precision: float32 or auto"),
         ("auto", {"model": {"kind": "backbone", "name": "resnet5000"}}, ModelError, "Did you mean resnet50?"),

@@ -32,10 +32,10 @@ def test_settings_come_back_from_a_storage_as_they_were() -> None:
     [
         (
             "metrics: [latency_ms, valid_loss]",
-            "study.metrics: must begin with one that every epoch has, by which trials are pruned. Put valid_loss or "
+            "study.metrics: must begin with a metric that is known after every epoch, for pruning. Put valid_loss or "
             "valid_accuracy first; got ['latency_ms', 'valid_loss']",
         ),
-        ("metrics: num_parameters", "must begin with one that every epoch has"),
+        ("metrics: num_parameters", "must begin with a metric that is known after every epoch"),
         ("metrics: [valid_loss, valid_loss]", "may have each metric once. Drop the second valid_loss; got"),
         ("metrics: []", "must name at least one of valid_accuracy, valid_loss, latency_ms, num_parameters; got []"),
         ("metrics: acc", "must be 'valid_accuracy', 'valid_loss', 'latency_ms' or 'num_parameters'; got 'acc'"),

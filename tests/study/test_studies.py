@@ -65,7 +65,7 @@ def test_another_space_is_refused_with_what_differs(storage: optuna.storages.Bas
     open_study(storage)
     with pytest.raises(StudyError, match="searches another space") as caught:
         open_study(storage, TEXT.replace("int: [2, 4]", "int: [2, 8]"))
-    assert "epochs.int was [2, 4], is [2, 8]" in str(caught.value)
+    assert "epochs.int was [2, 4], is now [2, 8]" in str(caught.value)
     assert "--study NAME" in str(caught.value)
 
 
@@ -151,7 +151,7 @@ def test_a_study_takes_its_settings_from_the_last_run(storage: optuna.storages.B
 
 
 def test_an_unknown_study_names_the_known_ones(storage: optuna.storages.BaseStorage) -> None:
-    with pytest.raises(StudyError, match="It is empty: dnntune run makes a study"):
+    with pytest.raises(StudyError, match="It is empty: create a study with dnntune run"):
         load_study(storage, "g")
     open_study(storage)
     with pytest.raises(StudyError, match=r"no study named ff in this storage\. Did you mean f"):
@@ -208,7 +208,7 @@ def test_what_a_dead_process_left_running_is_resumed_so_many_times(storage: optu
     (trial,) = study.trials
     result = result_of(trial)
     assert result is not None
-    assert (result.outcome, result.reason) == ("failed", "its process ended without a word, once more after 2 retries")
+    assert (result.outcome, result.reason) == ("failed", "its process died, after 2 retries")
 
 
 def test_every_configuration_of_a_space_with_steps_is_counted() -> None:

@@ -32,7 +32,7 @@ def test_ctrl_c_ends_a_study_cleanly_and_it_goes_on_later(space_file: Path, work
     out, err = process.communicate(timeout=LONG)
     assert process.returncode == 130
     assert '"interrupted": true' in out
-    assert "go on: 2 trials are left" in err
+    assert "resume: 2 trials are left" in err
     assert "Traceback" not in err
     (waiting,) = trials_of(workspace)
     assert waiting.state == optuna.trial.TrialState.WAITING
@@ -89,7 +89,7 @@ def test_a_killed_worker_is_replaced_and_its_trial_tried_again(space_file: Path,
     assert [outcome_of(trial) for trial in (failed, retry, other)] == ["failed", "complete", "complete"]
     result = result_of(failed)
     assert result is not None
-    assert result.reason == "its worker was killed by SIGKILL; it is tried again"
+    assert result.reason == "its worker was killed by SIGKILL; it will be retried"
     assert retry.params == failed.params
     assert attempt_of(retry) == Attempt(1, 0, 0)
     assert list(retry.intermediate_values) == list(range(1, 401))
@@ -125,7 +125,7 @@ def test_a_trial_that_takes_too_much_memory_fails_and_the_study_goes_on(space_fi
     result = result_of(failed)
     assert result is not None
     assert result.outcome == "failed"
-    assert re.fullmatch(r"its process took \d\.\d\d GiB of memory; trial_memory: 0\.9", str(result.reason))
+    assert re.fullmatch(r"its process used \d\.\d\d GiB of memory; trial_memory is 0\.9", str(result.reason))
     assert RETRY not in {name for trial in trials_of(workspace) for name in trial.user_attrs}
 
 

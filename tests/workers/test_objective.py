@@ -257,7 +257,7 @@ def test_a_configuration_is_not_trained_twice(run, study: optuna.Study, config: 
     second = run(lambda trial: config(seed=3))
     assert len(recorder.of(EpochEnded)) == trained
     assert (second.outcome, second.value, second.duplicate_of) == ("complete", first.value, 0)
-    assert second.reason == "same as trial 0"
+    assert second.reason == "duplicate of trial 0"
     assert study.trials[1].value == first.value
     best = best_trials(study)[0]
     assert best is not None

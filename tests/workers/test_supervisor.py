@@ -112,7 +112,7 @@ def test_a_dead_workers_trial_fails_and_waits_again(
     supervise(Actor(KILLED, READY, TrialRequested(), TrialClaimed(trial.number, 0)), DONE)
     failed, waiting = study.trials
     assert last(recorder) == result_of(failed)
-    assert last(recorder).reason == "its worker was killed by SIGKILL; it is tried again"
+    assert last(recorder).reason == "its worker was killed by SIGKILL; it will be retried"
     assert waiting.state == optuna.trial.TrialState.WAITING
     assert waiting.system_attrs["fixed_params"] == failed.params
 

@@ -196,7 +196,7 @@ def test_a_worker_killed_while_it_builds_leaves_nothing_torn(space_file: Path, w
     assert (summary.trials["complete"], summary.trials["failed"], summary.num_left) == (3, 1, 0)
     whole = build_in_peace(space_file, tmp_path / "whole")
     (failed,) = results(workspace, "failed")
-    assert failed.reason == "its worker was killed by SIGKILL; it is tried again"
+    assert failed.reason == "its worker was killed by SIGKILL; it will be retried"
     assert len(killer.said(ONCE)) == 2  # the one that was killed, and the one that came after it
     assert sorted(result.backbone_images or 0 for result in results(workspace)) == [0, 0, IMAGES]
     assert_whole(workspace, whole)
@@ -217,7 +217,7 @@ def test_ctrl_c_ends_a_study_whose_cache_is_being_built(space_file: Path, worksp
     out, err = process.communicate(timeout=LONG)
     assert process.returncode == 130, err
     assert json.loads(out.splitlines()[-1])["interrupted"] is True
-    assert "go on: 2 trials are left" in err
+    assert "resume: 2 trials are left" in err
     assert "Traceback" not in err
     assert [file.suffix for file in folder.iterdir()] == [".lock"]  # the build did not go on to its end
     (waiting,) = load_study(open_storage(Workspace(workspace).storage_url), "lite").trials

@@ -74,27 +74,27 @@ def outlook(summary: "StudySummary", workspace: Workspace, again: str) -> Iterat
     study = summary.study
     if summary.backbone_images or summary.cached_images:
         yield images_text(summary.backbone_images, summary.cached_images)
-    yield _next(workspace, f"{summary.seconds:.0f} s. What")
+    yield _next(workspace, f"{summary.seconds:.0f} s. ")
     if summary.num_left:
-        yield f"  {again}    # go on: {summary.num_left} trials are left"
+        yield f"  {again}    # resume: {summary.num_left} trials are left"
     where = workspace.options("workspace", "tracking_uri", "experiment")
     yield f"  {command('ui', **where)}    # compare the trials in MLflow"
     if summary.best is not None:
         yield f"  {command('best', study, **kept)} > best.yaml    # the best configuration"
         finalize = command("finalize", study, **workspace.options(*OPTIONS))
-        yield f"  {finalize}    # the best again, over fresh seeds; then the test set, once"
+        yield f"  {finalize}    # train the best again with new seeds; test the winner, once"
     if summary.pareto_front:
         *_, last = summary.pareto_front[0].values
         nearly = command("best", study, within=0.005, prefer=last, **kept)
-        yield f"  {nearly}    # nearly as good, with the least {last}"
+        yield f"  {nearly}    # nearly as good, with the lowest {last}"
 
 
 def final_outlook(study: str, workspace: Workspace) -> Iterator[str]:
     """Says what can be done with a final result."""
     kept, data = workspace.options("workspace", "storage"), workspace.options("data_dir")
     logged = workspace.options("tracking_uri")
-    yield _next(workspace, "What")
-    yield f"  {command('report', study, **kept, **logged)}    # all of it on a page"
+    yield _next(workspace, "")
+    yield f"  {command('report', study, **kept, **logged)}    # everything on one page"
     yield f"  {command('export', study, out='model', **kept, **data)}    # ONNX, torch.export and safetensors"
     register = command("register", study, name=study.lstrip("_") or "model", **kept, **logged, **data)
     yield f"  {register}    # MLflow's registry"
@@ -102,7 +102,7 @@ def final_outlook(study: str, workspace: Workspace) -> Iterator[str]:
 
 def _next(workspace: Workspace, begin: str) -> str:
     known = ", ".join(workspace.from_environment())
-    return f"{begin} you can do next{f' ({known})' if known else ''}:"
+    return f"{begin}Next steps{f' ({known})' if known else ''}:"
 
 
 def epoch_line(epoch: EpochResult) -> str:
@@ -121,7 +121,7 @@ def metric_lines(metrics: dict[str, Any]) -> Iterator[str]:
         yield metrics["phases"]
         yield images_text(metrics["backbone_images"], metrics["cached_images"])
     if metrics["test_accuracy"] is None:
-        yield "the data have no test part"
+        yield "the data have no test set"
     else:
         low, high = metrics["test_accuracy_interval"]
         accuracy = f"test accuracy {metrics['test_accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f})"

@@ -70,13 +70,13 @@ class StudyProgress:
             self._line("starting the workers and MLflow ...")
 
     def begin(self, study: str, *, total: int, counted: int, direction: str, data: DataSummary) -> None:
-        """The study begins, or goes on."""
+        """The study starts or resumes."""
         self.state = _State(total, counted, direction == "maximize", self.metric, counted_before=counted)
         shape = " x ".join(map(str, data.image_shape))
         images = f"{data.num_train:,} images to train on, {data.num_valid:,} to validate on"
         self._print(f"{study}: {data.name}, {images}, {shape}, {data.num_classes} classes, on {data.device}")
         if counted:
-            self._print(f"going on: {counted} of {total} trials are done")
+            self._print(f"resuming: {counted} of {total} trials are done")
 
     def event(self, event: Event) -> None:
         """Something happened."""
@@ -141,7 +141,7 @@ class StudyProgress:
         parts += [f"{count} {outcome}" for outcome, count in sorted(state.outcomes.items())]
         if state.best is not None:
             parts.append(f"best {state.metric} {state.best[0]:.4f} (trial {state.best[1]})")
-        parts.append(f"{_clock(time.monotonic() - state.began)} gone")
+        parts.append(f"{_clock(time.monotonic() - state.began)} elapsed")
         if left is not None:
             parts.append(f"about {_clock(left)} left")
         rows = Table.grid(padding=(0, 2))

@@ -30,7 +30,7 @@ def serve(workspace: Workspace, port: int, *, studies: Sequence[str], notify: Ca
         PortError: The port cannot be used.
     """
     if workspace.tracking_uri is None and not (workspace.root / "mlflow.db").exists():
-        raise TrackingError(f"nothing is logged in the workspace {workspace.root} yet: dnntune run makes a study")
+        raise TrackingError(f"nothing is logged in the workspace {workspace.root} yet. Create a study with dnntune run")
     is_server = workspace.tracking_url.startswith(("http://", "https://"))
     address = workspace.tracking_url.rstrip("/") if is_server else f"http://{HOST}:{port}"
     if not is_server:

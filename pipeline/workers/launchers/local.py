@@ -177,7 +177,7 @@ class _LocalProcess:
 
 def _cause(code: int | None) -> str | None:
     if code is None:
-        return "ended, and so did the process that had forked it"
+        return "died together with the process that had forked it"
     if code == 0:
         return None
     return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"

@@ -65,7 +65,7 @@ def test_a_smaller_loss_is_better() -> None:
 
 
 def test_going_on_says_so() -> None:
-    assert "going on: 3 of 5 trials are done" in watch(terminal=False, counted=3)
+    assert "resuming: 3 of 5 trials are done" in watch(terminal=False, counted=3)
 
 
 def test_a_terminal_shows_what_runs() -> None:
