@@ -4,10 +4,11 @@ They set the rate of every parameter group at every step themselves. PyTorch's s
 names in part (PolynomialLR is not power scheduling), and some break when a parameter group is added.
 """
 
-import functools
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -205,6 +206,37 @@ class Schedule:
             self.performance[0].load_state_dict(state)
 
 
+@dataclass(frozen=True)
+class Lengths:
+    """Optimizer steps in an epoch, and in the whole training after its warm-up."""
+
+    epoch: int
+    total: int
+
+
+# From a kind of the configuration to its law: a new schedule is a class there, a function here, and a row.
+SCHEDULES: dict[str, Callable[[Any, Lengths], LrLambda]] = {
+    "constant": lambda c, steps: constant,
+    "power": lambda c, steps: partial(power, steps=c.step_epochs * steps.epoch, power=c.power),
+    "exponential": lambda c, steps: partial(exponential, steps=c.step_epochs * steps.epoch),
+    "performance": lambda c, steps: Performance(
+        maximize=direction(c.monitor) == "maximize",
+        factor=c.factor,
+        patience=c.patience,
+        min_delta=c.min_delta,
+        cooldown=c.cooldown,
+        min_factor=c.min_factor,
+    ),
+    "piecewise": lambda c, steps: partial(
+        piecewise, boundaries=[epoch * steps.epoch for epoch in c.boundaries], factors=c.factors
+    ),
+    "cosine": lambda c, steps: partial(cosine, total_steps=steps.total, final_factor=c.final_factor),
+    "one_cycle": lambda c, steps: partial(
+        one_cycle, total_steps=steps.total, rise_fraction=c.rise_fraction, div=c.div, final_div=c.final_div
+    ),
+}
+
+
 def build_schedule(
     config: configs.ScheduleConfig, optimizer: torch.optim.Optimizer, *, steps_per_epoch: int, epochs: int
 ) -> Schedule:
@@ -218,42 +250,10 @@ def build_schedule(
     """
     warmup_steps = round(config.warmup_epochs * steps_per_epoch)
     total_steps = max(epochs * steps_per_epoch - warmup_steps, 1)
-    lr_lambda, performance = _lr_lambda(config, steps_per_epoch, total_steps), None
+    lr_lambda, performance = SCHEDULES[config.kind](config, Lengths(steps_per_epoch, total_steps)), None
     if isinstance(config, configs.Performance):
         assert isinstance(lr_lambda, Performance)
         performance = (lr_lambda, config.monitor)
     if warmup_steps:
-        lr_lambda = functools.partial(warmed_up, lr_lambda=lr_lambda, warmup_steps=warmup_steps)
+        lr_lambda = partial(warmed_up, lr_lambda=lr_lambda, warmup_steps=warmup_steps)
     return Schedule(optimizer, lr_lambda, performance, warmup_steps, steps_per_epoch)
-
-
-def _lr_lambda(config: configs.ScheduleConfig, steps_per_epoch: int, total_steps: int) -> LrLambda:
-    match config:
-        case configs.Constant():
-            return constant
-        case configs.Power():
-            return functools.partial(power, steps=config.step_epochs * steps_per_epoch, power=config.power)
-        case configs.Exponential():
-            return functools.partial(exponential, steps=config.step_epochs * steps_per_epoch)
-        case configs.Performance():
-            return Performance(
-                maximize=direction(config.monitor) == "maximize",
-                factor=config.factor,
-                patience=config.patience,
-                min_delta=config.min_delta,
-                cooldown=config.cooldown,
-                min_factor=config.min_factor,
-            )
-        case configs.Piecewise():
-            boundaries = [epoch * steps_per_epoch for epoch in config.boundaries]
-            return functools.partial(piecewise, boundaries=boundaries, factors=config.factors)
-        case configs.Cosine():
-            return functools.partial(cosine, total_steps=total_steps, final_factor=config.final_factor)
-        case configs.OneCycle():
-            return functools.partial(
-                one_cycle,
-                total_steps=total_steps,
-                rise_fraction=config.rise_fraction,
-                div=config.div,
-                final_div=config.final_div,
-            )

@@ -10,6 +10,7 @@ import torch
 from pipeline.config import training as configs
 from pipeline.config.training import ScheduleConfig
 from pipeline.optim.schedules import (
+    SCHEDULES,
     Performance,
     Schedule,
     build_schedule,
@@ -30,6 +31,10 @@ def _optimizer(*rates: float) -> torch.optim.Optimizer:
 
 def _schedule(config: ScheduleConfig, *, epochs: int = 20) -> Schedule:
     return build_schedule(config, _optimizer(1.0), steps_per_epoch=STEPS_PER_EPOCH, epochs=epochs)
+
+
+def test_each_kind_has_a_row() -> None:
+    assert {kind.model_fields["kind"].default for kind in KINDS} == set(SCHEDULES)
 
 
 def _rates(config: ScheduleConfig, *, epochs: int = 20) -> list[float]:
