@@ -15,7 +15,7 @@ OVERRIDES = [
     ("epochs=", "epochs: must be"),
     ("epochs=many", "epochs: must be an integer; got 'many'"),
     ("epochs=[1, 2", "is not YAML"),
-    ("epochs=" + "[" * 20_000, "at most 32 deep"),
+    ("epochs=" + "[" * 20_000, "at most 32 levels deep"),
     ("epochs=!!bool maybe", "must be true or false"),
     ("epochs=!!python/name:os.system x", "tags are refused"),
     ("epochs=" + "9" * 5_000, "at most 9,007,199,254,740,992"),
@@ -63,7 +63,7 @@ SCHEDULES = [
     ("- 1\n", "a schedule is a mapping"),
     ("", "a schedule is a mapping"),
     ("space: nowhere\n", "no such file"),
-    ("space: " + "[" * 20_000, "at most 32 deep"),
+    ("space: " + "[" * 20_000, "at most 32 levels deep"),
 ]
 
 
