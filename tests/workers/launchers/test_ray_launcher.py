@@ -252,7 +252,7 @@ from pathlib import Path
 from unittest import mock
 from pipeline.core.compute import Compute
 from pipeline.core.urls import StoreUrl
-from pipeline.core.workspace import Places
+from pipeline.core.workspace import Workspace
 from pipeline.workers.launchers.ray_launcher import RayLauncher
 from pipeline.workers.task import Task
 
@@ -260,10 +260,10 @@ def run(task, connection):
     from pipeline.workers.launchers.local import run_worker
 
     def work(task, channel):
-        assert task.places.storage_url.reveal() == os.environ["DNNTUNE_STORAGE"]
+        assert task.workspace.storage_url.reveal() == os.environ["DNNTUNE_STORAGE"]
         connection.send(os.getpid())
         if connection.recv():
-            raise ValueError(f"{task.places.storage_url.reveal()} refused")
+            raise ValueError(f"{task.workspace.storage_url.reveal()} refused")
 
     with mock.patch("pipeline.workers.worker.work", work):
         run_worker(task, connection)
@@ -279,8 +279,8 @@ def look():
 
 mark, found, looked = sys.argv[1], set(), set()
 large = "-" * int(sys.argv[2])  # Ray keeps what is small with the task, and what is large apart
-places = Places(storage=StoreUrl(os.environ["DNNTUNE_STORAGE"]))
-task = Task(*[large] * 6, workspace=places, compute=Compute(threads=1, device="cpu"), worker=0)
+workspace = Workspace(storage=StoreUrl(os.environ["DNNTUNE_STORAGE"]))
+task = Task(*[large] * 6, workspace=workspace, compute=Compute(threads=1, device="cpu"), worker=0)
 launcher = RayLauncher(run=run)
 for fails in (False, True):
     process, connection = launcher.start(task)
