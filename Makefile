@@ -10,7 +10,7 @@ AIRFLOW := .airflow
 AIRFLOW_INSTALLED := $(AIRFLOW)/.installed
 
 # Tests share nothing; a module's stay together, as they share what took long to make.
-SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadscope
+SIDE_BY_SIDE := -n 3 --dist loadscope
 QUICK := tests/space tests/config tests/records tests/figures tests/training tests/optim tests/models \
 	tests/evaluation/test_intervals.py tests/study/test_choice.py \
 	--ignore tests/models/backbones --ignore tests/training/test_frozen.py
@@ -45,7 +45,7 @@ quick: install
 	$(BIN)/pytest $(SIDE_BY_SIDE) -q $(QUICK)
 
 test: install
-	$(BIN)/pytest $(COVERAGE_OPTIONS)
+	$(BIN)/pytest $(SIDE_BY_SIDE) $(COVERAGE_OPTIONS)
 
 test-slow: install
 	$(BIN)/pytest -m slow

@@ -96,7 +96,9 @@ def interrupt_twice(process: "subprocess.Popen[str]", answer: str) -> None:
         pytest.param(
             "pipeline.analysis.ablation_study.draw_differences", [*ABLATE, "--seeds", 2], marks=pytest.mark.slow
         ),
-        pytest.param("pipeline.finalize.run.select_final", [*FINALIZE, "--top", 1, "--seeds", 1], marks=pytest.mark.slow),
+        pytest.param(
+            "pipeline.finalize.run.select_final", [*FINALIZE, "--top", 1, "--seeds", 1], marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_step_that_hears_nothing(folder: Path, function: str, command: list[object]) -> None:

@@ -65,10 +65,10 @@ def assert_agree_after_sync(cli: Cli, workspace: Path) -> None:
 def test_sigterm_while_the_log_drains(cli: Cli, space: Path, workspace: Path) -> None:
     with start(space, workspace) as process:
         try:
-            wait_until(lambda: num_ended(workspace) >= 1, 120.0)
+            wait_until(lambda: num_ended(workspace) >= 1)
             with closing(sqlite3.connect(workspace / "mlflow.db", timeout=60, isolation_level=None)) as locked:
                 locked.execute("BEGIN EXCLUSIVE")  # from now on nothing is logged
-                wait_until(lambda: num_ended(workspace) == TRIALS, 120.0)
+                wait_until(lambda: num_ended(workspace) == TRIALS)
                 process.send_signal(signal.SIGTERM)
                 asked = time.monotonic()
                 process.wait(END_SECONDS + SLACK_SECONDS)
@@ -84,9 +84,9 @@ def test_sigterm_while_the_log_drains(cli: Cli, space: Path, workspace: Path) ->
 def test_mlflows_database_is_corrupted(cli: Cli, space: Path, workspace: Path) -> None:
     with start(space, workspace) as process:
         try:
-            wait_until(lambda: num_ended(workspace) >= 2, 120.0)
+            wait_until(lambda: num_ended(workspace) >= 2)
             (workspace / "mlflow.db").write_bytes(os.urandom(65536))
-            wait_until(lambda: num_ended(workspace) == TRIALS, 120.0)
+            wait_until(lambda: num_ended(workspace) == TRIALS)
             process.wait(END_SECONDS + SLACK_SECONDS)
         finally:
             process.kill()
@@ -109,7 +109,7 @@ def mlflow_server(tmp_path: Path) -> Iterator[tuple[str, int]]:
         server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     address = f"http://127.0.0.1:{port}"
     try:
-        wait_until(lambda: answers(address), 240.0)
+        wait_until(lambda: answers(address))
         yield address, server.pid
     finally:
         os.killpg(server.pid, signal.SIGKILL)
@@ -128,9 +128,9 @@ def test_mlflows_server_hangs(cli: Cli, space: Path, workspace: Path, mlflow_ser
     address, group = mlflow_server
     with start(space, workspace, "--tracking-uri", address) as process:
         try:
-            wait_until(lambda: num_ended(workspace) >= 2, 120.0)
+            wait_until(lambda: num_ended(workspace) >= 2)
             os.killpg(group, signal.SIGSTOP)
-            wait_until(lambda: num_ended(workspace) == TRIALS, 120.0)
+            wait_until(lambda: num_ended(workspace) == TRIALS)
             process.wait(END_SECONDS + SLACK_SECONDS)
         finally:
             os.killpg(group, signal.SIGCONT)
@@ -146,7 +146,7 @@ def test_mlflows_server_hangs(cli: Cli, space: Path, workspace: Path, mlflow_ser
 def test_a_workspace_is_moved(cli: Cli, space: Path, workspace: Path, tmp_path: Path) -> None:
     with start(space, workspace) as process:
         try:
-            wait_until(lambda: num_ended(workspace) >= 3, 120.0)
+            wait_until(lambda: num_ended(workspace) >= 3)
             process.send_signal(signal.SIGTERM)
             process.wait(60.0)
         finally:
@@ -176,7 +176,7 @@ def test_the_disk_is_full(cli: Cli, space: Path, small_disk: Path) -> None:
     workspace = small_disk / "runs"
     with start(space, workspace) as process:
         try:
-            wait_until(lambda: num_ended(workspace) >= 2, 120.0)
+            wait_until(lambda: num_ended(workspace) >= 2)
             ballast = small_disk / "ballast"
             with ballast.open("wb", buffering=0) as file:
                 for size in (65536, 4096, 1):

@@ -92,7 +92,7 @@ def test_a_workspace_that_cannot_be_written_to(place: str, tmp_path: Path) -> No
 
 def test_a_file_is_no_workspace(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(WorkspaceError, match="is none"):
+    with pytest.raises(WorkspaceError, match=r"is not\. Name another one"):
         open_existing(Workspace(tmp_path / "file"))
 
 

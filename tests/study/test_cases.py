@@ -152,7 +152,7 @@ def test_other_cases_under_the_same_name_are_refused(
     open_study(storage, cases(1))
     with pytest.raises(StudyError, match="study c searches another space") as caught:
         open_study(storage, Cases({"full": config(seed=8)}, 1))
-    assert "full.seed was 7, is 8" in str(caught.value)
+    assert "full.seed was 7, is now 8" in str(caught.value)
     assert "--study NAME" in str(caught.value)
     assert len(load_study(storage, "c").trials) == 3
 

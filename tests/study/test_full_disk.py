@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import optuna
 import pytest
@@ -81,7 +82,9 @@ def test_a_worker_tells_its_supervisor(tmp_path: Path, monkeypatch: pytest.Monke
 
     told: list[Event] = []
     monkeypatch.setattr(worker, "_work", no_space)
-    worker.work(SimpleNamespace(checkpoints=tmp_path), SimpleNamespace(emit=told.append))  # type: ignore[arg-type]
+    task: Any = SimpleNamespace(workspace=Workspace(tmp_path), study_name="small")
+    channel: Any = SimpleNamespace(emit=told.append)
+    worker.work(task, channel)
     (event,) = told
     assert isinstance(event, WorkerFailed)
     assert event.message.startswith(f"{tmp_path}: no space is left on its file system")

@@ -40,7 +40,7 @@ def test_the_front_is_that_of_its_definition() -> None:
 
 
 def test_three_metrics_have_a_front_too() -> None:
-    points = [(0.9, 1.0, 500.0), (0.9, 1.0, 400.0), (0.8, 2.0, 300.0), (0.8, 2.0, 300.5)]
+    points = [(0.9, 1.0, 500.0), (0.9, 1.0, 400.0), (0.8, 2.0, 300.0), (0.8, 2.0, 301.0)]
     assert front(points, ("valid_accuracy", "latency_ms", "num_parameters")) == [1, 2]
 
 

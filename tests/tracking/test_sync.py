@@ -127,7 +127,7 @@ def test_a_moved_workspace_has_its_artifacts(finished_copy: Path) -> None:
 
 def test_a_study_is_moved_and_goes_on(cli: Cli, space_file: Path, workspace: Path, tmp_path: Path) -> None:
     process = start(space_file, workspace, "study.trials=20")
-    wait_until(lambda: (workspace / "studies.db").exists() and len(_ended(workspace)) >= 3, 200.0)
+    wait_until(lambda: (workspace / "studies.db").exists() and len(_ended(workspace)) >= 3)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
     moved = workspace.rename(tmp_path / "moved")

@@ -135,7 +135,7 @@ def test_saving_takes_a_twentieth_of_the_time_at_most(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: now))
     monkeypatch.setattr(module, "save_checkpoint", save)
-    training: Any = SimpleNamespace(state=dict)
+    training: Any = SimpleNamespace(state_dict=dict)
     writer = CheckpointWriter(tmp_path / "trial.pt", CONFIG)
     epochs: list[Any] = []
     for seconds in (0.5, 13.0, 26.9, 0.2, 45.0, 1.0):

@@ -165,7 +165,7 @@ def draw_seed(config: Make) -> Callable[[optuna.Trial], TrialConfig]:
 
 def measures(events: list[EpochEnded]) -> list[dict[str, object]]:
     """What epochs brought, without what no two runs have in common."""
-    return [{**event.result.to_json(), "seconds": 0, "samples_per_second": 0} for event in events]
+    return [{**event.result.to_json(), "seconds": 0, "samples_per_second": 0, "ended": 0} for event in events]
 
 
 def test_an_interrupted_trial_waits_and_is_resumed_under_its_number(  # type: ignore[no-untyped-def]

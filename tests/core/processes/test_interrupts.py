@@ -83,8 +83,8 @@ def test_an_answer_that_comes_late_is_waited_for(program: Program) -> None:
     late = """
 import time
 from pipeline.core.processes import interrupts
-say = interrupts._say
-interrupts._say = lambda words: (time.sleep(0.3), say(words))
+say = interrupts._print
+interrupts._print = lambda message: (time.sleep(0.3), say(message))
 """
     process = program(late + PATIENT.replace('with first_stops(lambda: wishes.append(1), "soon")', "if True"), "0")
     assert process.stdout is not None
