@@ -87,7 +87,7 @@ def test_a_worker_tells_its_supervisor(tmp_path: Path, monkeypatch: pytest.Monke
     worker.work(task, channel)
     (event,) = told
     assert isinstance(event, WorkerFailed)
-    assert event.message.startswith(f"{tmp_path}: no space is left on its file system")
+    assert event.message.startswith(f"{tmp_path}/checkpoints/small: no space is left on its file system")
 
 
 def test_every_operation_of_a_storage_says_so(tmp_path: Path) -> None:
