@@ -29,8 +29,9 @@ END_SECONDS = 9.0
 OPEN_SECONDS = 90.0
 # How often what has ended is written; after an error, how long until the next try.
 ROUND_SECONDS, PAUSE_SECONDS = 2.0, 5.0
-# A log process that dies is started again, but not more often than this.
+# A log process that dies is started again, but not more often than this, and not without end before it begins.
 RESTART_SECONDS = 5.0
+MAX_STARTS = 5
 # Neither shares the other's fate: a worker's fork server may be killed.
 CONTEXT = multiprocessing.get_context("spawn")
 
@@ -75,12 +76,18 @@ class StudyLog:
         Raises:
             TrackingError: The store cannot be used.
         """
-        if not self._connection.poll(OPEN_SECONDS):
-            raise TrackingError(f"MLflow has not answered for {OPEN_SECONDS:.0f} seconds. Check --tracking-uri")
-        try:
-            error = self._connection.recv()
-        except EOFError:
-            raise TrackingError("the process that logs to MLflow has died before it began. Start again") from None
+        ends = time.monotonic() + OPEN_SECONDS
+        for _ in range(MAX_STARTS):
+            if not self._connection.poll(max(ends - time.monotonic(), 0.0)):
+                raise TrackingError(f"MLflow has not answered for {OPEN_SECONDS:.0f} seconds. Check --tracking-uri")
+            try:
+                error = self._connection.recv()
+                break
+            except (EOFError, ConnectionResetError):  # killed: another one takes its place
+                self.kill()
+                self._start()
+        else:
+            raise TrackingError(f"the process that logs to MLflow has died {MAX_STARTS} times in a row. Start again")
         if error is not None:
             raise TrackingError(error)
         self._has_begun = True
@@ -118,13 +125,16 @@ class StudyLog:
             self._restart()
         state = State(0, "MLflow has not answered", is_final=False)
         self._send((END, END_SECONDS))
-        with contextlib.suppress(EOFError, ConnectionResetError):
-            while not state.is_final and self._connection.poll(max(ends - time.monotonic(), 0.0)):
+        while not state.is_final and self._connection.poll(max(ends - time.monotonic(), 0.0)):
+            try:
                 match self._connection.recv():
                     case State() as state:
                         pass
                     case str() as error:  # one that was started again cannot open the store
                         state = State(0, error, is_final=True)
+            except (EOFError, ConnectionResetError):  # killed: another one writes the rest
+                self._restart()
+                self._send((END, max(ends - time.monotonic(), 0.0)))
         self._process.join(max(ends - time.monotonic(), 0.0))  # it draws the best trial's figure
         self.kill()
         if state.is_final and state.num_left == 0 and state.error is None:

@@ -204,6 +204,17 @@ def test_a_log_process_that_dies_is_replaced(
     assert (summary.tracking_error is None) == (synced.num_written == 0)
 
 
+def test_a_log_process_that_dies_before_it_begins_or_at_its_end_is_replaced(finished_copy: Path) -> None:
+    workspace = Workspace(finished_copy)
+    open_store(workspace).delete_run(next(r.info.run_id for r in logged(workspace) if r.data.tags.get("trial") == "3"))
+    writing = log.StudyLog(workspace, "small", is_alone=True)
+    writing._process.kill()
+    writing.begin()
+    writing._process.kill()
+    assert writing.close() is None
+    assert sync_study(workspace, "small").found == {}
+
+
 def test_a_trial_that_mlflow_refuses_does_not_keep_out_the_others(
     finished_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
