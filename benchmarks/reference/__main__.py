@@ -1,7 +1,7 @@
 """Published results on Fashion-MNIST, reproduced over seeds; writes docs/reference-results.md.
 
 Every run of a setting with a seed is a run in an MLflow experiment of its own; what is there already is not trained
-again, so that it can be stopped and gone on with. The page is written from what is there.
+again, so that it can be stopped and resumed. The page is written from what is there.
 
     python -m benchmarks.reference --workspace runs --seeds 5 --processes 2
     python -m benchmarks.reference --report                                  # only write the page again

@@ -5,7 +5,7 @@ best perceptron from scratch, which a study of 30 trials finds for each number o
 decides the initial weights and which images are trained on.
 
 Results are kept as lines of JSON in the workspace: what is there is not trained again, so that it can be stopped and
-gone on with.
+resumed.
 
     python -m benchmarks.transfer --workspace runs --seeds 3 --processes 2 --docs
 """

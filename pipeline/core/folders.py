@@ -62,7 +62,7 @@ def remove_folder(folder: Path, *, below: Path) -> bool:
         root, real = below.resolve(strict=True), folder.resolve(strict=True)
         if folder.is_symlink() or root not in real.parents or not _is_marked(real):
             return False
-        # The mark goes last: a removal that is killed in between is gone on with by the next one.
+        # The mark goes last: a removal that is killed in between is completed by the next one.
         for entry in real.iterdir():
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)

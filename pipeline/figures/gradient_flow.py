@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.figures.canvas import new_figure
-from pipeline.records.results import LayerFlow, Verdict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,23 +21,10 @@ WIDTH, LEFT, RIGHT, BOTTOM, LINE, BAR = 6.4, 0.85, 1.1, 0.5, 0.18, 0.16
 TITLE_WIDTH = 84
 
 
-def draw_gradient_flow(epochs: Mapping[int, Sequence[LayerFlow]], title: str, verdict: Verdict | None) -> "Figure":
-    """Draws the gradient with respect to each layer's pre-activations, on a logarithmic scale.
+def draw_gradient_flow(epochs: Mapping[int, Sequence[float]], title: str) -> "Figure":
+    """Draws the gradient with respect to each layer's pre-activations, layers by epochs, on a logarithmic scale.
 
     In some epochs only upper layers may have learned: below them is nothing.
-
-    Args:
-        epochs: From the number of an epoch in which something was measured to its layers, input first.
-        title: The trial's name.
-        verdict: What is said of it.
-    """
-    said = "" if verdict is None else f"\n{verdict.label}: {verdict.text}"
-    gradients = {number: [layer.gradient for layer in layers] for number, layers in epochs.items()}
-    return draw_gradients(gradients, f"{title}{said}")
-
-
-def draw_gradients(epochs: Mapping[int, Sequence[float]], title: str) -> "Figure":
-    """Draws the norm of a gradient at each layer in each epoch, on a logarithmic scale.
 
     Args:
         epochs: From the number of an epoch to its layers' gradients, input first; a shorter list has the upper layers.
@@ -70,7 +56,7 @@ def draw_gradients(epochs: Mapping[int, Sequence[float]], title: str) -> "Figure
 def _canvas(height: float, num_lines: int) -> "tuple[Figure, Axes, Axes]":
     """Returns a figure, the axes of its fields, and those of the bar of colors.
 
-    Each trial has this figure, and matplotlib's own layout takes as long as to draw it: here everything has its place.
+    Matplotlib's own layout takes as long as to draw the figure: here everything has its place.
 
     Args:
         height: Of the fields, in inches.

@@ -68,7 +68,7 @@ def finalize(
 ) -> Finalized:
     """Trains a study's best configurations over fresh seeds, chooses by mean validation, and measures once.
 
-    The trainings are a study of their own, which is gone on with if it was interrupted. A result that is there already
+    The trainings are a study of their own, which is resumed if it was interrupted. A result that is there already
     is returned as it is: a test set that is measured again and again becomes a validation set.
 
     Args:

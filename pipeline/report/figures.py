@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.figures.curves import draw_importances
 from pipeline.figures.epochs import BEST_COLORS, draw_learning_curves, draw_rates
-from pipeline.figures.gradient_flow import draw_gradients
+from pipeline.figures.gradient_flow import draw_gradient_flow
 from pipeline.figures.outcome import draw_confusion, draw_estimates, draw_time
 from pipeline.figures.parallel import draw_parallel
 from pipeline.figures.svg import Drawing, drawing
@@ -154,7 +154,7 @@ def _gradients(data: "ReportData") -> Iterator[Drawing]:
 def _gradient_flow(which: str, trial: PlottedTrial) -> Drawing:
     flow = {int(epoch): gradients for epoch, gradients in trial.curves["gradient_flow"]}
     described = f"Gradient's norm by layer and epoch of the {which} trial, {trial.label}"
-    figure = draw_gradients(flow, f"the {which} trial: {trial.name}")
+    figure = draw_gradient_flow(flow, f"the {which} trial: {trial.name}")
     return drawing(figure, f"gradients-{which}", described, f"{trial.verdict.capitalize()}." if trial.verdict else "")
 
 

@@ -69,7 +69,7 @@ def _load(source: str, overrides: Sequence[Override]) -> SpaceFile:
 
 
 def _with_data_below(tree: YamlNode, folder: Path) -> YamlNode:
-    """Returns the tree with a relative data.path made absolute: what was made here can be gone on with from anywhere.
+    """Returns the tree with a relative data.path made absolute: a study can be resumed from any folder.
 
     Args:
         tree: A whole file's.
@@ -139,9 +139,9 @@ def read_space(tree: YamlNode, name: str, overrides: Sequence[Override] = ()) ->
     except ValidationError as error:
         reasons = [str(each["ctx"]["error"]) for each in error.errors()]
         raise SpaceError([Problem("study", reason, study_node.location) for reason in reasons]) from None
-    if isinstance(study.sampler, Grid) and (misfit := space.grid_misfit(study.sampler.points)) is not None:
+    if isinstance(study.sampler, Grid) and (too_large := space.grid_limit(study.sampler.points)) is not None:
         node = study_node.value.get("sampler", study_node)
-        raise SpaceError([Problem("study.sampler", misfit, node.location)])
+        raise SpaceError([Problem("study.sampler", too_large, node.location)])
     return SpaceFile(study.name or name, study, space, notices)
 
 

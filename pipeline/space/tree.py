@@ -154,7 +154,7 @@ class SearchSpace:
         """Runs through every combination, with at most so many values of a range; see `combinations`."""
         return self.combinations(lambda parameter: parameter.distribution.values(points))
 
-    def grid_misfit(self, points: int) -> str | None:
+    def grid_limit(self, points: int) -> str | None:
         """Returns why a grid cannot be run, without running through it; None if it can."""
         sizes = {parameter: len(parameter.distribution.values(points)) for parameter in self.parameters()}
         count = _count(self.root, sizes.__getitem__)

@@ -154,7 +154,7 @@ def grid(space: SearchSpace, points: int) -> list[dict[str, Any]]:
     Raises:
         StudyError: They are too many.
     """
-    if (rule := space.grid_misfit(points)) is not None:
+    if (rule := space.grid_limit(points)) is not None:
         raise StudyError(f"sampler: {rule}")
     return list(space.grid(points))
 

@@ -32,7 +32,7 @@ ROUND_SECONDS, PAUSE_SECONDS = 2.0, 5.0
 # A log process that dies is started again, but not more often than this, and not without end before it begins.
 RESTART_SECONDS = 5.0
 MAX_STARTS = 5
-# Neither shares the other's fate: a worker's fork server may be killed.
+# Not the workers' fork server, which may be killed without the log.
 CONTEXT = multiprocessing.get_context("spawn")
 
 BEGIN, END = "begin", "end"

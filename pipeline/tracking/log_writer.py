@@ -16,8 +16,8 @@ from pipeline.storage.lease import Lease
 from pipeline.storage.open import RecentTrials, open_existing
 from pipeline.study.studies import load_study
 from pipeline.tracking.axes import axes_of
+from pipeline.tracking.expected_run import TrialRecord, details_of, points_of
 from pipeline.tracking.mirror import Mirror
-from pipeline.tracking.picture import TrialRecord, details_of, points_of
 from pipeline.tracking.retry import is_transient
 from pipeline.tracking.store import identity, open_experiment, open_store
 from pipeline.tracking.study_records import DATA, space_of, study_record, trial_records

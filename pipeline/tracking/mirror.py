@@ -1,34 +1,32 @@
 """A study's runs in a tracking store: one for the study, and below it one for each trial, as its storage has them.
 
 Everything goes through `MlflowClient` with explicit run ids. The store may fail at any request: what was half written
-differs from its picture, and is written again; MLflow keeps equal points once. One process at a time writes what has
-ended (see `pipeline.storage.lease`); each process writes the trials that it runs itself, while they run.
+differs from what is expected, and is written again; MLflow keeps equal points once. One process at a time writes what
+has ended (see `pipeline.storage.lease`); each process writes the trials that it runs itself, while they run.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config.metrics import Metric
 from pipeline.figures.canvas import png
-from pipeline.figures.gradient_flow import draw_gradients
-from pipeline.records.results import DataSummary, Outcome
-from pipeline.space.tree import SearchSpace
+from pipeline.figures.gradient_flow import draw_gradient_flow
+from pipeline.records.results import Outcome
 from pipeline.tracking.attach import attach, show_image
 from pipeline.tracking.axes import Axes
-from pipeline.tracking.naming import NOTE
-from pipeline.tracking.note import study_note
-from pipeline.tracking.picture import (
+from pipeline.tracking.expected_run import (
     PARENT_TAG,
     STATUS,
     SUPERSEDED,
     ExpectedRun,
     Point,
+    StudyRecord,
     TrialRecord,
     differences,
     expected_run,
     milliseconds,
 )
+from pipeline.tracking.naming import NOTE
+from pipeline.tracking.note import study_note
 from pipeline.tracking.store import METRICS, find_runs, is_active
 from pipeline.tracking.ui.view import save_view, view_path
 
@@ -37,41 +35,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 FIGURE = "gradient_flow"
-
-
-@dataclass(frozen=True)
-class StudyRecord:
-    """A study as its storage has it, and what its run says of it.
-
-    Attributes:
-        name: Its name.
-        metrics: What it optimizes.
-        space: What it searches; None if a function draws.
-        data: What it trains on.
-        outcome: How it ended; None if it goes on.
-        started: Unix time in seconds at which its first trial began.
-        ended: The same of its last trial's end.
-        totals: Figures of the whole study.
-        best: Its best trial; None if none is complete.
-        best_config: The configuration that was chosen, else that trial's, as YAML.
-        chosen: What `dnntune finalize` has chosen, in words; None if it has not.
-        configs: The configurations of all trials, for the prepared view.
-        searched_paths: Paths of the settings that it searches, likewise.
-    """
-
-    name: str
-    metrics: tuple[Metric, ...]
-    space: SearchSpace | None
-    data: DataSummary
-    outcome: Outcome | None
-    started: float
-    ended: float
-    totals: Mapping[str, float]
-    best: TrialRecord | None
-    best_config: str | None
-    chosen: str | None
-    configs: Sequence[Mapping[str, Any]]
-    searched_paths: Sequence[str]
 
 
 class Mirror:
@@ -258,7 +221,8 @@ class Mirror:
             return
         verdict = None if best.result is None else best.result.verdict
         said = "" if verdict is None else f"\n{verdict.label}: {verdict.text}"
-        image = png(draw_gradients({int(epoch): layers for epoch, layers in flow}, f"{self.expected(best).name}{said}"))
+        gradients = {int(epoch): layers for epoch, layers in flow}
+        image = png(draw_gradient_flow(gradients, f"{self.expected(best).name}{said}"))
         show_image(self.client, run_id, FIGURE, image)
         attach(self.client, run_id, {f"{FIGURE}.png": image})
 

@@ -24,9 +24,8 @@ from pipeline.study.trials import (
     num_counted,
     result_of,
 )
-from pipeline.tracking.mirror import StudyRecord
+from pipeline.tracking.expected_run import StudyRecord, TrialRecord
 from pipeline.tracking.note import chosen_text
-from pipeline.tracking.picture import TrialRecord
 
 # User attributes of a study: what it trains on, and how its last run ended if it is not complete.
 DATA, OUTCOME = "data", "outcome"

@@ -72,7 +72,7 @@ class _Change:
 
 
 def _progressive_unfreezing(builder: PhaseBuilder, model: BackboneConfig, transfer: Auto, num_images: int) -> Plan:
-    """Climbs the lecture's ladder, rung by rung; see `pipeline.config.transfer.Auto`."""
+    """Unfreezes the network phase by phase, as the lecture does; see `pipeline.config.transfer.Auto`."""
     is_little = num_images < transfer.little_data * builder.data.num_classes
     change: _Change | None = _Change(model, "")
     epochs_left = builder.config.epochs

@@ -98,7 +98,7 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     ),
     f"{PRETRAINED}transfer: {{kind: auto, phase_epochs: 4}}\n  epochs: 4": (
         "4: transfer.phase_epochs",
-        "must be smaller than epochs, which all rungs share; got 4 of 4 epochs.",
+        "must be smaller than epochs, which all phases share; got 4 of 4 epochs.",
         "Lower it, or raise epochs",
     ),
     f"{PRETRAINED}transfer: {{frozen_epochs: 3}}\n  schedule: {{kind: cosine, warmup_epochs: 3.0}}": (

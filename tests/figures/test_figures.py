@@ -1,7 +1,6 @@
 """The figures: what stands on their axes, that they can be drawn, and where they may go."""
 
 import struct
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,8 @@ from pipeline.core.errors import DnntuneError
 from pipeline.figures.canvas import BLUE, ENDINGS, ORANGE, check_figure_path, new_figure, png, save
 from pipeline.figures.curves import draw_differences, draw_importances, draw_range_test
 from pipeline.figures.gradient_flow import DECADES, MAX_LABELS, draw_gradient_flow
-from pipeline.records.results import LayerFlow, Verdict
 
 BEGINNINGS = {".png": b"\x89PNG\r\n\x1a\n", ".svg": b"<?xml", ".pdf": b"%PDF"}
-
-
-def flow(gradients: Sequence[float]) -> tuple[LayerFlow, ...]:
-    return tuple(LayerFlow(index + 1, "x", 0.1, value, 1e-3, 0.0, 1.0) for index, value in enumerate(gradients))
 
 
 def drawn(figure: Figure) -> tuple[int, int]:
@@ -108,8 +102,8 @@ def test_importances_may_lack_one_measure_altogether() -> None:
 
 
 def test_gradient_flow_is_layers_by_epochs() -> None:
-    epochs = {1: flow([1e-3, 1e-2, 1.0]), 3: flow([1e-4, 1e-2, 10.0])}
-    figure = draw_gradient_flow(epochs, "t001 relu 2x100 sgd", Verdict("healthy", "all is well"))
+    epochs = {1: [1e-3, 1e-2, 1.0], 3: [1e-4, 1e-2, 10.0]}
+    figure = draw_gradient_flow(epochs, "t001 relu 2x100 sgd\nhealthy: all is well")
     axes, bar = figure.axes
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "layer")
     assert y_labels(figure) == ["1", "2", "output"]
@@ -124,38 +118,33 @@ def test_gradient_flow_is_layers_by_epochs() -> None:
     drawn(figure)
 
 
-def test_a_figure_without_a_verdict_has_its_name_alone() -> None:
-    figure = draw_gradient_flow({1: flow([1.0, 1.0])}, "t002", None)
-    assert figure.axes[0].get_title(loc="left") == "t002"
-
-
 def test_gradients_that_are_gone_are_shown_at_the_floor() -> None:
-    figure = draw_gradient_flow({1: flow([0.0, 1e-30, 1.0])}, "", None)
+    figure = draw_gradient_flow({1: [0.0, 1e-30, 1.0]}, "")
     (image,) = figure.axes[0].get_images()
     assert image.get_clim() == (-float(DECADES), 0.0)
     drawn(figure)
 
 
 def test_all_gradients_may_be_zero() -> None:
-    figure = draw_gradient_flow({1: flow([0.0, 0.0, 0.0]), 2: flow([0.0, 0.0, 0.0])}, "", None)
+    figure = draw_gradient_flow({1: [0.0, 0.0, 0.0], 2: [0.0, 0.0, 0.0]}, "")
     low, high = figure.axes[0].get_images()[0].get_clim()
     assert low < high
     drawn(figure)
 
 
 def test_equal_gradients_still_have_a_scale() -> None:
-    low, high = draw_gradient_flow({1: flow([1.0, 1.0])}, "", None).axes[0].get_images()[0].get_clim()
+    low, high = draw_gradient_flow({1: [1.0, 1.0]}, "").axes[0].get_images()[0].get_clim()
     assert (low, high) == (-1.0, 0.0)
 
 
 def test_a_single_layer_is_the_output() -> None:
-    figure = draw_gradient_flow({1: flow([0.5])}, "", None)
+    figure = draw_gradient_flow({1: [0.5]}, "")
     assert y_labels(figure) == ["output"]
     drawn(figure)
 
 
 def test_where_only_upper_layers_learned_nothing_is_below_them() -> None:
-    figure = draw_gradient_flow({1: flow([1e-2]), 2: flow([1e-4, 1e-3, 1.0])}, "", None)
+    figure = draw_gradient_flow({1: [1e-2], 2: [1e-4, 1e-3, 1.0]}, "")
     assert y_labels(figure) == ["1", "2", "output"]
     (image,) = figure.axes[0].get_images()
     values = image.get_array()
@@ -167,8 +156,8 @@ def test_where_only_upper_layers_learned_nothing_is_below_them() -> None:
 
 
 def test_labels_stay_few_where_there_are_many_layers_and_epochs() -> None:
-    epochs = {number: flow([10.0 ** (-layer / 10) for layer in range(100)]) for number in range(1, 51)}
-    figure = draw_gradient_flow(epochs, "t003 relu 99x100 adamw", None)
+    epochs = {number: [10.0 ** (-layer / 10) for layer in range(100)] for number in range(1, 51)}
+    figure = draw_gradient_flow(epochs, "t003 relu 99x100 adamw")
     assert len(y_labels(figure)) <= MAX_LABELS
     assert len(x_labels(figure)) <= MAX_LABELS
     assert y_labels(figure)[:2] == ["1", "11"]
@@ -210,7 +199,7 @@ def test_figures_do_not_pile_up() -> None:
     import matplotlib.pyplot as plt
 
     before = plt.get_fignums()
-    draw_gradient_flow({1: flow([1.0, 1.0])}, "", None)
+    draw_gradient_flow({1: [1.0, 1.0]}, "")
     assert plt.get_fignums() == before
 
 

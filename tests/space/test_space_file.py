@@ -306,7 +306,7 @@ def test_a_grid_that_nobody_could_run_is_refused_without_running_through_it() ->
     assert messages(text.replace("5000", "10000000000")) == [
         "f.yaml:2: study.sampler.points: must be less than or equal to 5000; got 10000000000"
     ]
-    assert read(text, "study.sampler.points=8").space.grid_misfit(8) is None  # 8 to the power of 4
+    assert read(text, "study.sampler.points=8").space.grid_limit(8) is None  # 8 to the power of 4
     assert len(list(read(text, "study.sampler.points=3").space.grid(3))) == 81
 
 
@@ -315,5 +315,5 @@ def test_a_grid_counts_what_hangs_on_a_choice_where_it_applies() -> None:
     space = read(f"space: {{data: {{name: digits}}, optimizer: {{choice: [{optimizers}]}}}}").space
     assert len(list(space.grid(3))) == 6
     assert len(list(space.grid(2_500))) == 5_000
-    assert space.grid_misfit(2_500) is None
-    assert "this one has 5,002 (" in str(space.grid_misfit(2_501))
+    assert space.grid_limit(2_500) is None
+    assert "this one has 5,002 (" in str(space.grid_limit(2_501))

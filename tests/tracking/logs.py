@@ -10,8 +10,8 @@ from pipeline.records.results import CURVE_NAMES, DataSummary, Outcome, TrialRes
 from pipeline.space.files import read_space
 from pipeline.space.yaml_text import parse
 from pipeline.tracking.axes import axes_of
-from pipeline.tracking.mirror import Mirror, StudyRecord
-from pipeline.tracking.picture import TrialRecord
+from pipeline.tracking.expected_run import StudyRecord, TrialRecord
+from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.store import experiment_id, find_runs, open_store
 
 SPACE = read_space(

@@ -8,8 +8,8 @@ import pytest
 from pipeline.core.errors import TrackingError
 from pipeline.records.results import Outcome, TrialResult, Verdict
 from pipeline.tracking import store
+from pipeline.tracking.expected_run import Point, TrialRecord, points_of
 from pipeline.tracking.mirror import Mirror
-from pipeline.tracking.picture import Point, TrialRecord, points_of
 from pipeline.tracking.store import open_client
 from tests.tracking.logs import CONFIG, curves, record, runs_of, study
 

@@ -41,7 +41,7 @@ def _auto_has_several_phases(config: TrialSettings) -> str | None:
     if not isinstance(transfer, Auto) or transfer.phase_epochs < config.epochs:
         return None
     return (
-        f"must be smaller than epochs, which all rungs share; got {transfer.phase_epochs} of {config.epochs} epochs. "
+        f"must be smaller than epochs, which all phases share; got {transfer.phase_epochs} of {config.epochs} epochs. "
         "Lower it, or raise epochs"
     )
 

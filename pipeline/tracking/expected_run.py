@@ -1,7 +1,7 @@
-"""What a run in MLflow has to say of a trial: a picture of what the study's storage knows.
+"""What a run in MLflow should contain, by what the study's storage knows of its trial.
 
-Whoever writes a run, and whoever compares runs with the storage, goes by the same picture. It does not hang on when it
-is drawn: points are as the storage has them, with their times, and MLflow keeps equal points once.
+Runs are written and compared by the same expectation. It does not depend on when it is made: points are as the storage
+has them, with their times, and MLflow keeps equal points once.
 """
 
 import math
@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline.records.results import CURVE_NAMES, EpochResult, Outcome, TrialResult
+from pipeline.config.metrics import Metric
+from pipeline.records.results import CURVE_NAMES, DataSummary, EpochResult, Outcome, TrialResult
+from pipeline.space.tree import SearchSpace
 from pipeline.tracking.axes import Axes
 from pipeline.tracking.naming import NOTE, metrics_of, params_of, run_name, tags_of
 
@@ -71,6 +73,41 @@ class TrialRecord:
 
 
 @dataclass(frozen=True)
+class StudyRecord:
+    """A study as its storage has it, and what its run says of it.
+
+    Attributes:
+        name: Its name.
+        metrics: What it optimizes.
+        space: What it searches; None if a function draws.
+        data: What it trains on.
+        outcome: How it ended; None if it goes on.
+        started: Unix time in seconds at which its first trial began.
+        ended: The same of its last trial's end.
+        totals: Figures of the whole study.
+        best: Its best trial; None if none is complete.
+        best_config: The configuration that was chosen, else that trial's, as YAML.
+        chosen: What `dnntune finalize` has chosen, in words; None if it has not.
+        configs: The configurations of all trials, for the prepared view.
+        searched_paths: Paths of the settings that it searches, likewise.
+    """
+
+    name: str
+    metrics: tuple[Metric, ...]
+    space: SearchSpace | None
+    data: DataSummary
+    outcome: Outcome | None
+    started: float
+    ended: float
+    totals: Mapping[str, float]
+    best: TrialRecord | None
+    best_config: str | None
+    chosen: str | None
+    configs: Sequence[Mapping[str, Any]]
+    searched_paths: Sequence[str]
+
+
+@dataclass(frozen=True)
 class ExpectedRun:
     """What a run should have; it may have more."""
 
@@ -89,7 +126,7 @@ def milliseconds(seconds: float) -> int:
 
 
 def expected_run(record: TrialRecord, *, study: str, axes: Axes) -> ExpectedRun:
-    """Returns the picture of a trial.
+    """Returns what the run of a trial should contain.
 
     Args:
         record: The trial.
@@ -171,7 +208,7 @@ def details_of(epoch: EpochResult) -> list[Point]:
 
 
 def differences(expected: ExpectedRun, run: "Run") -> list[str]:
-    """Returns in which things a run differs from the picture of its trial, in words; nothing if it agrees."""
+    """Returns in which things a run differs from what is expected, in words; nothing if it agrees."""
     found = []
     if run.info.status != expected.status:
         found.append(f"its status is {run.info.status}, and not {expected.status}")
