@@ -4,9 +4,9 @@ import sys
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+from pipeline.config.kinds import Block
 from pipeline.config.schema import annotation_of, block_of, kinds_of, members_of
 from pipeline.config.study import StudyConfig
-from pipeline.config.training import Block
 from pipeline.config.trial import TrialConfig
 
 TARGET = Path(__file__).with_name("configuration.md")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config.model import MlpConfig, layers_path, top_layers
+from pipeline.config.model import BackboneConfig, HiddenLayers, layers_path, top_layers
 from pipeline.config.trial import TrialConfig
 from pipeline.evaluation.intervals import SHARE, Interval, mean_interval
 from pipeline.records.results import TrialResult
@@ -15,7 +15,7 @@ Settings = dict[str, Any]
 # From what a row is called to the settings that switch the technique off; None where the configuration has it not.
 TECHNIQUES: dict[str, Callable[[TrialConfig], Settings | None]] = {
     "pretrained: false": lambda c: _unless(
-        isinstance(c.model, MlpConfig) or c.model.pretrained is False,
+        not isinstance(c.model, BackboneConfig) or c.model.pretrained is False,
         {"model.pretrained": False, "transfer": {"kind": "none"}},
     ),
     "transfer: frozen": lambda c: _unless(c.transfer.kind in ("none", "frozen"), {"transfer": {"kind": "frozen"}}),
@@ -24,18 +24,20 @@ TECHNIQUES: dict[str, Callable[[TrialConfig], Settings | None]] = {
     "ema_decay: none": lambda c: _unless(c.ema_decay is None, {"ema_decay": None}),
     "schedule: constant": lambda c: _unless(c.schedule.kind == "constant", {"schedule": {"kind": "constant"}}),
     "clip: none": lambda c: _unless(c.clip.kind == "none", {"clip": {"kind": "none"}}),
-    "batch_norm: none": lambda c: _unless(
-        not top_layers(c.model).uses_batch_norm, _of_layers(c, batch_norm="none", input_batch_norm=False)
+    "batch_norm: none": lambda c: _of_layers(
+        c, lambda layers: layers.uses_batch_norm, batch_norm="none", input_batch_norm=False
     ),
-    "dropout: none": lambda c: _unless(not c.model.drops, _of_layers(c, dropout={"kind": "none"})),
+    "dropout: none": lambda c: _of_layers(c, lambda layers: layers.drops, dropout={"kind": "none"}),
     "early_stopping: none": lambda c: _unless(c.early_stopping.patience is None, {"early_stopping.patience": None}),
     "max_norm: none": lambda c: _unless(c.max_norm is None, {"max_norm": None}),
     "weight_decay: 0": lambda c: _unless(c.optimizer.weight_decay == 0.0, {"optimizer.weight_decay": 0.0}),
     "activation: sigmoid": lambda c: _activation(c, "sigmoid"),
     "activation: relu": lambda c: _activation(c, "relu"),
-    "initialization: torch": lambda c: _unless(
-        top_layers(c.model).resolved_initialization == "torch" or top_layers(c.model).hidden_layers == 0,
-        _of_layers(c, initialization="torch", initialization_gain=None),
+    "initialization: torch": lambda c: _of_layers(
+        c,
+        lambda layers: layers.resolved_initialization != "torch" and layers.hidden_layers > 0,
+        initialization="torch",
+        initialization_gain=None,
     ),
 }
 
@@ -121,16 +123,19 @@ def _unless(off: bool, settings: Settings) -> Settings | None:
     return None if off else settings
 
 
-def _of_layers(config: TrialConfig, **settings: Any) -> Settings:
-    """Returns settings of the fully connected layers under their paths."""
+def _of_layers(config: TrialConfig, has: Callable[[HiddenLayers], bool], **settings: Any) -> Settings | None:
+    """Returns settings of the fully connected layers under their paths; None where no layers have the technique."""
+    layers = top_layers(config.model)
+    if layers is None or not has(layers):
+        return None
     return {f"{layers_path(config.model)}.{name}": value for name, value in settings.items()}
 
 
 def _activation(config: TrialConfig, name: str) -> Settings | None:
+    settings = _of_layers(
+        config, lambda layers: layers.activation != name and layers.hidden_layers > 0, activation=name
+    )
     layers = top_layers(config.model)
-    if layers.activation == name or layers.hidden_layers == 0:
-        return None
-    settings = _of_layers(config, activation=name)
-    if layers.uses_alpha_dropout:  # which is for SELU only
+    if settings is not None and layers is not None and layers.uses_alpha_dropout:  # which is for SELU only
         settings |= {f"{layers_path(config.model)}.dropout.variant": "standard"}
     return settings

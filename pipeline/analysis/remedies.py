@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config.model import BackboneConfig, MlpConfig, layers_path, resolve_initialization, top_layers
+from pipeline.config.model import BackboneConfig, ModelBlock, layers_path, resolve_initialization, top_layers
 from pipeline.config.trial import TrialConfig
 from pipeline.records.results import VerdictLabel
 from pipeline.space.tree import flatten
@@ -25,19 +25,22 @@ class Remedy:
     reason: str
 
 
-def network(model: MlpConfig | BackboneConfig) -> str:
+def network(model: ModelBlock) -> str:
     """Returns a network in words: what decides how gradients pass through it."""
-    layers = top_layers(model)
+    if (layers := top_layers(model)) is None:
+        return f"a network of kind {model.kind}"
     activation = {"relu": "ReLU", "selu": "SELU", "elu": "ELU"}.get(layers.activation, layers.activation)
     gain = "" if layers.initialization_gain is None else f" (gain {layers.initialization_gain:g})"
     initialization = f"{NAMES[layers.resolved_initialization]} initialization{gain}"
     norm = "" if layers.batch_norm == "none" else f", batch normalization {layers.batch_norm} it"
     plural = "" if layers.hidden_layers == 1 else "s"
     hidden = f"{activation} with {initialization}{norm}, through {layers.hidden_layers} hidden layer{plural}"
-    if isinstance(model, MlpConfig):
+    if layers_path(model) == "model":
         return hidden
-    weights = "random" if model.pretrained is False else "pretrained"
     head = "a linear classifier" if layers.hidden_layers == 0 else f"a head of {hidden}"
+    if not isinstance(model, BackboneConfig):
+        return f"a network of kind {model.kind} and {head}"
+    weights = "random" if model.pretrained is False else "pretrained"
     return f"{model.name} with {weights} weights and {head}"
 
 
@@ -55,7 +58,9 @@ def remedies(config: TrialConfig, label: VerdictLabel) -> list[Remedy]:
 
 
 def _vanishing(config: TrialConfig) -> Iterator[Remedy]:
-    layers, path = top_layers(config.model), layers_path(config.model)
+    if (layers := top_layers(config.model)) is None:
+        return
+    path = layers_path(config.model)
     yield from _suited_initialization(config, "it keeps the variance from layer to layer")
     if layers.activation in ("sigmoid", "tanh"):
         yield Remedy(
@@ -64,7 +69,8 @@ def _vanishing(config: TrialConfig) -> Iterator[Remedy]:
         )
     yield from _batch_norm(config, "it brings each layer's inputs back to variance 1")
     if layers.hidden_layers > 5:
-        yield Remedy({f"{path}.hidden_layers": 5, **_widths(config, 5)}, "fewer layers multiply fewer slopes")
+        widths = {} if isinstance(layers.width, int) else {f"{path}.width": list(layers.width[:5])}
+        yield Remedy({f"{path}.hidden_layers": 5, **widths}, "fewer layers multiply fewer slopes")
 
 
 def _exploding(config: TrialConfig) -> Iterator[Remedy]:
@@ -77,7 +83,7 @@ def _exploding(config: TrialConfig) -> Iterator[Remedy]:
 def _dead(config: TrialConfig) -> Iterator[Remedy]:
     yield from _suited_initialization(config, "it keeps half of the units active")
     yield _lower_rate(config, 10, "smaller steps do not push units out of the range of the data")
-    if top_layers(config.model).hidden_layers > 0:
+    if (layers := top_layers(config.model)) is not None and layers.hidden_layers > 0:
         leaky = {f"{layers_path(config.model)}.activation": "leaky_relu", **_suited(config)}
         yield Remedy(leaky, "it passes gradient for negative inputs, too")
     yield from _batch_norm(config, "every unit is positive for about half of each batch")
@@ -105,7 +111,8 @@ def _suited(config: TrialConfig) -> dict[str, Any]:
 
 
 def _suited_initialization(config: TrialConfig, reason: str) -> Iterator[Remedy]:
-    layers = top_layers(config.model)
+    if (layers := top_layers(config.model)) is None:
+        return
     suited = resolve_initialization("auto", layers.activation)
     if layers.hidden_layers > 0 and (
         layers.resolved_initialization != suited or layers.initialization_gain is not None
@@ -115,17 +122,12 @@ def _suited_initialization(config: TrialConfig, reason: str) -> Iterator[Remedy]
 
 def _batch_norm(config: TrialConfig, reason: str) -> Iterator[Remedy]:
     layers = top_layers(config.model)
-    if layers.hidden_layers > 0 and layers.batch_norm == "none":
+    if layers is not None and layers.hidden_layers > 0 and layers.batch_norm == "none":
         yield Remedy({f"{layers_path(config.model)}.batch_norm": "before"}, reason)
 
 
 def _lower_rate(config: TrialConfig, by: int, reason: str) -> Remedy:
     return Remedy({"optimizer.lr": float(f"{config.optimizer.lr / by:.3g}")}, reason)
-
-
-def _widths(config: TrialConfig, num_layers: int) -> dict[str, Any]:
-    width = top_layers(config.model).width
-    return {} if isinstance(width, int) else {f"{layers_path(config.model)}.width": list(width[:num_layers])}
 
 
 def _is_allowed(config: TrialConfig, remedy: Remedy) -> bool:

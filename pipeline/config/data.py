@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
-from pipeline.config.training import Block, Fraction
+from pipeline.config.kinds import Block
+from pipeline.config.training import Fraction
 
 
 class DataConfig(Block):

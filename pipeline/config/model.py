@@ -1,10 +1,11 @@
 """Settings of the network: multilayer perceptrons, and timm backbones with a head of their own. No torch here."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from pipeline.config.training import Block, ImpliedKind, Probability, tuple_from_list
+from pipeline.config.kinds import Block, ImpliedKind, KindBlock, KindOf, register_built_ins
+from pipeline.config.training import Probability, tuple_from_list
 
 Widths = Annotated[tuple[PositiveInt, ...], tuple_from_list, Field(min_length=1)]
 
@@ -105,7 +106,23 @@ class HiddenLayers(Block):
         return self.dropout.variant == "alpha" or (self.dropout.variant == "auto" and self.activation == "selu")
 
 
-class MlpConfig(HiddenLayers):
+class ModelBlock(KindBlock):
+    """A network. What has fully connected layers is a `HiddenLayers`, or has one named `head`."""
+
+    group: ClassVar[str] = "model"
+
+    @property
+    def drops(self) -> bool:
+        """Whether any unit or feature may be dropped in training."""
+        return (layers := top_layers(self)) is not None and layers.drops
+
+    @property
+    def uses_batch_norm(self) -> bool:
+        """Whether its own layers, or those of its head, are normalized by batch."""
+        return (layers := top_layers(self)) is not None and layers.uses_batch_norm
+
+
+class MlpConfig(HiddenLayers, ModelBlock):
     """A multilayer perceptron on the pixels."""
 
     kind: Literal["mlp"] = "mlp"
@@ -119,7 +136,7 @@ class HeadConfig(HiddenLayers):
     """
 
 
-class BackboneConfig(Block):
+class BackboneConfig(ModelBlock):
     """An image classifier of timm (Wightman, 2019) with a new head in place of its classifier. `transfer` decides which
     layers learn, and when.
     """
@@ -140,20 +157,17 @@ class BackboneConfig(Block):
     image_size: Annotated[int, Field(ge=8, le=2048)] | None = None
     """Height and width in pixels to which images are resized; null: the size with which the weights were trained."""
 
-    @property
-    def drops(self) -> bool:
-        """Whether any unit of the head or feature may be dropped."""
-        return self.head.drops
+
+ModelConfig = Annotated[ModelBlock, KindOf("model"), ImpliedKind("mlp")]
+register_built_ins("pipeline.models.build:MODELS", MlpConfig, BackboneConfig)
 
 
-ModelConfig = Annotated[MlpConfig | BackboneConfig, Field(discriminator="kind"), ImpliedKind("mlp")]
+def layers_path(model: ModelBlock) -> str:
+    """Returns where in a configuration the fully connected layers stand, if there are any."""
+    return "model" if isinstance(model, HiddenLayers) else "model.head"
 
 
-def layers_path(model: MlpConfig | BackboneConfig) -> str:
-    """Returns where in a configuration the fully connected layers stand."""
-    return "model.head" if isinstance(model, BackboneConfig) else "model"
-
-
-def top_layers(model: MlpConfig | BackboneConfig) -> HiddenLayers:
-    """Returns the fully connected layers of a network: all of a perceptron's, or a backbone's head."""
-    return model.head if isinstance(model, BackboneConfig) else model
+def top_layers(model: ModelBlock) -> HiddenLayers | None:
+    """Returns the fully connected layers of a network: all of a perceptron's, or a head; None where it has none."""
+    layers = model if isinstance(model, HiddenLayers) else getattr(model, "head", None)
+    return layers if isinstance(layers, HiddenLayers) else None

@@ -8,19 +8,28 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from pipeline.config.training import Block, ImpliedKind
+from pipeline.config.kinds import Block, ImpliedKind, KindOf, kind_name, kinds
 from pipeline.core.text import shortened
 
 
-@functools.cache
 def kinds_of(annotation: Any) -> Mapping[str, type[Block]]:
     """Returns the kinds of block that an annotation admits, by name; empty for anything else."""
-    kinds: dict[str, type[Block]] = {}
+    if (mark := _mark(getattr(annotation, "__metadata__", ()))) is not None:
+        return {name: kind.block for name, kind in kinds(mark.group).items()}
+    return _kinds_of_union(annotation)
+
+
+@functools.cache
+def _kinds_of_union(annotation: Any) -> Mapping[str, type[Block]]:
+    found: dict[str, type[Block]] = {}
     for member in members_of(annotation):
         if isinstance(member, type) and issubclass(member, Block) and "kind" in member.model_fields:
-            (name,) = get_args(member.model_fields["kind"].annotation)
-            kinds[name] = member
-    return kinds
+            found[kind_name(member)] = member
+    return found
+
+
+def _mark(metadata: Iterable[Any]) -> KindOf | None:
+    return next((mark for mark in metadata if isinstance(mark, KindOf)), None)
 
 
 def implied_kind(block: type[Block], field: str) -> str | None:
@@ -37,8 +46,10 @@ def block_of(annotation: Any) -> type[Block] | None:
 
 
 def annotation_of(block: type[Block], field: str) -> Any:
-    """Returns a field's type, without its constraints."""
-    return block.model_fields[field].annotation
+    """Returns a field's type, without its constraints; that of a registered group's blocks with its mark."""
+    info = block.model_fields[field]
+    mark = _mark(info.metadata)
+    return info.annotation if mark is None else Annotated[info.annotation, mark]
 
 
 def validation_error(block: type[Block], field: str, value: Any) -> str | None:
@@ -66,14 +77,9 @@ def did_you_mean(value: object, known: Iterable[str]) -> str:
     return f". Did you mean {near[0]}?" if near else ""
 
 
-@functools.cache
-def _all_paths(block: type[Block]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(_paths(block, "")))
-
-
 def paths_ending_in(name: str, block: type[Block]) -> list[str]:
     """Returns the paths of all settings of this name anywhere below a block."""
-    return [path for path in _all_paths(block) if path.split(".")[-1] == name]
+    return [path for path in dict.fromkeys(_paths(block, "")) if path.split(".")[-1] == name]
 
 
 def short_repr(value: object) -> str:

@@ -11,10 +11,10 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from pipeline.config.data import DataConfig
+from pipeline.config.kinds import Block
 from pipeline.config.model import MlpConfig, ModelConfig
 from pipeline.config.training import (
     AdamW,
-    Block,
     ClippingConfig,
     EarlyStopping,
     NoClipping,

@@ -3,7 +3,7 @@
 The table rows that turn `SamplerConfig` and `PrunerConfig` into Optuna's objects are in `pipeline.study`.
 """
 
-from typing import Annotated, Any, Literal, Self, cast, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, cast, get_args
 
 from pydantic import (
     AfterValidator,
@@ -15,15 +15,20 @@ from pydantic import (
     model_validator,
 )
 
+from pipeline.config.kinds import Block, KindBlock, KindOf, register_built_ins
 from pipeline.config.metrics import Direction, Metric, direction
-from pipeline.config.training import Block, Monitor, tuple_from_list
+from pipeline.config.training import Monitor, tuple_from_list
 from pipeline.core.names import Name
 
 # A grid's combinations: queued one by one before the first trial runs, in minutes at most.
 MAX_GRID = 5_000
 
 
-class StartupBlock(Block):
+class SamplerBlock(KindBlock):
+    group: ClassVar[str] = "sampler"
+
+
+class StartupBlock(SamplerBlock):
     startup_trials: Annotated[int, Field(ge=0)] = 10
     """Number of random trials, baselines included, before the model is used."""
 
@@ -54,7 +59,7 @@ class CmaEs(StartupBlock):
     """Initial standard deviation; null: a sixth of the smallest range."""
 
 
-class Qmc(Block):
+class Qmc(SamplerBlock):
     """A low-discrepancy sequence; categorical and conditional parameters are random."""
 
     kind: Literal["qmc"] = "qmc"
@@ -62,13 +67,13 @@ class Qmc(Block):
     """Which sequence."""
 
 
-class Random(Block):
+class Random(SamplerBlock):
     """Independent draws: Bergstra and Bengio, JMLR 2012."""
 
     kind: Literal["random"] = "random"
 
 
-class Grid(Block):
+class Grid(SamplerBlock):
     """Every combination once, conditional parameters only where they apply; at most 5,000, as all are queued first."""
 
     kind: Literal["grid"] = "grid"
@@ -84,7 +89,8 @@ NEEDS_MEASUREMENTS = (
 )
 
 
-class AnyPruner(Block):
+class AnyPruner(KindBlock):
+    group: ClassVar[str] = "pruner"
     by_verdict: bool = False
     """Also prune a trial after its first epoch if its gradients vanish or explode, or its units are dead: see
     docs/techniques.md for the thresholds. Off by default: some slow starters recover."""
@@ -150,10 +156,12 @@ class Hyperband(HalvingBlock):
     kind: Literal["hyperband"] = "hyperband"
 
 
-SamplerConfig = Annotated[Tpe | Gp | CmaEs | Qmc | Random | Grid, Field(discriminator="kind")]
-PrunerConfig = Annotated[
-    NoPruning | Patient | Median | Percentile | SuccessiveHalving | Hyperband, Field(discriminator="kind")
-]
+SamplerConfig = Annotated[SamplerBlock, KindOf("sampler")]
+PrunerConfig = Annotated[AnyPruner, KindOf("pruner")]
+register_built_ins("pipeline.search.samplers:SAMPLERS", Tpe, Gp, CmaEs, Qmc, Random, Grid)
+register_built_ins(
+    "pipeline.search.pruners:PRUNERS", NoPruning, Patient, Median, Percentile, SuccessiveHalving, Hyperband
+)
 Baselines = Annotated[tuple[dict[str, Any], ...], tuple_from_list]
 
 

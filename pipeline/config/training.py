@@ -1,19 +1,10 @@
-"""Settings of the training: optimizers, schedules and clipping, a class for each kind, and what all blocks share."""
+"""Settings of the training: optimizers, schedules and clipping, a class for each kind."""
 
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    GetCoreSchemaHandler,
-    NonNegativeFloat,
-    PositiveFloat,
-    PositiveInt,
-)
-from pydantic_core import CoreSchema, core_schema
+from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from pipeline.config.kinds import Block, KindBlock, KindOf, register_built_ins
 
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -29,28 +20,8 @@ Epochs = Annotated[tuple[PositiveFloat, ...], tuple_from_list]
 Factors = Annotated[tuple[PositiveFloat, ...], tuple_from_list]
 
 
-class Block(BaseModel):
-    """A group of settings: immutable, and strict about types and names."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
-
-
-@dataclass(frozen=True)
-class ImpliedKind:
-    """Marks a field whose block may leave out its kind, and which kind that means."""
-
-    kind: str
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_before_validator_function(self._say_it, handler(source))
-
-    def _say_it(self, value: Any) -> Any:
-        return {"kind": self.kind, **value} if isinstance(value, dict) else value
-
-
-class OptimizerBlock(Block):
+class OptimizerBlock(KindBlock):
+    group: ClassVar[str] = "optimizer"
     lr: PositiveFloat = 1e-3
     """Learning rate, before the schedule."""
     weight_decay: NonNegativeFloat = 0.0
@@ -106,7 +77,8 @@ class NAdam(AdamBlock):
     kind: Literal["nadam"] = "nadam"
 
 
-class ScheduleBlock(Block):
+class ScheduleBlock(KindBlock):
+    group: ClassVar[str] = "schedule"
     warmup_epochs: NonNegativeFloat = 0.0
     """Epochs (fractions allowed) in which the rate first rises linearly to `lr`; the schedule starts after them."""
 
@@ -222,8 +194,11 @@ class EarlyStopping(Block):
     """The smallest change that counts as an improvement, in the unit of the metric."""
 
 
-OptimizerConfig = Annotated[Sgd | RmsProp | Adam | AdamW | NAdam, Field(discriminator="kind")]
-ScheduleConfig = Annotated[
-    Constant | Power | Exponential | Performance | Piecewise | Cosine | OneCycle, Field(discriminator="kind")
-]
+OptimizerConfig = Annotated[OptimizerBlock, KindOf("optimizer")]
+ScheduleConfig = Annotated[ScheduleBlock, KindOf("schedule")]
 ClippingConfig = Annotated[NoClipping | ClipValue | ClipNorm | ClipTensorNorm, Field(discriminator="kind")]
+
+register_built_ins("pipeline.optim.optimizers:OPTIMIZERS", Sgd, RmsProp, Adam, AdamW, NAdam)
+register_built_ins(
+    "pipeline.optim.schedules:SCHEDULES", Constant, Power, Exponential, Performance, Piecewise, Cosine, OneCycle
+)

@@ -1,10 +1,10 @@
 """Settings of transfer learning: which layers learn when, augmentation, and the cache of frozen layers' output."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from pipeline.config.training import Block, ImpliedKind
+from pipeline.config.kinds import Block, ImpliedKind, KindBlock, KindOf, register_built_ins
 
 RateFactor = Annotated[float, Field(gt=0.0, le=1.0)]
 
@@ -54,11 +54,15 @@ class Auto(UnfreezingBlock):
     """Fewer training images per class than this count as little data."""
 
 
-class NoAugmentation(Block):
+class AnyAugmentation(KindBlock):
+    group: ClassVar[str] = "augmentation"
+
+
+class NoAugmentation(AnyAugmentation):
     kind: Literal["none"] = "none"
 
 
-class AugmentationBlock(Block):
+class AugmentationBlock(AnyAugmentation):
     crop_padding: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
     """Each image is padded on all sides by this share of its height and width (by reflection), and a window of its own
     size is cut out at random: 0.125 is 4 pixels of 32 (rounded to whole pixels). 0: no crops."""
@@ -132,8 +136,11 @@ class FeatureCacheConfig(Block):
 
 
 TransferConfig = Annotated[NoTransfer | Frozen | Unfreeze | Auto, Field(discriminator="kind"), ImpliedKind("unfreeze")]
-AugmentConfig = Annotated[
-    NoAugmentation | LightAugmentation | StrongAugmentation | CustomAugmentation,
-    Field(discriminator="kind"),
-    ImpliedKind("custom"),
-]
+AugmentConfig = Annotated[AnyAugmentation, KindOf("augmentation"), ImpliedKind("custom")]
+register_built_ins(
+    "pipeline.data.augmentation:AUGMENTATIONS",
+    NoAugmentation,
+    LightAugmentation,
+    StrongAugmentation,
+    CustomAugmentation,
+)

@@ -74,6 +74,10 @@ class ModelError(DnntuneError):
     """A network cannot be built as asked: no such timm model, weights that do not fit, or stages that cannot be cut."""
 
 
+class PluginError(DnntuneError):
+    """A plug-in is missing, cannot be loaded, or does not keep to its contract."""
+
+
 class StudyError(DnntuneError):
     """A study does not exist, is in use, does not fit what is asked of it, or keeps failing."""
 

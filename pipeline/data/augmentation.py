@@ -4,12 +4,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.config.transfer import AugmentConfig, NoAugmentation
+from pipeline.config.kinds import build
+from pipeline.config.transfer import AugmentationBlock, AugmentConfig
 from pipeline.core.errors import DataError
 
 GroupTransform = Callable[[Tensor], Tensor]
@@ -84,8 +86,11 @@ class Augmentation:
 
 def build_augmentation(config: AugmentConfig, num_classes: int) -> Augmentation | None:
     """Builds the augmentation that a configuration describes; None if nothing is switched on."""
-    if isinstance(config, NoAugmentation):
-        return None
+    augmentation: Augmentation | None = build(config, num_classes)
+    return augmentation
+
+
+def _of_settings(config: AugmentationBlock, num_classes: int) -> Augmentation | None:
     group_transform: GroupTransform | None = None
     if config.color_jitter or config.rand_augment:
         # It takes as long to import as PyTorch: trainings that do not use it do not wait for it.
@@ -111,6 +116,15 @@ def build_augmentation(config: AugmentConfig, num_classes: int) -> Augmentation 
         erase=config.erase,
         mixers=tuple(mixers),
     )
+
+
+# From its settings and the number of classes; None where nothing is switched on.
+AUGMENTATIONS: dict[str, Callable[[Any, int], Augmentation | None]] = {
+    "none": lambda c, num_classes: None,
+    "light": _of_settings,
+    "strong": _of_settings,
+    "custom": _of_settings,
+}
 
 
 def cut_windows(images: Tensor, *, padding: float, flip: bool) -> Tensor:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pipeline.config.model import BackboneConfig, HiddenLayers, top_layers
+from pipeline.config.model import BackboneConfig, HiddenLayers, MlpConfig, ModelBlock, top_layers
 from pipeline.config.trial import TrialConfig
 from pipeline.core.printing import markdown, one_line
 from pipeline.data.image_data import LabeledImages
@@ -37,11 +37,9 @@ def model_card(
     dtype = str(images.images.dtype).removeprefix("torch.")
     named = ", ".join(map(markdown, class_names[:MOST_CLASSES])) + (", ..." if len(class_names) > MOST_CLASSES else "")
     size = f"{height} x {width} pixels"
-    model = config.model
-    kind = f"the timm backbone {markdown(model.name)}" if isinstance(model, BackboneConfig) else "a perceptron"
     data = markdown(config.data.name)
     sections = {
-        f"Image classifier: {kind} for {data}": [
+        f"Image classifier: {_kind(config.model)} for {data}": [
             f"It tells {len(class_names)} classes apart: {named}. It has {num_parameters:,} parameters.",
         ],
         "Use": [
@@ -83,15 +81,23 @@ def _data(config: TrialConfig, channels: int, size: str) -> Iterator[str]:
         yield f"Trained on at most {data.max_train_images:,} images."
 
 
+def _kind(model: ModelBlock) -> str:
+    if isinstance(model, BackboneConfig):
+        return f"the timm backbone {markdown(model.name)}"
+    return "a perceptron" if isinstance(model, MlpConfig) else f"a network of kind {markdown(model.kind)}"
+
+
 def _training(config: TrialConfig) -> Iterator[str]:
-    layers = top_layers(config.model)
     if isinstance(config.model, BackboneConfig):
         dropped = f", without its top {config.model.drop_top_stages} stages" if config.model.drop_top_stages else ""
         start = "random weights" if config.model.pretrained is False else "pretrained weights"
         backbone = f"{markdown(config.model.name)} from {start}{dropped}; transfer: {config.transfer.kind}"
-        yield f"Backbone {backbone}; its head: {_layers(layers)}"
-    else:
+        yield f"Backbone {backbone}; its head: {_layers(config.model.head)}"
+    elif (layers := top_layers(config.model)) is not None:
         yield f"Layers: {_layers(layers)}"
+    else:
+        settings = config.model.model_dump(mode="json", exclude={"kind"})
+        yield f"Settings: {', '.join(f'{markdown(name)} {markdown(str(value))}' for name, value in settings.items())}."
     yield (
         f"Optimizer {config.optimizer.kind} at learning rate {config.optimizer.lr:g}, schedule {config.schedule.kind}, "
         f"clipping {config.clip.kind}, batches of {config.batch_size}, at most {config.epochs} epochs, the weights of "

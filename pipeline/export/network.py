@@ -8,18 +8,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pipeline.config.model import BackboneConfig, MlpConfig, top_layers
+from pipeline.config.model import BackboneConfig, MlpConfig, ModelBlock, top_layers
 from pipeline.config.transfer import Auto
 from pipeline.config.trial import TrialConfig
 from pipeline.export.errors import ExportError
-from pipeline.models.build import build_mlp
+from pipeline.models.build import build_model
 
 
 class Network(NamedTuple):
     """A network, and its description: the configured one, but where the ladder (`transfer: auto`) has changed it."""
 
     module: nn.Module
-    model: MlpConfig | BackboneConfig
+    model: ModelBlock
 
 
 def build_network(
@@ -74,13 +74,14 @@ def _described(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, tor
 
 
 def _may_have_come_of(
-    model: MlpConfig | BackboneConfig,
+    model: ModelBlock,
     tensors: Mapping[str, Tensor],
     image_shape: tuple[int, int, int],
     num_classes: int,
 ) -> bool:
     """Returns whether tensors are enough for a network: before it is built, for it may be described as any size."""
-    layers = top_layers(model)
+    if (layers := top_layers(model)) is None:
+        return True
     if layers.hidden_layers > len(tensors):
         return False
     inputs = math.prod(image_shape) if isinstance(model, MlpConfig) else 1
@@ -88,18 +89,13 @@ def _may_have_come_of(
     return matrices <= sum(tensor.numel() for tensor in tensors.values())
 
 
-def _build(
-    model: MlpConfig | BackboneConfig, image_shape: tuple[int, int, int], channels: int, num_classes: int
-) -> nn.Module:
-    if isinstance(model, MlpConfig):
-        return build_mlp(model, image_shape=image_shape, num_classes=num_classes)
-    from pipeline.models.backbones.backbone import build_backbone
-
-    untrained = model.model_copy(update={"pretrained": False})
-    return build_backbone(untrained, channels=channels, num_classes=num_classes, device=torch.device("cpu"))
+def _build(model: ModelBlock, image_shape: tuple[int, int, int], channels: int, num_classes: int) -> nn.Module:
+    if isinstance(model, BackboneConfig):
+        model = model.model_copy(update={"pretrained": False})
+    return build_model(model, image_shape=(channels, *image_shape[1:]), num_classes=num_classes)
 
 
-def _candidates(config: TrialConfig, tensors: Mapping[str, Tensor]) -> Iterator[MlpConfig | BackboneConfig]:
+def _candidates(config: TrialConfig, tensors: Mapping[str, Tensor]) -> Iterator[ModelBlock]:
     """Yields the configured network, and those that the ladder may have made of it."""
     model = config.model
     yield model

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline.config.model import MlpConfig
+from pipeline.config.model import BackboneConfig
 from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import SpaceError
 from pipeline.data.image_data import LabeledImages
@@ -150,12 +150,12 @@ def _check_fit(file: Path, config: TrialConfig, class_names: Sequence[str], desc
     """Proves that images are prepared for as many classes, and for the network of a configuration."""
     wanted: dict[str, object] = {"output.shape": ("batch", len(class_names))}
     found: dict[str, object] = {"output.shape": description.output.shape}
-    if isinstance(config.model, MlpConfig):
-        wanted |= {"image_size": None, "the channels of mean": description.image_shape[0]}
-    else:
+    if isinstance(config.model, BackboneConfig):
         from pipeline.models.backbones.backbone import image_size
 
         wanted |= {"image_size": image_size(config.model)}
+    else:
+        wanted |= {"image_size": None, "the channels of mean": description.image_shape[0]}
     found |= {"image_size": description.image_size, "the channels of mean": len(description.mean)}
     for name, value in wanted.items():
         if found[name] != value:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from pipeline.config import training as configs
+from pipeline.config.kinds import build
 from pipeline.optim.parameters import FlatParameters
 
 
@@ -22,19 +23,21 @@ def _betas(config: configs.AdamBlock) -> tuple[float, float]:
     return config.beta1, config.beta2
 
 
-OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], Any], torch.optim.Optimizer]] = {
-    "sgd": lambda groups, c: torch.optim.SGD(groups, lr=c.lr, momentum=c.momentum, nesterov=c.nesterov, fused=True),
-    "rmsprop": lambda groups, c: torch.optim.RMSprop(groups, lr=c.lr, alpha=c.alpha, momentum=c.momentum, foreach=True),
-    "adam": lambda groups, c: torch.optim.Adam(groups, lr=c.lr, betas=_betas(c), fused=True),
-    "adamw": lambda groups, c: torch.optim.AdamW(groups, lr=c.lr, betas=_betas(c), fused=True),
-    "nadam": lambda groups, c: torch.optim.NAdam(groups, lr=c.lr, betas=_betas(c), foreach=True),
+# From its settings and its parameter groups.
+OPTIMIZERS: dict[str, Callable[[Any, list[dict[str, Any]]], torch.optim.Optimizer]] = {
+    "sgd": lambda c, groups: torch.optim.SGD(groups, lr=c.lr, momentum=c.momentum, nesterov=c.nesterov, fused=True),
+    "rmsprop": lambda c, groups: torch.optim.RMSprop(groups, lr=c.lr, alpha=c.alpha, momentum=c.momentum, foreach=True),
+    "adam": lambda c, groups: torch.optim.Adam(groups, lr=c.lr, betas=_betas(c), fused=True),
+    "adamw": lambda c, groups: torch.optim.AdamW(groups, lr=c.lr, betas=_betas(c), fused=True),
+    "nadam": lambda c, groups: torch.optim.NAdam(groups, lr=c.lr, betas=_betas(c), foreach=True),
 }
 
 
 def build_optimizer(config: configs.OptimizerConfig, parameters: FlatParameters) -> torch.optim.Optimizer:
     """Builds the optimizer that a configuration describes."""
     groups = parameter_groups(parameters, lr=config.lr, weight_decay=config.weight_decay)
-    return OPTIMIZERS[config.kind](groups, config)
+    optimizer: torch.optim.Optimizer = build(config, groups)
+    return optimizer
 
 
 def load_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:

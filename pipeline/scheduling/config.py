@@ -18,7 +18,8 @@ from pydantic import (
     model_validator,
 )
 
-from pipeline.config.training import Block, tuple_from_list
+from pipeline.config.kinds import Block
+from pipeline.config.training import tuple_from_list
 from pipeline.core.names import Name, PlainName
 from pipeline.core.text import shortened
 from pipeline.core.urls import StoreUrl

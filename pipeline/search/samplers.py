@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from optuna import samplers
 
+from pipeline.config.kinds import build
 from pipeline.config.study import SamplerConfig
 
 # From its settings, the study's seed, and the seed of this very trial.
@@ -50,4 +51,5 @@ def build_sampler(config: SamplerConfig, *, seed: int, ordinal: int) -> samplers
         ordinal: How many trials were drawn before.
     """
     trial_seed = int(np.random.SeedSequence([seed, ordinal]).generate_state(1)[0])
-    return SAMPLERS[config.kind](config, seed, trial_seed)
+    sampler: samplers.BaseSampler = build(config, seed, trial_seed)
+    return sampler

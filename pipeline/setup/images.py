@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from pipeline.config.data import DataConfig
-from pipeline.config.model import BackboneConfig, MlpConfig
+from pipeline.config.model import BackboneConfig, ModelBlock
 from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import DataError
 from pipeline.data.image_data import ImageData, LabeledImages
@@ -18,19 +18,19 @@ def data_config_for(config: TrialConfig) -> DataConfig:
         ModelError: There is no such backbone.
     """
     data = config.data
-    if data.name != "image_folder" or data.image_size is not None or isinstance(config.model, MlpConfig):
+    if data.name != "image_folder" or data.image_size is not None or not isinstance(config.model, BackboneConfig):
         return data
     from pipeline.models.backbones.backbone import image_size
 
     return data.model_copy(update={"image_size": image_size(config.model)})
 
 
-def prepared(model: MlpConfig | BackboneConfig, images: LabeledImages) -> LabeledImages:
+def prepared(model: ModelBlock, images: LabeledImages) -> LabeledImages:
     """Returns images that give a network's input.
 
-    For a perceptron they stay as they are. For a backbone they are brought to its size. If it has pretrained weights,
-    bytes are standardized as in their training, and a gray image's one channel becomes three; other values, which have
-    no known unit, keep the data set's own standardization.
+    They stay as they are, but for a backbone they are brought to its size. If that has pretrained weights, bytes are
+    standardized as in their training, and a gray image's one channel becomes three; other values, which have no known
+    unit, keep the data set's own standardization.
 
     Args:
         model: The network's description.
@@ -39,7 +39,7 @@ def prepared(model: MlpConfig | BackboneConfig, images: LabeledImages) -> Labele
     Raises:
         DataError: Pretrained weights cannot take so many channels.
     """
-    if isinstance(model, MlpConfig):
+    if not isinstance(model, BackboneConfig):
         return images
     from pipeline.models.backbones.backbone import image_size, standardization
 
@@ -58,8 +58,8 @@ def prepared(model: MlpConfig | BackboneConfig, images: LabeledImages) -> Labele
     return replace(sized, mean=images.mean.expand(1, 3, 1, 1), scale=images.scale.expand(1, 3, 1, 1))
 
 
-def prepared_data(model: MlpConfig | BackboneConfig, data: ImageData) -> ImageData:
+def prepared_data(model: ModelBlock, data: ImageData) -> ImageData:
     """Returns a study's images as `prepared` does; raises what it raises."""
-    if isinstance(model, MlpConfig):
+    if not isinstance(model, BackboneConfig):
         return data
     return replace(data, train=prepared(model, data.train), valid=prepared(model, data.valid))

@@ -15,7 +15,7 @@ from itertools import islice, pairwise
 from pathlib import Path
 
 from pipeline.config.data import DataConfig
-from pipeline.config.model import BackboneConfig, top_layers
+from pipeline.config.model import BackboneConfig, layers_path, top_layers
 from pipeline.config.schema import did_you_mean, short_repr
 from pipeline.config.training import RmsProp, Sgd
 from pipeline.config.trial import TrialConfig
@@ -197,7 +197,9 @@ def check_memory(configs: Iterable[TrialConfig], there: int, whose: str) -> None
     )
     if needed <= there:
         return
-    widths = top_layers(config.model).widths
+    layers = top_layers(config.model)
+    assert layers is not None, "of other networks nothing is counted"
+    widths = layers.widths
     many = f"{len(widths)} x {widths[0]:,}" if len(set(widths)) == 1 else f"layers of up to {max(widths, default=0):,}"
     raise DeviceError(
         f"model.width: the largest network, {many} units, has {weights:,} weights, and its training takes at least "
@@ -209,14 +211,16 @@ def check_memory(configs: Iterable[TrialConfig], there: int, whose: str) -> None
 def num_weights(config: TrialConfig, shape: Shape | None = None) -> int:
     """Returns the weights of a network's fully connected layers, or fewer where a count is not known before training.
 
-    Unknown are a backbone's own weights and features, and how many classes an archive has.
+    Unknown are other networks' weights, a backbone's own and its features, and how many classes an archive has.
 
     Args:
         config: The training.
         shape: Returns the values in an image, and the classes, of a data set; None looks at it.
     """
-    inputs, classes = (1, 1) if isinstance(config.model, BackboneConfig) else (shape or _shape)(config.data)
-    sizes = [inputs, *top_layers(config.model).widths, classes]
+    if (layers := top_layers(config.model)) is None:
+        return 0
+    inputs, classes = (shape or _shape)(config.data) if layers_path(config.model) == "model" else (1, 1)
+    sizes = [inputs, *layers.widths, classes]
     return sum(above * below + above for below, above in pairwise(sizes))
 
 

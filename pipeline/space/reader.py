@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
+from pipeline.config.kinds import Block
 from pipeline.config.schema import (
     annotation_of,
     block_of,
@@ -19,7 +20,6 @@ from pipeline.config.schema import (
     short_repr,
     validation_error,
 )
-from pipeline.config.training import Block
 from pipeline.core.errors import MAX_PROBLEMS, Problem, SpaceError
 from pipeline.space.distributions import Choice, Distribution, FloatRange, IntRange, format_value
 from pipeline.space.tree import BlockChoice, Fields, Fixed, Node, Parameter

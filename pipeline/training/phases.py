@@ -1,7 +1,7 @@
 """The phases of a training: which layers learn, on what, for how many epochs, each with a schedule of its own.
 
-A perceptron has one phase. A backbone may have several, and where its lower layers are frozen, what they give comes
-from the cache: the network that is trained is then only what is above them.
+A network that is trained from scratch has one phase. A backbone may have several, and where its lower layers are
+frozen, what they give comes from the cache: the network that is trained is then only what is above them.
 """
 
 import math
@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from pipeline.config.model import BackboneConfig, MlpConfig
+from pipeline.config.model import BackboneConfig, ModelBlock
 from pipeline.config.trial import TrialConfig
 from pipeline.data.augmentation import Augmentation, build_augmentation
 from pipeline.data.batches import batches_per_epoch
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.data.image_data import Examples, ImageData
-from pipeline.models.build import build_mlp
+from pipeline.models.build import build_model
 from pipeline.models.state import moving_statistics
 from pipeline.optim.averaging import WeightAverage
 from pipeline.optim.clipping import build_clip
@@ -38,7 +38,7 @@ class Phase:
     """A part of a training.
 
     Attributes:
-        name: What learns in it, in a word or two; empty for a perceptron.
+        name: What learns in it, in a word or two; empty for the whole of a network without a backbone.
         network: The whole network.
         step: Takes steps, on what learns of the network and on its examples.
         valid: What is validated on, as the step's model takes it.
@@ -102,7 +102,7 @@ class PhaseBuilder:
         augmentation = build_augmentation(self.config.augment, self.data.num_classes)
         object.__setattr__(self, "augmentation", augmentation)
 
-    def network(self, model: MlpConfig | BackboneConfig) -> nn.Module:
+    def network(self, model: ModelBlock) -> nn.Module:
         """Builds a network on the images' device.
 
         Raises:
@@ -110,8 +110,8 @@ class PhaseBuilder:
         """
         if isinstance(model, BackboneConfig):
             return self.backbone(model)
-        mlp = build_mlp(model, image_shape=self.data.image_shape, num_classes=self.data.num_classes)
-        return mlp.to(self.data.train.labels.device)
+        network = build_model(model, image_shape=self.data.image_shape, num_classes=self.data.num_classes)
+        return network.to(self.data.train.labels.device)
 
     def backbone(self, model: BackboneConfig, *, is_shared: bool = False) -> "Backbone":
         """Builds a backbone on the images' device; its body may be shared if it will never be trained.

@@ -82,9 +82,7 @@ def test_a_list_of_widths_is_the_head_s_number_of_layers() -> None:
     assert config_of(head("width: [20, 10]")).model.head.hidden_layers == 2
 
 
-NEEDS_BACKBONE = (
-    "is about a backbone's layers, and the model is a perceptron. Set model.kind: backbone, or transfer: none"
-)
+NEEDS_BACKBONE = "is about a backbone's layers, and model.kind is mlp. Set model.kind: backbone, or transfer: none"
 NEEDS_FROZEN = ("has no effect here: set transfer: frozen (or unfreeze),", "or leave it out")
 UNFREEZES = "must be smaller than epochs, or nothing is ever unfrozen; got"
 # What a file says after its third line, the line and setting that are blamed, and how the message begins and ends.

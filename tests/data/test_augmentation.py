@@ -1,7 +1,7 @@
 """Augmentation: each setting alone does what it says, on images whose every pixel is known."""
 
 import random
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +11,11 @@ from torch.nn import functional
 from torchvision.transforms import v2
 
 from pipeline.config import transfer as configs
+from pipeline.config.schema import kinds_of
 from pipeline.core.errors import DataError
 from pipeline.data import augmentation as augment
 
-KINDS = get_args(get_args(configs.AugmentConfig)[0])
+KINDS = tuple(kinds_of(configs.AugmentConfig).values())
 GROUP, NUM_CLASSES = augment.IMAGES_PER_GROUP, 5
 LABELS = torch.arange(400) % NUM_CLASSES
 OF_IMAGES = {"crop_padding": 0.25, "flip": True, "color_jitter": 0.5, "rand_augment": 2}
@@ -65,7 +66,11 @@ def test_nothing_switched_on_is_none(kind: Any) -> None:
     assert augment.build_augmentation(config, NUM_CLASSES) is None
 
 
-@pytest.mark.parametrize("setting", sorted(configs.AugmentationBlock.model_fields.keys() - {"rand_augment_magnitude"}))
+def test_the_settings_are_all_here() -> None:
+    assert {*ALL, "kind", "rand_augment_magnitude"} == configs.AugmentationBlock.model_fields.keys()
+
+
+@pytest.mark.parametrize("setting", sorted(ALL))
 def test_every_setting_alone_changes_something(setting: str) -> None:
     built = _build(**{setting: ALL[setting]})
     images, labels = _bytes(40, 3, 16, 16), LABELS[:40]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pipeline.config.data import DataConfig
 from pipeline.config.model import Dropout, MlpConfig
 from pipeline.config.trial import TrialConfig
-from pipeline.models.build import build_mlp
+from pipeline.models.build import build_model
 from pipeline.models.dropout import TestScaledDropout, has_dropout, only_dropout_trains
 
 RATES = [0.1, 0.25, 0.5, 0.8]
@@ -23,7 +23,7 @@ def _outputs(dropout: nn.Module, inputs: Tensor, weight: Tensor) -> Tensor:
 
 
 def _network(**settings: Any) -> nn.Module:
-    return build_mlp(MlpConfig(hidden_layers=2, width=6, **settings), image_shape=(1, 4, 3), num_classes=3)
+    return build_model(MlpConfig(hidden_layers=2, width=6, **settings), image_shape=(1, 4, 3), num_classes=3)
 
 
 def _dropouts(model: nn.Module) -> list[nn.Module]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pipeline.config.model import MlpConfig
 from pipeline.core.errors import SpaceError
-from pipeline.models.build import build_mlp
+from pipeline.models.build import build_model
 from pipeline.models.initialization import initialize
 from pipeline.space.files import SpaceFile, load_configuration, load_space
 from pipeline.space.overrides import Override
@@ -84,7 +84,7 @@ def test_the_configurations_gain_is_for_the_hidden_layers_only() -> None:
     def weights(gain: float | None) -> list[Tensor]:
         torch.manual_seed(0)
         config = MlpConfig(hidden_layers=2, width=20, initialization="lecun", initialization_gain=gain)
-        model = build_mlp(config, image_shape=(1, 5, 5), num_classes=3)
+        model = build_model(config, image_shape=(1, 5, 5), num_classes=3)
         return [module.weight.detach() for module in model.modules() if isinstance(module, nn.Linear)]
 
     for plain, scaled, factor in zip(weights(None), weights(3.0), (3.0, 3.0, 1.0), strict=True):

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from pipeline.config.model import Dropout, MlpConfig
-from pipeline.models.build import build_mlp, num_parameters
+from pipeline.models.build import build_model, num_parameters
 from pipeline.models.mlp import Mlp
 
 
@@ -17,7 +17,7 @@ def _mlp(widths: Sequence[int] = (6, 5), **settings: Any) -> Mlp:
 
 
 def _built(**settings: Any) -> nn.Sequential:
-    model = build_mlp(MlpConfig(**settings), image_shape=(1, 4, 3), num_classes=3)
+    model = build_model(MlpConfig(**settings), image_shape=(1, 4, 3), num_classes=3)
     assert isinstance(model, Mlp)
     return model.layers
 

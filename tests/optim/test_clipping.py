@@ -1,18 +1,18 @@
 """Gradient clipping: the lecture's numbers, and what is reported."""
 
 from collections.abc import Sequence
-from typing import get_args
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from pipeline.config import training as configs
+from pipeline.config.schema import kinds_of
 from pipeline.config.training import ClippingConfig
 from pipeline.optim.clipping import CLIPS, build_clip, limit_row_norms
 from pipeline.optim.parameters import FlatParameters
 
-KINDS = get_args(get_args(ClippingConfig)[0])
+KINDS = tuple(kinds_of(ClippingConfig).values())
 
 
 def _clipped(config: ClippingConfig, values: Sequence[Sequence[float]]) -> tuple[list[list[float]], float, bool]:

@@ -1,19 +1,20 @@
 """Optimizers: what decays, which implementation runs, and that each setting arrives."""
 
 import inspect
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from pipeline.config import training as configs
+from pipeline.config.schema import kinds_of
 from pipeline.config.training import OptimizerConfig
 from pipeline.models.mlp import Mlp
 from pipeline.optim.optimizers import OPTIMIZERS, build_optimizer, parameter_groups
 from pipeline.optim.parameters import FlatParameters
 
-KINDS = get_args(get_args(OptimizerConfig)[0])
+KINDS = tuple(kinds_of(OptimizerConfig).values())
 
 
 def _one_weight(value: float = 1.0) -> nn.Linear:

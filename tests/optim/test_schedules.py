@@ -1,13 +1,14 @@
 """Learning-rate schedules: each law's numbers, and how epochs become steps."""
 
 import itertools
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from pipeline.config import training as configs
+from pipeline.config.schema import kinds_of
 from pipeline.config.training import ScheduleConfig
 from pipeline.optim.schedules import (
     SCHEDULES,
@@ -21,7 +22,7 @@ from pipeline.optim.schedules import (
     power,
 )
 
-KINDS = get_args(get_args(ScheduleConfig)[0])
+KINDS = tuple(kinds_of(ScheduleConfig).values())
 STEPS_PER_EPOCH = 10
 
 

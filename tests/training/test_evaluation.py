@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pipeline.config.model import Dropout, MlpConfig
 from pipeline.data.image_data import VALUES_PER_CHUNK, ImageData
-from pipeline.models.build import build_mlp
+from pipeline.models.build import build_model
 from pipeline.training.evaluation import (
     calibration_error,
     classification_metrics,
@@ -30,7 +30,7 @@ def build(small_data: ImageData) -> Build:
     def build(**settings: Any) -> nn.Module:
         dropout = Dropout(rate=0.4, last_layers=2, input_rate=0.1)
         config = MlpConfig(**{"hidden_layers": 2, "width": 16, "dropout": dropout, **settings})
-        model = build_mlp(config, image_shape=small_data.image_shape, num_classes=small_data.num_classes)
+        model = build_model(config, image_shape=small_data.image_shape, num_classes=small_data.num_classes)
         for module in model.modules():
             if isinstance(module, nn.BatchNorm1d):
                 module.running_mean.normal_()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +15,7 @@ from torch.nn import functional
 from pipeline.config import training as configs
 from pipeline.config.data import DataConfig
 from pipeline.config.model import Dropout
+from pipeline.config.schema import kinds_of
 from pipeline.config.training import ClippingConfig, OptimizerConfig, ScheduleConfig
 from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import DeviceError
@@ -28,9 +29,9 @@ from pipeline.training.start import start
 Configure = Callable[..., TrialConfig]
 
 BLOCKS = [
-    *(("optimizer", kind) for kind in get_args(get_args(OptimizerConfig)[0])),
-    *(("schedule", kind) for kind in get_args(get_args(ScheduleConfig)[0])),
-    *(("clip", kind) for kind in get_args(get_args(ClippingConfig)[0])),
+    *(("optimizer", kind) for kind in kinds_of(OptimizerConfig).values()),
+    *(("schedule", kind) for kind in kinds_of(ScheduleConfig).values()),
+    *(("clip", kind) for kind in kinds_of(ClippingConfig).values()),
 ]
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import timm
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.config import training as configs
+from pipeline.config.schema import kinds_of
 from pipeline.config.trial import TrialConfig
 from pipeline.data.image_data import ImageData
 from pipeline.optim.schedules import build_schedule
@@ -21,7 +22,7 @@ from pipeline.training.phases import Phase
 from pipeline.training.start import start
 
 NAME = "mobilenetv3_small_050"
-SCHEDULES = get_args(get_args(configs.ScheduleConfig)[0])
+SCHEDULES = tuple(kinds_of(configs.ScheduleConfig).values())
 UNFREEZE = {"kind": "unfreeze", "frozen_epochs": 2, "unfreeze_top_stages": 2}
 Configure = Callable[..., TrialConfig]
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from torch import Tensor
 from pipeline.config import training as configs
 from pipeline.config.data import DataConfig
 from pipeline.config.model import Dropout
+from pipeline.config.schema import kinds_of
 from pipeline.config.training import EarlyStopping
 from pipeline.config.transfer import CustomAugmentation
 from pipeline.config.trial import TrialConfig
@@ -27,8 +28,8 @@ from pipeline.training.evaluation import evaluate
 from pipeline.training.start import start
 
 Configure = Callable[..., TrialConfig]
-OPTIMIZER_KINDS = {kind().kind: kind for kind in get_args(get_args(configs.OptimizerConfig)[0])}
-SCHEDULES = get_args(get_args(configs.ScheduleConfig)[0])
+OPTIMIZER_KINDS = kinds_of(configs.OptimizerConfig)
+SCHEDULES = tuple(kinds_of(configs.ScheduleConfig).values())
 FALLS_EACH_EPOCH = {"patience": 1, "min_delta": 100.0, "cooldown": 1}
 
 

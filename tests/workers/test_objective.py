@@ -13,7 +13,7 @@ from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import DiskFullError
 from pipeline.core.folders import MARK
 from pipeline.data.image_data import ImageData
-from pipeline.models.build import build_mlp
+from pipeline.models.build import build_model
 from pipeline.records.events import EpochEnded, TrialEnded, TrialStarted
 from pipeline.records.results import TrialResult
 from pipeline.study.saved_models import SavedModels
@@ -88,7 +88,7 @@ def test_a_complete_trial(run, study: optuna.Study, config: Make, recorder) -> N
 
 def test_the_best_epochs_weights_are_kept(run, config: Make, small_data: ImageData, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     result = run(lambda trial: config())
-    network = build_mlp(config().model, image_shape=small_data.image_shape, num_classes=small_data.num_classes)
+    network = build_model(config().model, image_shape=small_data.image_shape, num_classes=small_data.num_classes)
     network.load_state_dict(load_file(tmp_path / "models" / "trial-0000.safetensors"))
     assert evaluate(network, small_data.valid, nullcontext()) == (result.best_valid_loss, result.value)
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from pipeline.config.model import Dropout, HiddenLayers, MlpConfig, top_layers
+from pipeline.config.kinds import Block
+from pipeline.config.model import Dropout, HiddenLayers
 from pipeline.config.rules.rule import Rule, UnusedSettingRule
 from pipeline.config.settings import TrialSettings
 
@@ -76,16 +77,15 @@ _UNUSED_SETTINGS: tuple[tuple[str, tuple[str, ...], Used, str], ...] = (
 )
 
 
-def _layers_at(prefix: str, config: TrialSettings) -> HiddenLayers | None:
-    """Returns a configuration's block of hidden layers, if it stands at a place."""
-    is_there = isinstance(config.model, MlpConfig) == (prefix == "model")
-    return top_layers(config.model) if is_there else None
+def _block_at(prefix: str, config: TrialSettings) -> Block | None:
+    """Returns the block at a place: of hidden layers, or of a network that has other settings there; None if none."""
+    return config.model if prefix == "model" else getattr(config.model, "head", None)
 
 
 def _rule(prefix: str, paths: tuple[str, ...], broken: Broken) -> Rule:
     def holds(config: TrialSettings) -> str | None:
-        layers = _layers_at(prefix, config)
-        return None if layers is None else broken(layers)
+        layers = _block_at(prefix, config)
+        return broken(layers) if isinstance(layers, HiddenLayers) else None
 
     return Rule((*(f"{prefix}.{path}" for path in paths), "model.kind"), holds)
 
@@ -94,8 +94,9 @@ def _unused_setting_rule(
     prefix: str, path: str, depends_on: tuple[str, ...], used: Used, remedy: str
 ) -> UnusedSettingRule:
     def is_used(config: TrialSettings) -> bool:
-        layers = _layers_at(prefix, config)
-        return layers is not None and used(layers)
+        layers = _block_at(prefix, config)
+        # What other networks have a setting for, they use.
+        return used(layers) if isinstance(layers, HiddenLayers) else hasattr(layers, path)
 
     paths = (*(f"{prefix}.{each}" for each in depends_on), "model.kind")
     return UnusedSettingRule(f"{prefix}.{path}", paths, is_used, f"set {prefix}.{remedy}")

@@ -1,6 +1,6 @@
 """Rules about transfer learning and what belongs to it."""
 
-from pipeline.config.model import BackboneConfig, top_layers
+from pipeline.config.model import BackboneConfig
 from pipeline.config.rules.rule import Rule, UnusedSettingRule
 from pipeline.config.settings import TrialSettings
 from pipeline.config.transfer import AugmentationBlock, Auto, NoAugmentation, NoTransfer, Unfreeze
@@ -21,7 +21,7 @@ def _transfer_needs_a_backbone(config: TrialSettings) -> str | None:
     if isinstance(config.transfer, NoTransfer) or isinstance(config.model, BackboneConfig):
         return None
     return (
-        f"{config.transfer.kind} is about a backbone's layers, and the model is a perceptron. "
+        f"{config.transfer.kind} is about a backbone's layers, and model.kind is {config.model.kind}. "
         "Set model.kind: backbone, or transfer: none"
     )
 
@@ -64,7 +64,7 @@ def _parts_of_a_batch_can_be_normalized(config: TrialSettings) -> str | None:
 
 
 def _batch_norm_needs_a_batch(config: TrialSettings) -> str | None:
-    if config.batch_size > 1 or not top_layers(config.model).uses_batch_norm:
+    if config.batch_size > 1 or not config.model.uses_batch_norm:
         return None
     return "batch normalization needs at least 2 images in a batch; got 1. Raise batch_size, or set batch_norm: none"
 
