@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import optuna
 
 from pipeline.records.results import AT_BEST_EPOCH, RESULT_TYPE, TrialResult
-from pipeline.study.studies import METRICS
+from pipeline.study.attributes import METRICS
 from pipeline.study.trials import finish
 
 

@@ -13,8 +13,8 @@ from pipeline.records.results import TrialResult
 from pipeline.search.pruners import build_pruner
 from pipeline.search.samplers import build_sampler
 from pipeline.storage.open import RecentTrials, open_storage, quiet_optuna
+from pipeline.study.attributes import TOTAL
 from pipeline.study.claims import NoClaim, claim_trial
-from pipeline.study.studies import TOTAL
 from pipeline.study.trials import FINISHED, finish
 
 # Equal reports: the median pruner does its work, and no trial is cut short by it.

@@ -16,11 +16,12 @@ from pipeline.evaluation.intervals import SHARE, UNBOUNDED, mean_interval
 from pipeline.evaluation.predictor import SavedModel
 from pipeline.records.final import Finalist
 from pipeline.storage.open import study_names
+from pipeline.study.attributes import CONFIG, METRICS, SPACE
 from pipeline.study.cases import Cases, trials_by_case
 from pipeline.study.leaderboard import Entry, leaderboard
 from pipeline.study.saved_models import SavedModels
-from pipeline.study.studies import METRICS, SPACE, load_study
-from pipeline.study.trials import CONFIG, best_trials, result_of
+from pipeline.study.studies import load_study
+from pipeline.study.trials import best_trials, result_of
 
 
 def best_entries(study: optuna.Study, top: int) -> list[Entry]:

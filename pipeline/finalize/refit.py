@@ -19,8 +19,9 @@ from pipeline.finalize.measurement import FinalSelection, Refit
 from pipeline.models.tensors import tensor_bytes
 from pipeline.records.phases import epochs_to_best, lengths_text
 from pipeline.records.results import PhaseResult
+from pipeline.study.attributes import CURVES
 from pipeline.study.cases import trials_by_case
-from pipeline.study.trials import CURVES, frozen_trial, result_of
+from pipeline.study.trials import frozen_trial, result_of
 from pipeline.training.repetition import RepeatedPhase, Repetition
 from pipeline.training.start import start
 

@@ -13,7 +13,8 @@ from pipeline.finalize.measurement import measure, select_final
 from pipeline.finalize.refit import refit
 from pipeline.records.final import Final
 from pipeline.storage.internals import storage_of
-from pipeline.study.studies import METRICS, open_study
+from pipeline.study.attributes import METRICS
+from pipeline.study.studies import open_study
 from pipeline.study.summary import Chosen, StudySummary, set_chosen
 from pipeline.workers.run import run_study
 from pipeline.workers.session import StudyObserver, describe_chosen

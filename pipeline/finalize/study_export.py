@@ -19,9 +19,10 @@ from pipeline.finalize.final_file import load_final
 from pipeline.finalize.finalists import best_entries, weights_file
 from pipeline.finalize.refit import REFIT
 from pipeline.records.final import Final, Split
+from pipeline.study.attributes import CONFIG
 from pipeline.study.saved_models import SavedModels
 from pipeline.study.studies import open_study
-from pipeline.study.trials import CONFIG, result_of
+from pipeline.study.trials import result_of
 
 # Of a trial's figures those that the same training gives again.
 TRIAL_METRICS = ("best_valid_accuracy", "best_valid_loss", "best_epoch", "epochs", "num_parameters")

@@ -11,9 +11,10 @@ from pipeline.records.final import Final
 from pipeline.records.results import COUNTED, Outcome
 from pipeline.report.spending import Spending, spending
 from pipeline.report.trials import Failure, axes_of, failures, plotted_trials
+from pipeline.study.attributes import IS_CASES
 from pipeline.study.leaderboard import Entry, differences, leaderboard
 from pipeline.study.pareto_front import pareto_front
-from pipeline.study.studies import IS_CASES, metrics_of
+from pipeline.study.studies import metrics_of
 from pipeline.study.trials import best_trials, count_outcomes
 
 LEADERS = 10

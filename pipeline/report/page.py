@@ -19,7 +19,8 @@ from pipeline.report.headline import answer, cards
 from pipeline.report.spending import time_sentences
 from pipeline.report.tables import tables
 from pipeline.space.yaml_text import dump
-from pipeline.study.studies import IS_CASES, SETTINGS, SPACE, open_study
+from pipeline.study.attributes import IS_CASES, SETTINGS, SPACE
+from pipeline.study.studies import open_study
 from pipeline.study.summary import config_text
 from pipeline.workers.session import attach_to_study
 

@@ -8,7 +8,8 @@ from optuna.trial import FrozenTrial
 
 from pipeline.records.phases import images_text
 from pipeline.records.results import Outcome
-from pipeline.study.trials import CONFIG, CURVES, STATES, images_through_backbone, result_of
+from pipeline.study.attributes import CONFIG, CURVES
+from pipeline.study.trials import STATES, images_through_backbone, result_of
 
 SECONDS_PER_MINUTE, SECONDS_PER_HOUR = 60.0, 3600.0
 

@@ -12,7 +12,8 @@ from pipeline.figures.values import Axis, PlottedTrial
 from pipeline.records.results import Outcome
 from pipeline.space.distributions import format_value
 from pipeline.space.tree import without_kinds
-from pipeline.study.trials import CONFIG, CURVES, SEED, attempt_of, result_of
+from pipeline.study.attributes import CONFIG, CURVES
+from pipeline.study.trials import SEED, attempt_of, result_of
 from pipeline.tracking.naming import run_name
 
 

@@ -12,8 +12,9 @@ from pipeline.core.workspace import Workspace
 from pipeline.data.feature_cache import remove_unused
 from pipeline.finalize.finalists import finals_names
 from pipeline.scheduling.config import Retention
-from pipeline.scheduling.run import PREPARED, studies_of
+from pipeline.scheduling.run import studies_of
 from pipeline.storage.open import study_names
+from pipeline.study.attributes import PREPARED
 
 DAY_SECONDS = 86_400.0
 

@@ -10,12 +10,8 @@ from pipeline.core.errors import StudyError
 from pipeline.core.names import KEPT_CHARACTERS, check_name, numbered
 from pipeline.scheduling.file import ScheduleFile
 from pipeline.storage.open import open_existing, quiet_optuna, study_names
-from pipeline.study.attributes import check_attributes
+from pipeline.study.attributes import DATA_PROFILE, PREPARED, RUN, SCHEDULE, check_attributes
 from pipeline.study.studies import load_study
-
-# User attributes of a study: its schedule, the key of the run, the Unix time in seconds at which it was prepared, and
-# what `pipeline.scheduling.drift` says of its data.
-SCHEDULE, RUN, PREPARED, DATA = "schedule", "run", "prepared", "data"
 
 
 @dataclass(frozen=True)
@@ -76,6 +72,6 @@ def studies_of(storage: optuna.storages.BaseStorage, schedule: str) -> list[optu
 
 def mark(study: optuna.Study, run: ScheduledRun, data: dict[str, object]) -> None:
     """Notes in a study which run it belongs to, and what its data are."""
-    attrs = {RUN: run.key, PREPARED: time.time(), DATA: data, SCHEDULE: run.file.name}
+    attrs = {RUN: run.key, PREPARED: time.time(), DATA_PROFILE: data, SCHEDULE: run.file.name}
     for name, value in attrs.items():
         study.set_user_attr(name, value)

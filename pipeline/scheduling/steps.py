@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config.study import StudyConfig
 from pipeline.core.errors import StudyError
 from pipeline.core.folders import use_workspace
-from pipeline.scheduling.run import DATA, SCHEDULE, ScheduledRun, mark, studies_of
+from pipeline.scheduling.run import ScheduledRun, mark, studies_of
 from pipeline.scheduling.warm_start import warm_start
 from pipeline.storage.open import open_existing, open_storage, quiet_optuna, study_names
-from pipeline.study.studies import METRICS, SPACE, create_or_resume, load_study
+from pipeline.study.attributes import DATA_PROFILE, METRICS, SCHEDULE, SPACE
+from pipeline.study.studies import create_or_resume, load_study
 from pipeline.study.summary import best_of
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def prepare(run: ScheduledRun, notify: Notify) -> dict[str, Any]:
         notify(f"study {name} searches another space: a study keeps its space, so that its trials remain comparable")
     profile = data_profile(next(file.space.boundary_configs([])), workspace.data_dir)
     others = [study for study in reversed(earlier) if study.study_name != name]
-    notify(drift(profile, others[0].user_attrs[DATA] if others else None))
+    notify(drift(profile, others[0].user_attrs[DATA_PROFILE] if others else None))
     settings = file.study
     if name in taken and METRICS in (study := load_study(storage, name)).user_attrs:
         begun = StudyConfig.model_validate(study.user_attrs["settings"])

@@ -1,4 +1,7 @@
-"""What a study's storage says, proven before it is used: whoever can write to the storage may have changed it."""
+"""What dnntune notes in a study's storage: every name that it uses, and the proof of what is read.
+
+Whoever can write to the storage may have changed it.
+"""
 
 from typing import Annotated, Any
 
@@ -16,32 +19,54 @@ from pipeline.records.results import TrialResult
 Count = Annotated[int, Field(ge=0, strict=True)]
 
 
-class _Study(TypedDict, total=False):
-    """A study's user attributes, see `pipeline.study.studies` and `pipeline.scheduling.run`; others are not ours."""
+# User attributes of a study: its space as plain values (None if a function draws), whether that is a list of cases, how
+# it searches, how many trials it has in all, its metrics, and what `dnntune finalize` has chosen.
+SPACE, IS_CASES, SETTINGS, TOTAL, METRICS, CHOSEN = "space", "is_cases", "settings", "total", "metrics", "chosen"
+# What it trains on, how its last run ended if it is not complete, and its MLflow run in each tracking store.
+DATA, OUTCOME, MLFLOW_RUNS = "data", "outcome", "mlflow_runs"
+# Of a schedule's study: the schedule, the key of the run, the Unix time in seconds at which it was prepared, and what
+# `pipeline.scheduling.drift` says of its data.
+SCHEDULE, RUN, PREPARED, DATA_PROFILE = "schedule", "run", "prepared", "data_profile"
+# User attributes of a trial: its configuration as plain values, its TrialResult, and what
+# `pipeline.records.results.curves_of` gives.
+CONFIG, RESULT, CURVES = "config", "result", "curves"
+# Of a trial that is tried again: how often already, after which trial, and which was the first.
+RETRY, RETRY_OF, FIRST_ATTEMPT = "retry", "retry_of", "first_attempt"
+# Of a trial that was taken when there was none left, and never ran.
+WITHDRAWN = "withdrawn"
+
+
+class StudyAttributes(TypedDict, total=False):
+    """A study's user attributes; others are not ours."""
 
     space: dict[str, Any] | None
     is_cases: bool
     settings: StudyConfig
     total: Count
     metrics: Metrics
+    chosen: dict[str, Any]
+    data: dict[str, Any]
+    outcome: str
+    mlflow_runs: dict[str, str]
     schedule: str
     run: str
     prepared: float
-    data: dict[str, Any]
+    data_profile: dict[str, Any]
 
 
-class _Trial(TypedDict, total=False):
-    """A trial's user attributes, see `pipeline.study.trials`."""
+class TrialAttributes(TypedDict, total=False):
+    """A trial's user attributes; others are not ours."""
 
     config: TrialConfig
     result: TrialResult
     curves: dict[str, list[Any]]
     retry: Count
     retry_of: Count
-    origin: Count
+    first_attempt: Count
+    withdrawn: bool
 
 
-_STUDY, _TRIAL = TypeAdapter(_Study), TypeAdapter(_Trial)
+_STUDY, _TRIAL = TypeAdapter(StudyAttributes), TypeAdapter(TrialAttributes)
 
 
 def check_attributes(study: optuna.Study) -> None:

@@ -9,8 +9,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.storage.internals import storage_of, study_id, trial_id
 from pipeline.storage.open import RecentTrials
-from pipeline.study.studies import TOTAL
-from pipeline.study.trials import FINISHED, RETRY_OF, WITHDRAWN
+from pipeline.study.attributes import RETRY_OF, TOTAL, WITHDRAWN
+from pipeline.study.trials import FINISHED
 
 # How long two who have claimed the last trial at once wait at most before they try again.
 MAX_PAUSE_SECONDS = 0.2

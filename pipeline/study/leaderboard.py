@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from pipeline.records.results import TrialResult
 from pipeline.space.distributions import format_value
 from pipeline.space.tree import flatten, without_kinds
+from pipeline.study.attributes import CONFIG
 from pipeline.study.pareto_front import pareto_front
-from pipeline.study.trials import CONFIG, best_trials, result_of
+from pipeline.study.trials import best_trials, result_of
 
 if TYPE_CHECKING:
     import optuna

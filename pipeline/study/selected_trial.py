@@ -8,11 +8,12 @@ from optuna.trial import TrialState
 
 from pipeline.core.commands import command
 from pipeline.core.errors import StudyError
+from pipeline.study.attributes import CONFIG
 from pipeline.study.leaderboard import format_metric
 from pipeline.study.pareto_front import preferred_trial, trial_metric
 from pipeline.study.studies import metrics_of
 from pipeline.study.summary import Chosen, chosen_of
-from pipeline.study.trials import CONFIG, best_trials
+from pipeline.study.trials import best_trials
 
 if TYPE_CHECKING:
     import optuna

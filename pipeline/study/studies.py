@@ -21,13 +21,10 @@ from pipeline.space.files import read_space
 from pipeline.space.tree import SearchSpace, flatten
 from pipeline.space.yaml_text import with_location
 from pipeline.storage.open import open_existing, quiet_optuna, study_names
-from pipeline.study.attributes import check_attributes
+from pipeline.study.attributes import IS_CASES, METRICS, RETRY, SETTINGS, SPACE, TOTAL, check_attributes
 from pipeline.study.cases import Cases
-from pipeline.study.trials import RETRY, attempt_of, finish, running_trial
+from pipeline.study.trials import attempt_of, finish, running_trial
 
-# User attributes of a study: its space as plain values (None if a function draws), whether that is a list of cases,
-# how it searches, how many trials it has in all, and its metrics.
-SPACE, IS_CASES, SETTINGS, TOTAL, METRICS = "space", "is_cases", "settings", "total", "metrics"
 UNEXPLAINED = "its process died"
 # How long another process may take from making a study to filling it.
 MAKING_SECONDS = 5.0

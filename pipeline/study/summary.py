@@ -9,12 +9,10 @@ import optuna
 
 from pipeline.records.results import Outcome
 from pipeline.space.yaml_text import dump
+from pipeline.study.attributes import CHOSEN, CONFIG
 from pipeline.study.pareto_front import pareto_front
 from pipeline.study.studies import metrics_of
-from pipeline.study.trials import CONFIG, best_trials
-
-# User attribute of a study: what was chosen of it.
-CHOSEN = "chosen"
+from pipeline.study.trials import best_trials
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.records.results import COUNTED, RESULT_TYPE, Outcome, TrialResult
 from pipeline.storage.internals import storage_of, trial_id
+from pipeline.study.attributes import CONFIG, CURVES, FIRST_ATTEMPT, RESULT, RETRY, RETRY_OF, WITHDRAWN
 
 # The parameters of a study that compares cases, see `pipeline.study.cases`.
 CASE, SEED = "case", "seed"
-# User attributes: the configuration as plain values, the TrialResult, what `pipeline.records.results.curves_of` gives.
-CONFIG, RESULT, CURVES = "config", "result", "curves"
-# User attributes of a trial that is tried again: how often already, after which trial, and which was the first.
-RETRY, RETRY_OF, FIRST_ATTEMPT = "retry", "retry_of", "first_attempt"
-# User attribute of a trial that was taken when there was none left, and never ran.
-WITHDRAWN = "withdrawn"
 # Optuna knows three ends; ours are finer. An interrupted trial has no end: it waits to be resumed.
 STATES: dict[Outcome, TrialState] = {
     "complete": TrialState.COMPLETE,

@@ -14,16 +14,15 @@ from pipeline.records.events import EpochEnded, Event, TrialEnded, TrialStarted
 from pipeline.records.results import EpochResult, curves_of
 from pipeline.storage.lease import Lease
 from pipeline.storage.open import RecentTrials, open_existing
+from pipeline.study.attributes import DATA, MLFLOW_RUNS
 from pipeline.study.studies import load_study
 from pipeline.tracking.axes import axes_of
 from pipeline.tracking.expected_run import TrialRecord, details_of, points_of
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.retry import is_transient
 from pipeline.tracking.store import identity, open_experiment, open_store
-from pipeline.tracking.study_records import DATA, space_of, study_record, trial_records
+from pipeline.tracking.study_records import space_of, study_record, trial_records
 
-# User attribute of a study: the id of its run in each tracking store, by the store's identity.
-RUNS = "mlflow_runs"
 # How often the curves of trials that run are sent.
 FLUSH_SECONDS = 5.0
 VERSIONED = ("torch", "optuna", "mlflow")
@@ -81,7 +80,7 @@ class LogWriter:
         known = self._known_run()
         parent = self.mirror.adopt(known, record.started)
         if known != parent:
-            self.study.set_user_attr(RUNS, {**self.study.user_attrs.get(RUNS, {}), self.store: parent})
+            self.study.set_user_attr(MLFLOW_RUNS, {**self.study.user_attrs.get(MLFLOW_RUNS, {}), self.store: parent})
         self.mirror.look()
         self.mirror.trust(self.records())
         self._has_looked = True
@@ -206,7 +205,7 @@ class LogWriter:
 
     def _known_run(self) -> str | None:
         """Returns the id of the study's run in this store, if its storage knows one."""
-        run: str | None = self.study.user_attrs.get(RUNS, {}).get(self.store)
+        run: str | None = self.study.user_attrs.get(MLFLOW_RUNS, {}).get(self.store)
         return run
 
     def _left(self) -> list[TrialRecord]:
@@ -227,7 +226,7 @@ def study_run(study: optuna.Study, workspace: Workspace) -> str | None:
     experiment = client.get_experiment_by_name(workspace.experiment)
     if experiment is None:
         return None
-    runs: dict[str, str] = study.user_attrs.get(RUNS, {})
+    runs: dict[str, str] = study.user_attrs.get(MLFLOW_RUNS, {})
     return runs.get(identity(client, experiment.experiment_id))
 
 

@@ -10,25 +10,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.records.results import DataSummary, Outcome
 from pipeline.space.tree import SearchSpace, without_kinds
+from pipeline.study.attributes import CONFIG, CURVES, DATA, IS_CASES, OUTCOME, RETRY_OF, SPACE, TOTAL, WITHDRAWN
 from pipeline.study.cases import case_label
-from pipeline.study.studies import IS_CASES, SPACE, TOTAL, metrics_of, stored_definition
+from pipeline.study.studies import metrics_of, stored_definition
 from pipeline.study.summary import best_of, chosen_of, config_text
-from pipeline.study.trials import (
-    CONFIG,
-    CURVES,
-    RETRY_OF,
-    WITHDRAWN,
-    attempt_of,
-    count_outcomes,
-    images_through_backbone,
-    num_counted,
-    result_of,
-)
+from pipeline.study.trials import attempt_of, count_outcomes, images_through_backbone, num_counted, result_of
 from pipeline.tracking.expected_run import StudyRecord, TrialRecord
 from pipeline.tracking.note import chosen_text
-
-# User attributes of a study: what it trains on, and how its last run ended if it is not complete.
-DATA, OUTCOME = "data", "outcome"
 
 
 def remember_data(study: optuna.Study, data: DataSummary) -> None:

@@ -17,8 +17,9 @@ from pipeline.core.workspace import Workspace
 from pipeline.records.events import Event
 from pipeline.records.results import DataSummary, Outcome
 from pipeline.storage.open import open_storage, study_names
+from pipeline.study.attributes import DATA, OUTCOME, TOTAL
 from pipeline.study.claims import withdraw_leftovers
-from pipeline.study.studies import TOTAL, ConfigSource, create_or_resume, load_study, num_trials, recover_trials
+from pipeline.study.studies import ConfigSource, create_or_resume, load_study, num_trials, recover_trials
 from pipeline.study.summary import Chosen, StudySummary, best_of, config_text, pareto_points
 from pipeline.study.trials import count_outcomes, images_through_backbone, num_counted
 from pipeline.tracking.attach import attach, put_above
@@ -26,7 +27,7 @@ from pipeline.tracking.log import StudyLog
 from pipeline.tracking.log_writer import study_run
 from pipeline.tracking.note import chosen_text
 from pipeline.tracking.store import open_store
-from pipeline.tracking.study_records import DATA, OUTCOME, remember_data
+from pipeline.tracking.study_records import remember_data
 from pipeline.workers.budget import Budget
 from pipeline.workers.heartbeats import Heartbeat
 from pipeline.workers.task import Task, tasks_of

@@ -17,8 +17,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.core.workspace import Workspace
 from pipeline.storage.open import open_storage
+from pipeline.study.attributes import FIRST_ATTEMPT, RETRY, RETRY_OF
 from pipeline.study.studies import load_study
-from pipeline.study.trials import FIRST_ATTEMPT, HEARTBEAT_EXPIRED, RETRY, RETRY_OF, outcome_of, result_of
+from pipeline.study.trials import HEARTBEAT_EXPIRED, outcome_of, result_of
 from pipeline.tracking.store import open_client
 from tests.processes import workers_of
 

@@ -21,8 +21,9 @@ from pipeline.finalize.final_file import load_final
 from pipeline.finalize.finalists import best_entries, finals_name, saved_trials
 from pipeline.finalize.study_export import export_all, study_model, trial_model
 from pipeline.records.final import FINAL_TYPE, Final
+from pipeline.study.attributes import METRICS
 from pipeline.study.cases import Cases
-from pipeline.study.studies import METRICS, open_study
+from pipeline.study.studies import open_study
 from pipeline.study.trials import best_trials, count_outcomes
 
 Cli = Callable[..., Any]

@@ -17,7 +17,7 @@ from pipeline.finalize.refit import refit, repeated_phases
 from pipeline.records.final import Finalist
 from pipeline.records.phases import epochs_to_best, lengths_text, phases_of
 from pipeline.records.results import EpochResult, PhaseResult, TrialResult, curves_of
-from pipeline.study.trials import CONFIG, CURVES, RESULT
+from pipeline.study.attributes import CONFIG, CURVES, RESULT
 from pipeline.training.repetition import RepeatedPhase, Repetition, schedule_of_rates
 from pipeline.training.start import start
 

@@ -14,8 +14,8 @@ from pipeline.config.trial import TrialConfig
 from pipeline.records.results import CURVE_NAMES, Outcome, TrialResult, Verdict
 from pipeline.space.files import read_space
 from pipeline.space.yaml_text import parse
-from pipeline.study.studies import IS_CASES, METRICS, SETTINGS, SPACE
-from pipeline.study.trials import CONFIG, CURVES, RESULT, STATES
+from pipeline.study.attributes import CONFIG, CURVES, IS_CASES, METRICS, RESULT, SETTINGS, SPACE
+from pipeline.study.trials import STATES
 
 BEGUN = datetime(2026, 1, 1, tzinfo=UTC).replace(tzinfo=None)
 SPACE_TEXT = """

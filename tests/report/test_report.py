@@ -23,7 +23,7 @@ from pipeline.report.spending import time_text
 from pipeline.report.tables import tables
 from pipeline.report.trials import axes_of, plotted_trials
 from pipeline.space.files import load_space
-from pipeline.study.studies import IS_CASES, SPACE
+from pipeline.study.attributes import IS_CASES, SPACE
 from pipeline.tracking.store import open_client
 from tests.conftest import Cli
 from tests.finalize.finals import FINAL

@@ -12,9 +12,10 @@ from pipeline.core.errors import InvalidNameError, StudyError
 from pipeline.core.names import numbered
 from pipeline.core.workspace import Workspace
 from pipeline.scheduling.file import load_schedule
-from pipeline.scheduling.run import DATA, ScheduledRun, studies_of
+from pipeline.scheduling.run import ScheduledRun, studies_of
 from pipeline.scheduling.steps import prepare, step_of
 from pipeline.storage.open import open_existing
+from pipeline.study.attributes import DATA_PROFILE
 from pipeline.study.trials import count_outcomes
 
 Cli = Callable[..., Any]
@@ -76,7 +77,7 @@ def test_a_run_is_prepared_once(schedule: Path) -> None:
     assert prepare(run_of(schedule, "monday"), said.append)["study"] == "nightly-monday"
     assert prepare(run_of(schedule, "monday"), said.append)["study"] == "nightly-monday"
     assert "exists already, and is resumed" in said[-1]
-    assert run_of(schedule, "monday").study().user_attrs[DATA]["images"] > 300
+    assert run_of(schedule, "monday").study().user_attrs[DATA_PROFILE]["images"] > 300
 
 
 def test_a_space_that_has_changed_is_another_study(schedule: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pipeline.core.folders import make_folder
 from pipeline.core.workspace import Workspace
 from pipeline.scheduling.config import Retention
 from pipeline.scheduling.retention import DAY_SECONDS, remove_old
-from pipeline.scheduling.run import PREPARED, RUN, SCHEDULE
+from pipeline.study.attributes import PREPARED, RUN, SCHEDULE
 
 
 @pytest.fixture

@@ -13,8 +13,25 @@ from pipeline.records.results import TrialResult
 from pipeline.space.files import read_space
 from pipeline.space.yaml_text import parse
 from pipeline.storage.open import open_storage, quiet_optuna
-from pipeline.study.studies import METRICS, SETTINGS, SPACE, TOTAL, create_or_resume, open_study, stored_definition
-from pipeline.study.trials import CONFIG, CURVES, RESULT, RETRY, finish
+from pipeline.study import attributes
+from pipeline.study.attributes import (
+    CHOSEN,
+    CONFIG,
+    CURVES,
+    DATA,
+    FIRST_ATTEMPT,
+    METRICS,
+    MLFLOW_RUNS,
+    RESULT,
+    RETRY,
+    SETTINGS,
+    SPACE,
+    TOTAL,
+    StudyAttributes,
+    TrialAttributes,
+)
+from pipeline.study.studies import create_or_resume, open_study, stored_definition
+from pipeline.study.trials import finish
 
 SPACE_TEXT = "study: {trials: 3}\nspace: {data: {name: digits}, epochs: {int: [1, 3]}}\n"
 TAMPERED: dict[str, tuple[str, Any]] = {
@@ -24,6 +41,9 @@ TAMPERED: dict[str, tuple[str, Any]] = {
     "metrics": (METRICS, ["__import__"]),
     "total": (TOTAL, "3"),
     "space": (SPACE, "rm -rf"),
+    "chosen": (CHOSEN, 3),
+    "data": (DATA, "digits"),
+    "mlflow_runs.s": (MLFLOW_RUNS, {"s": 1}),
 }
 TAMPERED_TRIALS: dict[str, tuple[str, Any]] = {
     "config": (CONFIG, ["x"]),
@@ -33,6 +53,7 @@ TAMPERED_TRIALS: dict[str, tuple[str, Any]] = {
     "result.value": (RESULT, {"outcome": "complete", "value": "high"}),
     "curves": (CURVES, "x"),
     "retry": (RETRY, "x"),
+    "first_attempt": (FIRST_ATTEMPT, "x"),
 }
 
 
@@ -50,6 +71,11 @@ def workspace(tmp_path: Path) -> Workspace:
 
 def study_of(workspace: Workspace) -> optuna.Study:
     return optuna.load_study(study_name="s", storage=open_storage(workspace.storage_url))
+
+
+def test_no_two_attributes_have_one_name() -> None:
+    names = [value for name, value in vars(attributes).items() if name.isupper() and isinstance(value, str)]
+    assert sorted(names) == sorted([*StudyAttributes.__annotations__, *TrialAttributes.__annotations__])
 
 
 def test_what_dnntune_writes_is_taken(workspace: Workspace) -> None:

@@ -9,9 +9,9 @@ import pytest
 from optuna.trial import TrialState
 
 from pipeline.storage.open import RecentTrials, open_storage
+from pipeline.study.attributes import RETRY_OF, TOTAL
 from pipeline.study.claims import Claim, NoClaim, claim_trial, withdraw_leftovers
-from pipeline.study.studies import TOTAL
-from pipeline.study.trials import RETRY_OF, outcome_of, requeue
+from pipeline.study.trials import outcome_of, requeue
 
 FORK = multiprocessing.get_context("fork")
 

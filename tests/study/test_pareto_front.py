@@ -6,8 +6,8 @@ import pytest
 
 from pipeline.core.errors import StudyError
 from pipeline.records.results import TrialResult
+from pipeline.study.attributes import METRICS
 from pipeline.study.pareto_front import pareto_front, preferred_trial
-from pipeline.study.studies import METRICS
 from pipeline.study.summary import ParetoPoint, pareto_points
 from pipeline.study.trials import best_trials, finish
 from tests.made_studies import made

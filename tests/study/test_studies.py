@@ -11,17 +11,9 @@ from pipeline.space.files import SpaceFile, read_space
 from pipeline.space.tree import SearchSpace
 from pipeline.space.yaml_text import parse
 from pipeline.study import studies
+from pipeline.study.attributes import SETTINGS, TOTAL
 from pipeline.study.cases import Cases
-from pipeline.study.studies import (
-    SETTINGS,
-    TOTAL,
-    create_or_resume,
-    grid,
-    load_study,
-    num_trials,
-    recover_trials,
-    stored_definition,
-)
+from pipeline.study.studies import create_or_resume, grid, load_study, num_trials, recover_trials, stored_definition
 from pipeline.study.trials import attempt_of, outcome_of, result_of
 from pipeline.workers.budget import Budget
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import optuna
 
 from pipeline.core.workspace import Workspace
+from pipeline.study.attributes import MLFLOW_RUNS
 from pipeline.study.summary import Chosen
-from pipeline.tracking.log_writer import RUNS
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.naming import NOTE
 from pipeline.tracking.note import chosen_text, study_note, with_chosen
@@ -97,7 +97,7 @@ def test_the_studys_run_says_what_was_chosen(tmp_path: Path) -> None:
     run = client.create_run(experiment).info.run_id
     client.set_tag(run, NOTE, "Best: **trial 3**, `valid_accuracy` **0.9123**.")
     study = optuna.create_study()
-    study.set_user_attr(RUNS, {identity(client, experiment): run})
+    study.set_user_attr(MLFLOW_RUNS, {identity(client, experiment): run})
     describe_chosen(study, workspace, Chosen(5, "valid_accuracy", {1: 0.89, 2: 0.91}, {"data": {"name": "digits"}}))
     paragraphs = client.get_run(run).data.tags[NOTE].split("\n\n")
     assert paragraphs[0].startswith(

@@ -14,9 +14,10 @@ from pipeline.core.workspace import Workspace
 from pipeline.storage import lease as leases
 from pipeline.storage.lease import Lease
 from pipeline.storage.study_lock import hold_study_lock
+from pipeline.study.attributes import MLFLOW_RUNS
 from pipeline.study.studies import open_study
 from pipeline.tracking import log
-from pipeline.tracking.log_writer import RUNS, LogWriter, study_run
+from pipeline.tracking.log_writer import LogWriter, study_run
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.store import find_runs, open_store
 from pipeline.tracking.sync import sync_study
@@ -109,7 +110,7 @@ def test_a_study_that_has_not_begun(finished_copy: Path, space_file: Path, tmp_p
 
 def test_a_study_knows_its_run_wherever_the_workspace_is(finished_copy: Path, tmp_path: Path) -> None:
     study = open_study(Workspace(finished_copy), "small")
-    (identity,) = study.user_attrs[RUNS]
+    (identity,) = study.user_attrs[MLFLOW_RUNS]
     assert "/" not in identity
     run_id = study_run(study, Workspace(finished_copy))
     moved = finished_copy.rename(tmp_path / "moved")

@@ -16,10 +16,9 @@ from pipeline.data.image_data import ImageData
 from pipeline.models.build import build_model
 from pipeline.records.events import EpochEnded, TrialEnded, TrialStarted
 from pipeline.records.results import TrialResult
+from pipeline.study.attributes import CONFIG, CURVES
 from pipeline.study.saved_models import SavedModels
 from pipeline.study.trials import (
-    CONFIG,
-    CURVES,
     HEARTBEAT_EXPIRED,
     Attempt,
     attempt_of,
