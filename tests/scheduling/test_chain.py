@@ -63,7 +63,7 @@ def test_two_runs_make_a_champion_and_challenge_it(schedule: Path, workspace: Pa
     second = cli("schedule-once", schedule, "--run", "tuesday", "--json")
     assert second.returncode == 0, second.stderr
     assert "the data are those of the last run" in second.stderr
-    assert "begins with 2 configurations of earlier studies" in second.stderr
+    assert "starts with 2 configurations of earlier studies" in second.stderr
     storage = open_existing(Workspace(workspace))
     studies = studies_of(storage, "nightly")
     assert [study.study_name for study in studies] == ["nightly-monday", "nightly-tuesday"]
