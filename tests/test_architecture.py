@@ -28,7 +28,7 @@ def test_dags_import_nothing_of_the_pipeline() -> None:
 
 def test_checking_and_watching_need_no_torch() -> None:
     """Their modules import what needs it when it is needed."""
-    modules = "pipeline.space.files, pipeline.workers.run, pipeline.cli.display.progress"
+    modules = "pipeline.space.files, pipeline.workers.run, pipeline.display.progress"
     code = f"import {modules}, sys; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

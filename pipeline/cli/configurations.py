@@ -37,8 +37,8 @@ def check(
     workspace: Annotated[Workspace, group(workspace_of, "data_dir")],
 ) -> None:
     """Check a search space, and whether this machine can run it; print it as a table."""
-    from pipeline.cli.display.console import wide_console
-    from pipeline.cli.display.space_table import space_table
+    from pipeline.display.console import wide_console
+    from pipeline.display.space_table import space_table
     from pipeline.setup.preflight import check_ready, prove_built_in
     from pipeline.space.files import load_space, sample_configurations
 
@@ -75,8 +75,8 @@ def train(
     from pipeline.setup.preflight import check_ready
 
     check_ready(lambda paths: [trial], compute.device)
-    from pipeline.cli.display.console import EPOCH_HEAD, epoch_line, line_printer, metric_lines
     from pipeline.data.feature_cache import FeatureCache
+    from pipeline.display.console import EPOCH_HEAD, epoch_line, line_printer, metric_lines
     from pipeline.evaluation.train_and_test import train_and_test
 
     write_line = line_printer(err=as_json)

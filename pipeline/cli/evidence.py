@@ -50,8 +50,8 @@ def diagnose(
 
     trial = load_configuration(config, overrides)
     from pipeline.analysis.diagnosis import diagnose
-    from pipeline.cli.display.console import wide_console
-    from pipeline.cli.display.diagnosis_text import diagnosis_lines, diagnosis_table
+    from pipeline.display.console import wide_console
+    from pipeline.display.diagnosis_text import diagnosis_lines, diagnosis_table
     from pipeline.setup.inputs import load_images
 
     data = load_images(trial, random_images, data_dir=workspace.data_dir, compute=compute)
@@ -79,8 +79,8 @@ def lr_find(
     as_json: JsonOption = False,
 ) -> None:
     """Find learning rates worth searching, with a range test."""
-    from pipeline.cli.display.console import figure_path
     from pipeline.core.errors import DnntuneError
+    from pipeline.display.console import figure_path
     from pipeline.space.files import load_configuration
 
     if not 0.0 < low < high:
@@ -117,10 +117,10 @@ def ablate(
     workspace: WholeWorkspace,
 ) -> None:
     """Switch off one technique at a time, and measure what it contributed, over seeds."""
-    from pipeline.cli.display.console import figure_path, wide_console
-    from pipeline.cli.display.progress import StudyProgress
-    from pipeline.cli.display.tables import ablation_table
     from pipeline.core.names import check_name, fitting
+    from pipeline.display.console import figure_path, wide_console
+    from pipeline.display.progress import StudyProgress
+    from pipeline.display.tables import ablation_table
     from pipeline.space.files import configuration_name, load_configuration
 
     trial = load_configuration(config, overrides)
@@ -167,8 +167,8 @@ def importance(
     import dataclasses
 
     from pipeline.analysis.importance import ENOUGH_TRIALS, importances
-    from pipeline.cli.display.console import figure_path, wide_console
-    from pipeline.cli.display.tables import importance_table
+    from pipeline.display.console import figure_path, wide_console
+    from pipeline.display.tables import importance_table
     from pipeline.figures.canvas import save
     from pipeline.figures.curves import draw_importances
     from pipeline.study.studies import open_study

@@ -28,7 +28,7 @@ def register(
     workspace: Annotated[Workspace, group(workspace_of, "workspace", "storage", "tracking_uri", "data_dir")],
 ) -> None:
     """Register a finalized study's model in MLflow; it becomes the champion if it beats the current one."""
-    from pipeline.cli.display.console import line_printer
+    from pipeline.display.console import line_printer
     from pipeline.registration.study import register
     from pipeline.registration.versions import outcome_lines
 

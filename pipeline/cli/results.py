@@ -41,9 +41,9 @@ def finalize(
     workspace: WholeWorkspace,
 ) -> None:
     """Train a study's best configurations with new seeds, choose one, and measure it once on the test set."""
-    from pipeline.cli.display.console import final_outlook, line_printer, wide_console
-    from pipeline.cli.display.progress import StudyProgress
-    from pipeline.cli.display.tables import finalists_table
+    from pipeline.display.console import final_outlook, line_printer, wide_console
+    from pipeline.display.progress import StudyProgress
+    from pipeline.display.tables import finalists_table
     from pipeline.finalize.run import FinalizeOptions, finalize
     from pipeline.report.final_text import final_lines
     from pipeline.study.studies import metrics_of, open_study
@@ -96,8 +96,8 @@ def export(
     workspace: Annotated[Workspace, group(workspace_of, "workspace", "storage", "data_dir")],
 ) -> None:
     """Export a study's finalized model, or its best trial's: for dnntune predict, ONNX and PyTorch."""
-    from pipeline.cli.display.console import exported_lines, line_printer
     from pipeline.core.errors import DnntuneError
+    from pipeline.display.console import exported_lines, line_printer
 
     if trial is not None and top is not None:
         raise DnntuneError("--trial and --top exclude each other: leave one out")

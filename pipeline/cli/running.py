@@ -106,7 +106,7 @@ def resume_command(summary: "StudySummary", workspace: Workspace, compute: Compu
     """
     if not any(summary.trials.values()):
         return this_command()
-    from pipeline.cli.display.console import OPTIONS
+    from pipeline.display.console import OPTIONS
 
     return command("resume", summary.study, **compute.options(), **workspace.options(*OPTIONS))
 
@@ -128,8 +128,8 @@ def watch(
         again: Returns the command that goes on with it.
         as_json: Whether standard output ends with a line of JSON.
     """
-    from pipeline.cli.display.console import outlook, print_leaderboard
-    from pipeline.cli.display.progress import StudyProgress
+    from pipeline.display.console import outlook, print_leaderboard
+    from pipeline.display.progress import StudyProgress
 
     progress = StudyProgress(metric)
     try:

@@ -16,7 +16,7 @@ from pipeline.core.urls import mask
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from pipeline.cli.display.progress import StudyProgress
+    from pipeline.display.progress import StudyProgress
     from pipeline.scheduling.run import ScheduledRun
 
 
@@ -49,7 +49,7 @@ SettingsOption = Annotated[
 
 
 def _progress(metric: str) -> "AbstractContextManager[StudyProgress]":
-    from pipeline.cli.display.progress import StudyProgress
+    from pipeline.display.progress import StudyProgress
 
     return closing(StudyProgress(metric))
 

@@ -70,7 +70,7 @@ def leaderboard(
     workspace: StudyWorkspace,
 ) -> None:
     """Show the best trials of a study, and their differences."""
-    from pipeline.cli.display.console import print_leaderboard
+    from pipeline.display.console import print_leaderboard
 
     print_leaderboard(study, workspace, top=top, err=False)
 
@@ -82,7 +82,7 @@ def studies(
     workspace: StudyWorkspace,
 ) -> None:
     """List the studies in a storage."""
-    from pipeline.cli.display.console import wide_console
-    from pipeline.cli.display.study_list import study_list
+    from pipeline.display.console import wide_console
+    from pipeline.display.study_list import study_list
 
     wide_console().print(study_list(workspace))

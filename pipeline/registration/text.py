@@ -20,7 +20,7 @@ def serving_command(model: str, tracking_uri: StoreUrl) -> str:
     """
     serve = ["mlflow", "models", "serve", "--model-uri", f"models:/{model}@champion"]
     text = join([*serve, "--env-manager", "local", "--port", "5001"])
-    if tracking_uri.has_secret:  # it is in the environment, see `pipeline.cli.display.console.from_environment`
+    if tracking_uri.has_secret:  # it is in the environment, see `pipeline.display.console.from_environment`
         return f'MLFLOW_TRACKING_URI="$DNNTUNE_TRACKING_URI" {text}'
     return f"MLFLOW_TRACKING_URI={quote(tracking_uri)} {text}"
 

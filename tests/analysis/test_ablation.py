@@ -10,11 +10,11 @@ from rich.console import Console
 
 from pipeline.analysis import ablation_study
 from pipeline.analysis.ablation import FULL, TECHNIQUES, Row, ablation_csv, ablations, rows
-from pipeline.cli.display.progress import StudyProgress
-from pipeline.cli.display.tables import ablation_table
 from pipeline.config.trial import TrialConfig
 from pipeline.core.compute import Compute
 from pipeline.core.workspace import Workspace
+from pipeline.display.progress import StudyProgress
+from pipeline.display.tables import ablation_table
 from pipeline.records.results import Outcome, TrialResult
 from pipeline.space.tree import flatten
 from pipeline.study.summary import StudySummary

@@ -12,12 +12,12 @@ from rich.console import Console
 
 from pipeline.analysis.diagnosis import Diagnosis, diagnose, settings_text
 from pipeline.analysis.remedies import REMEDIES, remedies
-from pipeline.cli.display.diagnosis_text import diagnosis_lines, diagnosis_table
 from pipeline.config.trial import TrialConfig
 from pipeline.core.compute import Compute
 from pipeline.core.errors import DataError
 from pipeline.data.image_data import ImageData
 from pipeline.data.noise import NUM_CLASSES, NUM_IMAGES, noise
+from pipeline.display.diagnosis_text import diagnosis_lines, diagnosis_table
 from pipeline.records.results import VerdictLabel
 from pipeline.setup.inputs import load_images
 from pipeline.space.files import configuration_text, load_configuration

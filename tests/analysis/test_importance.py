@@ -12,8 +12,8 @@ from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
 from pipeline.analysis.importance import MIN_TRIALS, Importance, importances
-from pipeline.cli.display.tables import importance_table
 from pipeline.core.errors import StudyError
+from pipeline.display.tables import importance_table
 
 UNIT = FloatDistribution(0.0, 1.0)
 DISTRIBUTIONS: dict[str, BaseDistribution] = {

@@ -12,12 +12,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from pipeline.cli.display.console import exported_lines, final_outlook, outlook
 from pipeline.cli.groups import grouped
 from pipeline.cli.options import LocalCompute, Overrides, SpaceArgument, StudyWorkspace, this_command
 from pipeline.cli.running import resume_command
 from pipeline.core.compute import Compute
 from pipeline.core.workspace import Workspace
+from pipeline.display.console import exported_lines, final_outlook, outlook
 from pipeline.registration.text import serving_command
 from pipeline.storage.open import open_storage
 from pipeline.study.studies import load_study

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.table import Table
 
-from pipeline.cli.display.rich_console import PlainConsole
 from pipeline.core.commands import command, quote
 from pipeline.core.printing import clean, markdown, markdown_code, one_line, print_line
 from pipeline.core.urls import StoreUrl
+from pipeline.display.rich_console import PlainConsole
 
 ROOT = Path(__file__).parents[2]
 # A terminal's title and color, a bell, C1's own escape, text that runs backwards, half a character, markup of rich's.
@@ -66,7 +66,7 @@ def test_all_that_is_printed_goes_through_one_function() -> None:
             for line in file.read_text().splitlines()
         )
     }
-    assert users == {"core/printing.py", "cli/display/progress.py"}
+    assert users == {"core/printing.py", "display/progress.py"}
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))

@@ -13,14 +13,14 @@ from pipeline.analysis.diagnosis import diagnose, settings_text
 from pipeline.analysis.probe import range_test
 from pipeline.analysis.rate_range import suggest
 from pipeline.analysis.remedies import REMEDIES, network, remedies
-from pipeline.cli.display.console import EPOCH_HEAD, epoch_line, metric_lines
-from pipeline.cli.display.diagnosis_text import diagnosis_lines
 from pipeline.config.model import BackboneConfig
 from pipeline.config.trial import TrialConfig
 from pipeline.core.compute import Compute
 from pipeline.core.errors import DnntuneError
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.data.loading import load_data
+from pipeline.display.console import EPOCH_HEAD, epoch_line, metric_lines
+from pipeline.display.diagnosis_text import diagnosis_lines
 from pipeline.evaluation.train_and_test import train_and_test
 from pipeline.records.results import EpochResult, VerdictLabel
 from pipeline.space.files import configuration_text, read_space

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pytest
 from rich.console import Console
 
-from pipeline.cli.display.tables import leaderboard_table
 from pipeline.core.errors import StudyError
+from pipeline.display.tables import leaderboard_table
 from pipeline.records.final import Finalist
 from pipeline.study.leaderboard import format_metric, leaderboard
 from pipeline.study.pareto_front import pareto_front, preferred_trial

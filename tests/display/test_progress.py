@@ -2,11 +2,11 @@
 
 import io
 
-from pipeline.cli.display.progress import StudyProgress
-from pipeline.cli.display.rich_console import PlainConsole
 from pipeline.config.data import DataConfig
 from pipeline.config.model import BackboneConfig
 from pipeline.config.trial import TrialConfig
+from pipeline.display.progress import StudyProgress
+from pipeline.display.rich_console import PlainConsole
 from pipeline.records.events import EpochEnded, Event, Notice, TrialEnded, TrialStarted
 from pipeline.records.results import DataSummary, EpochResult, TrialResult
 

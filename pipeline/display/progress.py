@@ -9,9 +9,9 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from pipeline.cli.display.rich_console import PlainConsole
 from pipeline.core.printing import clean
 from pipeline.core.urls import hide
+from pipeline.display.rich_console import PlainConsole
 from pipeline.records.events import EpochEnded, Event, Notice, TrialClaimed, TrialEnded, TrialExpired, TrialStarted
 from pipeline.records.results import COUNTED, DataSummary
 from pipeline.tracking.naming import run_name

@@ -29,7 +29,7 @@ def line_printer(*, err: bool) -> Callable[[str], None]:
 
 def wide_console(*, err: bool = False) -> "Console":
     """Returns a console as wide as the terminal, or wide enough for any table where there is none."""
-    from pipeline.cli.display.rich_console import PlainConsole
+    from pipeline.display.rich_console import PlainConsole
 
     console = PlainConsole(stderr=err)
     return console if console.is_terminal else PlainConsole(stderr=err, width=WIDE)
@@ -50,7 +50,7 @@ def figure_path(chosen: Path | None, workspace: Path, name: str) -> Path:
 
 def print_leaderboard(study: str, workspace: Workspace, *, top: int, err: bool) -> None:
     """Prints the best trials of a study."""
-    from pipeline.cli.display.tables import leaderboard_table
+    from pipeline.display.tables import leaderboard_table
     from pipeline.study.leaderboard import leaderboard
     from pipeline.study.studies import metrics_of, open_study
 
