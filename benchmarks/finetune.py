@@ -25,6 +25,7 @@ from timm.loss import LabelSmoothingCrossEntropy
 from timm.optim import create_optimizer_v2
 
 from pipeline.config.data import DataConfig
+from pipeline.config.loss import CrossEntropy
 from pipeline.config.model import BackboneConfig
 from pipeline.config.training import Constant, EarlyStopping, Sgd
 from pipeline.config.transfer import AugmentConfig, LightAugmentation, NoAugmentation, Unfreeze
@@ -61,7 +62,7 @@ def dnntune(options: argparse.Namespace, data: ImageData, augment: AugmentConfig
         augment=augment,
         optimizer=Sgd(lr=LR, momentum=MOMENTUM, nesterov=True, weight_decay=WEIGHT_DECAY),
         schedule=Constant(),
-        label_smoothing=SMOOTHING,
+        loss=CrossEntropy(label_smoothing=SMOOTHING),
         batch_size=options.batch_size,
         epochs=options.pairs + 1,
         early_stopping=EarlyStopping(patience=None),

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.config.loss import CrossEntropy
 from pipeline.config.model import BackboneConfig, HiddenLayers, layers_path, top_layers
 from pipeline.config.trial import TrialConfig
 from pipeline.evaluation.intervals import SHARE, Interval, mean_interval
@@ -20,7 +21,13 @@ TECHNIQUES: dict[str, Callable[[TrialConfig], Settings | None]] = {
     ),
     "transfer: frozen": lambda c: _unless(c.transfer.kind in ("none", "frozen"), {"transfer": {"kind": "frozen"}}),
     "augment: none": lambda c: _unless(c.augment.kind == "none", {"augment": {"kind": "none"}}),
-    "label_smoothing: 0": lambda c: _unless(c.label_smoothing == 0.0, {"label_smoothing": 0.0}),
+    "loss: cross_entropy": lambda c: _unless(
+        isinstance(c.loss, CrossEntropy), {"loss": {"kind": "cross_entropy", "class_weights": c.loss.class_weights}}
+    ),
+    "loss.label_smoothing: 0": lambda c: _unless(
+        not isinstance(c.loss, CrossEntropy) or c.loss.label_smoothing == 0.0, {"loss.label_smoothing": 0.0}
+    ),
+    "loss.class_weights: none": lambda c: _unless(c.loss.class_weights == "none", {"loss.class_weights": "none"}),
     "ema_decay: none": lambda c: _unless(c.ema_decay is None, {"ema_decay": None}),
     "schedule: constant": lambda c: _unless(c.schedule.kind == "constant", {"schedule": {"kind": "constant"}}),
     "clip: none": lambda c: _unless(c.clip.kind == "none", {"clip": {"kind": "none"}}),

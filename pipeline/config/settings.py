@@ -1,9 +1,8 @@
 """The settings of one trial: every knob, its unit, its range, and what its default means.
 
-A search space has the shape of this configuration, so a new knob is one field here, or beside it in
-`pipeline.config.data`, `pipeline.config.model`, `pipeline.config.training` or `pipeline.config.transfer` if it belongs
-to a block. None of them imports torch or Optuna: checking a file is instant. Rules that span several settings are in
-`pipeline.config.rules`.
+A search space has the shape of this configuration, so a new knob is one field here, or beside it in the file of its
+block (`pipeline.config.data`, `loss`, `model`, `training`, `transfer`). None of them imports torch or Optuna: checking
+a file is instant. Rules that span several settings are in `pipeline.config.rules`.
 """
 
 from typing import Annotated, Literal
@@ -12,6 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from pipeline.config.data import DataConfig
 from pipeline.config.kinds import Block
+from pipeline.config.loss import CrossEntropy, LossConfig
 from pipeline.config.model import MlpConfig, ModelConfig
 from pipeline.config.training import (
     AdamW,
@@ -20,7 +20,6 @@ from pipeline.config.training import (
     NoClipping,
     OneCycle,
     OptimizerConfig,
-    Probability,
     ScheduleConfig,
 )
 from pipeline.config.transfer import (
@@ -44,6 +43,9 @@ class TrialSettings(Block):
     other network. A block without a kind is `unfreeze`."""
     augment: AugmentConfig = NoAugmentation()
     """Random changes of the training images, drawn anew in every epoch. A block without a kind is `custom`."""
+    loss: LossConfig = CrossEntropy()
+    """What is minimized. A block without a kind is `cross_entropy`. Validation always measures the plain cross-entropy
+    (`valid_loss`), so that trials with different losses can be compared."""
     optimizer: OptimizerConfig = AdamW(lr=2e-3)
     """How the weights are updated."""
     schedule: ScheduleConfig = OneCycle()
@@ -52,8 +54,6 @@ class TrialSettings(Block):
     """Gradient clipping."""
     max_norm: PositiveFloat | None = None
     """After each step, scale the incoming weights of every unit to at most this Euclidean norm; null: do not."""
-    label_smoothing: Probability = 0.0
-    """Share of each label that is spread evenly over all classes during training: Szegedy et al., CVPR 2016."""
     ema_decay: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
     """Validate and return an exponential moving average of the weights over the steps, with this decay (0.99 averages
     about 100 steps; the first steps are averaged evenly); null: the weights themselves."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pipeline.config.loss import CrossEntropy, Focal, LossBlock
 from pipeline.config.model import BackboneConfig, HiddenLayers, MlpConfig, ModelBlock, top_layers
 from pipeline.config.trial import TrialConfig
 from pipeline.core.printing import markdown, one_line
@@ -101,10 +102,19 @@ def _training(config: TrialConfig) -> Iterator[str]:
     yield (
         f"Optimizer {config.optimizer.kind} at learning rate {config.optimizer.lr:g}, schedule {config.schedule.kind}, "
         f"clipping {config.clip.kind}, batches of {config.batch_size}, at most {config.epochs} epochs, the weights of "
-        f"the best one by {config.early_stopping.monitor}; augmentation {config.augment.kind}, label smoothing "
-        f"{config.label_smoothing:g}, precision {config.precision}, seed {config.seed}. All settings are in "
-        "`config.yaml`."
+        f"the best one by {config.early_stopping.monitor}; augmentation {config.augment.kind}, loss "
+        f"{_loss(config.loss)}, precision {config.precision}, seed {config.seed}. All settings are in `config.yaml`."
     )
+
+
+def _loss(loss: LossBlock) -> str:
+    own = ""
+    if isinstance(loss, CrossEntropy):
+        own = f"label smoothing {loss.label_smoothing:g}, "
+    elif isinstance(loss, Focal):
+        own = f"gamma {loss.gamma:g}, "
+    weights = loss.class_weights if isinstance(loss.class_weights, str) else ", ".join(map(str, loss.class_weights))
+    return f"{markdown(loss.kind)} ({own}class weights {weights})"
 
 
 def _layers(layers: HiddenLayers) -> str:

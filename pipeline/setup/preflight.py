@@ -15,6 +15,7 @@ from itertools import islice, pairwise
 from pathlib import Path
 
 from pipeline.config.data import DataConfig
+from pipeline.config.loss import wrong_number_of_weights
 from pipeline.config.model import BackboneConfig, layers_path, top_layers
 from pipeline.config.schema import did_you_mean, short_repr
 from pipeline.config.training import RmsProp, Sgd
@@ -71,6 +72,8 @@ def check_ready(boundary_configs: BoundaryConfigs, device: str) -> None:
         check_precision(config.precision, device)
     for data in dict.fromkeys(config.data for config in _checked_configs(boundary_configs, ("data.name", "data.path"))):
         check_user_data(data)
+    for config in _checked_configs(boundary_configs, ("loss.class_weights", "loss.kind", "data.name", "data.path")):
+        check_class_weights(config)
     for config in _checked_configs(boundary_configs, ("model.kind", "model.name")):
         if isinstance(config.model, BackboneConfig):
             check_architecture(config.model.name)
@@ -158,6 +161,20 @@ def check_precision(precision: str, device: str) -> None:
         raise DeviceError("precision tf32 needs a CUDA device; this run is on cpu. Use precision: float32 or auto")
     if precision == "bfloat16" and on_processor and has_bfloat16() is False:
         raise DeviceError(f"precision bfloat16: {BFLOAT16_REMEDY}. Use precision: float32 or auto")
+
+
+def check_class_weights(config: TrialConfig) -> None:
+    """Proves that a list of weights has one for each class, where the classes are known before training.
+
+    Raises:
+        DataError: It has not.
+    """
+    weights = config.loss.class_weights
+    if isinstance(weights, str) or config.data.name == "arrays":
+        return
+    _, num_classes = _shape(config.data)
+    if len(weights) != num_classes:
+        raise DataError(wrong_number_of_weights(len(weights), num_classes))
 
 
 def check_architecture(name: str) -> None:

@@ -22,6 +22,7 @@ from pipeline.models.build import build_model
 from pipeline.models.state import moving_statistics
 from pipeline.optim.averaging import WeightAverage
 from pipeline.optim.clipping import build_clip
+from pipeline.optim.losses import build_loss
 from pipeline.optim.optimizers import build_optimizer
 from pipeline.optim.parameters import FlatParameters
 from pipeline.optim.schedules import Schedule, build_schedule
@@ -236,12 +237,12 @@ class PhaseBuilder:
             trained.train,
             parameters=parameters,
             optimizer=optimizer,
+            loss=build_loss(config.loss, trained.train.labels.bincount(minlength=self.data.num_classes)),
             clip=build_clip(config.clip, parameters),
             max_norm=config.max_norm,
             precision=self.precision,
             flow=None if self.measure_every is None else GradientFlow(trained.model, self.measure_every),
             augmentation=None if trained.is_cached else self.augmentation,
-            label_smoothing=config.label_smoothing,
             microbatches=Microbatches(
                 None if config.accumulation == 1 else math.ceil(config.batch_size / config.accumulation)
             ),

@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from pipeline.data.augmentation import Augmentation
 from pipeline.data.image_data import Examples
 from pipeline.models.state import depends_on_batch
 from pipeline.optim.averaging import WeightAverage
 from pipeline.optim.clipping import Clip, limit_row_norms
+from pipeline.optim.losses import Loss
 from pipeline.optim.parameters import FlatParameters
 from pipeline.training.gradient_flow import GradientFlow, StepRecorder
 from pipeline.training.memory import Microbatches, if_it_fits
@@ -22,7 +22,7 @@ class StepResult(NamedTuple):
     """What a step brought, on the device, so that it need not be waited for.
 
     Attributes:
-        loss: Mean cross-entropy of the batch, in nats, 0-dimensional.
+        loss: Mean loss of the batch, in nats, 0-dimensional.
         hits: Which images were classified correctly, (batch,).
         gradient_norm: Norm of the whole gradient before clipping, 0-dimensional.
         clipped: Whether clipping changed it, 0-dimensional.
@@ -43,12 +43,12 @@ class TrainingStep:
         examples: What is trained on.
         parameters: The model's trainable parameters.
         optimizer: Updates them.
+        loss: What is minimized.
         clip: Bounds the gradient.
         max_norm: Largest norm of a unit's incoming weights; None for no limit.
         precision: Context for forward passes, entered again and again; see `pipeline.setup.device.use_precision`.
         flow: Measures some of the steps; None for none.
         augmentation: Changes the images at random; None for none.
-        label_smoothing: Share of each label that is spread over all classes.
         microbatches: Splits batches into what passes through the model at once.
         average: The weights' moving average; None for none.
     """
@@ -57,12 +57,12 @@ class TrainingStep:
     examples: Examples
     parameters: FlatParameters
     optimizer: torch.optim.Optimizer
+    loss: Loss
     clip: Clip
     max_norm: float | None
     precision: AbstractContextManager[object]
     flow: GradientFlow | None = None
     augmentation: Augmentation | None = None
-    label_smoothing: float = 0.0
     microbatches: Microbatches = field(default_factory=Microbatches)
     average: WeightAverage | None = None
 
@@ -119,7 +119,7 @@ class TrainingStep:
             inputs, targets = augmentation.change_batch(inputs, labels)
         with self.precision, nullcontext() if recorder is None else recorder:
             logits = self.model(inputs)
-        loss = functional.cross_entropy(logits.float(), targets, label_smoothing=self.label_smoothing)
+        loss = self.loss(logits.float(), targets)
         if share != 1.0:
             loss = loss * share
         loss.backward()  # type: ignore[no-untyped-call]

@@ -33,7 +33,7 @@ EVERYTHING: dict[str, Any] = {
     "clip": {"kind": "norm", "threshold": 2.0},
     "max_norm": 3.0,
     "augment": {"kind": "light"},
-    "label_smoothing": 0.1,
+    "loss": {"kind": "cross_entropy", "label_smoothing": 0.1, "class_weights": "balanced"},
     "ema_decay": 0.9,
     "early_stopping": {"patience": 5},
 }
@@ -43,6 +43,8 @@ BACKBONE: dict[str, Any] = {
     "transfer": {"kind": "unfreeze"},
 }
 OF_BACKBONES = ("pretrained: false", "transfer: frozen")
+FOCAL: dict[str, Any] = {**EVERYTHING, "loss": {"kind": "focal", "class_weights": "balanced"}}
+OF_FOCAL = ("loss: cross_entropy",)
 NOTHING: dict[str, Any] = {
     "data": {"name": "digits"},
     "model": {"activation": "relu", "batch_norm": "none", "initialization": "torch"},
@@ -55,7 +57,9 @@ OFF: dict[str, dict[str, Any]] = {
     "pretrained: false": {"model.pretrained": False, "transfer.kind": "none"},
     "transfer: frozen": {"transfer.kind": "frozen"},
     "augment: none": {"augment.kind": "none"},
-    "label_smoothing: 0": {"label_smoothing": 0.0},
+    "loss: cross_entropy": {"loss.kind": "cross_entropy"},
+    "loss.label_smoothing: 0": {"loss.label_smoothing": 0.0},
+    "loss.class_weights: none": {"loss.class_weights": "none"},
     "ema_decay: none": {"ema_decay": None},
     "schedule: constant": {"schedule.kind": "constant"},
     "clip: none": {"clip.kind": "none"},
@@ -89,14 +93,14 @@ def row(found: list[Row], case: str) -> Row:
 
 
 def full_of(name: str) -> TrialConfig:
-    return make(BACKBONE if name in OF_BACKBONES else EVERYTHING)
+    return make(BACKBONE if name in OF_BACKBONES else FOCAL if name in OF_FOCAL else EVERYTHING)
 
 
 def test_a_configuration_that_uses_everything_has_every_row() -> None:
     cases = ablations(make(EVERYTHING))
-    assert list(cases) == [FULL, *(name for name in TECHNIQUES if name not in OF_BACKBONES)]
+    assert list(cases) == [FULL, *(name for name in TECHNIQUES if name not in OF_BACKBONES + OF_FOCAL)]
     assert cases[FULL] == make(EVERYTHING)
-    assert list(ablations(make(BACKBONE))) == [FULL, *TECHNIQUES]
+    assert list(ablations(make(BACKBONE))) == [FULL, *(name for name in TECHNIQUES if name not in OF_FOCAL)]
 
 
 def test_what_is_switched_off_of_a_backbone_is_in_its_head() -> None:

@@ -64,6 +64,7 @@ def test_what_can_run_is_not_held_up(tmp_path: Path) -> None:
         ("auto", {"model": {"kind": "backbone", "name": "resnet18.no_such_tag"}}, ModelError, "resnet18 has a1_in1k, "),
         ("auto", {"model": {"kind": "backbone", "name": "resnet18.a1_in2k"}}, ModelError, "Did you mean a1_in1k?"),
         ("auto", {"model": {"kind": "backbone", "name": "resnet18."}}, ModelError, "got 'resnet18.'"),
+        ("auto", {"loss": {"class_weights": [1.0, 2.0]}}, DataError, "got 2 weights for 10 classes"),
         ("auto", {"data": {"name": "arrays", "path": "nowhere.npz"}}, DataError, "nowhere.npz: cannot be read as .npz"),
         ("auto", {"data": {"name": "arrays", "path": "."}}, DataError, "it is not a regular file"),
         ("auto", {"data": {"name": "arrays", "path": "x" * 300}}, DataError, "cannot be read as .npz"),

@@ -262,7 +262,7 @@ def test_a_value_twice_in_a_choice_is_told_by_its_type() -> None:
 
 @pytest.mark.parametrize("step", ["1e-300", "5e-324", "1e-9"])
 def test_a_step_too_small_to_count_is_refused(step: str) -> None:
-    (message,) = messages(space_of(f"label_smoothing: {{float: [0.0, 0.5], step: {step}}}"))
+    (message,) = messages(space_of(f"loss: {{label_smoothing: {{float: [0.0, 0.5], step: {step}}}}}"))
     assert "a range may have at most 1,000,000 steps" in message
 
 
@@ -296,12 +296,12 @@ def test_the_split_is_one_for_all_trials() -> None:
 
 
 def test_a_grid_that_nobody_could_run_is_refused_without_running_through_it() -> None:
-    searched = "label_smoothing: {float: [0.1, 0.9]}, ema_decay: {float: [0.1, 0.9]}"
+    searched = "loss: {label_smoothing: {float: [0.1, 0.9]}}, ema_decay: {float: [0.1, 0.9]}"
     inner = f"{searched}, epochs: {{int: [1, 1000000]}}, model: {{width: {{int: [1, 1000000]}}}}"
     text = f"study:\n  sampler: {{kind: grid, points: 5000}}\nspace: {{data: {{name: digits}}, {inner}}}"
     (message,) = messages(text)
     assert message.startswith("f.yaml:2: study.sampler: a grid may have 5,000 combinations; this one has 625,000,000,0")
-    assert "label_smoothing has 5,000" in message
+    assert "loss.label_smoothing has 5,000" in message
     assert message.endswith("or take another sampler: tpe, random or qmc")
     assert messages(text.replace("5000", "10000000000")) == [
         "f.yaml:2: study.sampler.points: must be less than or equal to 5000; got 10000000000"

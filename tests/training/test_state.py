@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pipeline.config import training as configs
 from pipeline.config.data import DataConfig
+from pipeline.config.loss import CrossEntropy
 from pipeline.config.model import Dropout
 from pipeline.config.schema import kinds_of
 from pipeline.config.training import EarlyStopping
@@ -112,7 +113,7 @@ def test_every_schedule(
         {"model": {"batch_norm": "before", "input_batch_norm": True, "dropout": Dropout(rate=0.3)}},
         {"model": {"activation": "selu", "batch_norm": "none", "dropout": Dropout(rate=0.3, input_rate=0.1)}},
         {"augment": CustomAugmentation(crop_padding=0.2, flip=True, erase=0.3, mixup=0.2, cutmix=1.0)},
-        {"max_norm": 0.7, "clip": configs.ClipNorm(threshold=0.5), "label_smoothing": 0.1},
+        {"max_norm": 0.7, "clip": configs.ClipNorm(threshold=0.5), "loss": CrossEntropy(label_smoothing=0.1)},
         {"accumulation": 3, "precision": "bfloat16", "model": {"batch_norm": "none"}},
     ],
     ids=["ema", "batch norm", "alpha dropout", "augmentation", "max-norm", "accumulation"],

@@ -1,6 +1,7 @@
 """The optimizer's step: clipping as it is reported and as it acts, and max-norm."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.config import training as configs
+from pipeline.config.loss import CrossEntropy, Focal
 from pipeline.config.training import ClippingConfig
 from pipeline.config.trial import TrialConfig
 from pipeline.data.image_data import ImageData
@@ -80,7 +82,7 @@ def _gradient(training: Training, rows: Tensor) -> Tensor:
 
 
 def test_label_smoothing_is_pytorchs(small_data: ImageData, configure: Configure, standstill: dict[str, Any]) -> None:
-    training = start(configure(**standstill, label_smoothing=0.3), small_data)
+    training = start(configure(**standstill, loss=CrossEntropy(label_smoothing=0.3)), small_data)
     rows = torch.arange(40)
     loss = training.step(rows).loss
     images, labels = small_data.train.batch(rows)
@@ -110,6 +112,23 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(
     assert passed == sizes
     for ours, theirs in zip(parts.step(rows), whole.step(rows), strict=True):
         torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("kind", [CrossEntropy, Focal])
+def test_microbatches_give_the_gradient_of_a_weighted_loss(
+    kind: type[CrossEntropy | Focal], small_data: ImageData, configure: Configure, standstill: dict[str, Any]
+) -> None:
+    """PyTorch's weighted mean would not: it divides each part by the weights that happen to be in it."""
+    rare = replace(small_data.train, labels=(small_data.train.labels - 1).clamp(min=0))
+    data = replace(small_data, train=rare)
+    loss = kind(class_weights="balanced")
+    whole, parts = (start(configure(**standstill, accumulation=count, loss=loss), data) for count in (1, 4))
+    rows = torch.randperm(len(rare))[:30]
+    gradient = _gradient(whole, rows)
+    torch.testing.assert_close(_gradient(parts, rows), gradient)
+    plain = start(configure(**standstill, loss=kind()), data)
+    assert (gradient - _gradient(plain, rows)).norm() > 0.1 * gradient.norm()
+    assert whole.evaluate(data.valid) == plain.evaluate(data.valid)  # validation is the plain cross-entropy
 
 
 def test_a_batch_size_that_cannot_be_divided_is_rounded_up(small_data: ImageData, configure: Configure) -> None:
