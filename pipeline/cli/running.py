@@ -1,7 +1,6 @@
 """Commands that run a study: run, worker, resume."""
 
 import json
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +26,8 @@ from pipeline.core.printing import print_line
 from pipeline.core.workspace import Workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pipeline.study.summary import StudySummary
 
 

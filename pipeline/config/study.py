@@ -225,7 +225,7 @@ class StudyConfig(Block):
     @property
     def metric(self) -> Monitor:
         """The first metric."""
-        return cast(Monitor, self.metrics[0])
+        return cast("Monitor", self.metrics[0])
 
     @property
     def direction(self) -> Direction:

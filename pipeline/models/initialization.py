@@ -14,17 +14,17 @@ def _he(layer: nn.Linear, negative_slope: float, gain: float | None) -> None:
     nn.init.normal_(layer.weight, std=(gain or own) / math.sqrt(layer.in_features))
 
 
-def _glorot(layer: nn.Linear, negative_slope: float, gain: float | None) -> None:
+def _glorot(layer: nn.Linear, _negative_slope: float, gain: float | None) -> None:
     """N(0, 1 / fan_avg), fan_avg = (fan_in + fan_out) / 2: Glorot and Bengio, AISTATS 2010."""
     nn.init.xavier_normal_(layer.weight, gain or 1.0)
 
 
-def _lecun(layer: nn.Linear, negative_slope: float, gain: float | None) -> None:
+def _lecun(layer: nn.Linear, _negative_slope: float, gain: float | None) -> None:
     """N(0, 1 / fan_in): LeCun et al., 1998. (PyTorch's gain for SELU, 3/4, would make a deep network collapse.)"""
     nn.init.normal_(layer.weight, std=(gain or 1.0) / math.sqrt(layer.in_features))
 
 
-def _torch(layer: nn.Linear, negative_slope: float, gain: float | None) -> None:
+def _torch(layer: nn.Linear, _negative_slope: float, _gain: float | None) -> None:
     """PyTorch's own: U(-1/sqrt(fan_in), 1/sqrt(fan_in)), biases as well."""
     layer.reset_parameters()
 

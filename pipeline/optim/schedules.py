@@ -25,7 +25,7 @@ LrLambda = Callable[[int], float]
 RISE_THAT_MAY_MISS = 50
 
 
-def constant(step: int) -> float:
+def constant(_step: int) -> float:
     """Learning-rate multiplier 1."""
     return 1.0
 
@@ -125,7 +125,7 @@ class Performance:
         self.cooling = 0
         self.multiplier = 1.0
 
-    def __call__(self, step: int) -> float:
+    def __call__(self, _step: int) -> float:
         return self.multiplier
 
     def observe(self, value: float, *, counts: bool = True) -> None:

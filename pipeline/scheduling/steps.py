@@ -93,13 +93,13 @@ def prepare(run: ScheduledRun, notify: Notify) -> dict[str, Any]:
 
 
 def worker(
-    run: ScheduledRun, notify: Notify, *, workers: int = 1, open_observer: OpenObserver | None = None
+    run: ScheduledRun, _notify: Notify, *, workers: int = 1, open_observer: OpenObserver | None = None
 ) -> dict[str, Any]:
     """Runs trials of the run's study until it has them all, or the schedule's time is over.
 
     Args:
         run: The run.
-        notify: Is told in words what happens.
+        _notify: Not needed: the observer is told what happens.
         workers: How many trials run at once.
         open_observer: Opens what is told of trials and epochs; None for nothing.
 

@@ -5,10 +5,12 @@ raise. Its pruners, and TPE where it ranks pruned trials, ask for nothing of the
 is enough that these three speak of the first metric. With one metric all is as Optuna has it.
 """
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
+
+from pipeline.storage.internals import storage_of
 
 
 class MultiObjectiveStudy(optuna.Study):
@@ -39,12 +41,19 @@ class HyperbandBracket(MultiObjectiveStudy):
     Args:
         study: The study.
         pruner: Its pruner.
-        bracket: Number of the bracket.
+        bracket_of: Returns the number of a trial's bracket.
+        bracket: Number of this one.
     """
 
-    def __init__(self, study: optuna.Study, pruner: "MultiObjectiveHyperband", bracket: int) -> None:
-        super().__init__(study.study_name, study._storage, study.sampler, pruner)
-        self.bracket_of, self.bracket = pruner._get_bracket_id, bracket
+    def __init__(
+        self,
+        study: optuna.Study,
+        pruner: optuna.pruners.HyperbandPruner,
+        bracket_of: Callable[[optuna.Study, FrozenTrial], int],
+        bracket: int,
+    ) -> None:
+        super().__init__(study.study_name, storage_of(study), study.sampler, pruner)
+        self.bracket_of, self.bracket = bracket_of, bracket
 
     def get_trials(self, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
         """Returns the bracket's trials."""
@@ -55,4 +64,4 @@ class MultiObjectiveHyperband(optuna.pruners.HyperbandPruner):
     """Hyperband, whose brackets Optuna makes from the storage, as studies that know all directions again."""
 
     def _create_bracket_study(self, study: optuna.Study, bracket_id: int) -> HyperbandBracket:
-        return HyperbandBracket(study, self, bracket_id)
+        return HyperbandBracket(study, self, self._get_bracket_id, bracket_id)

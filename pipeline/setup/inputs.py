@@ -1,6 +1,7 @@
 """Data on the device that computes: what everything that trains or measures begins with."""
 
-from pipeline.config.data import DataConfig
+from typing import TYPE_CHECKING
+
 from pipeline.config.trial import TrialConfig
 from pipeline.core.compute import Compute
 from pipeline.data.image_data import ImageData, LabeledImages
@@ -8,6 +9,9 @@ from pipeline.data.loading import load_data, load_test
 from pipeline.data.noise import noise
 from pipeline.setup.device import use_compute
 from pipeline.setup.images import data_config_for
+
+if TYPE_CHECKING:
+    from pipeline.config.data import DataConfig
 
 
 class Inputs:

@@ -90,7 +90,7 @@ class Choice:
     def contains(self, value: Any) -> bool:
         return any(type(value) is type(option) and value == option for option in self.options)
 
-    def values(self, points: int) -> list[Any]:
+    def values(self, _points: int) -> list[Any]:
         return list(self.options)
 
     def num_values(self) -> int | None:

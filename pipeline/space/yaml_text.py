@@ -119,7 +119,7 @@ class _Reader:
             )
         self.open.add(id(node))
         if isinstance(node, MappingNode):
-            value: Any = dict(self._items(node, location))
+            value: Any = dict(self._items(node))
         else:
             assert isinstance(node, SequenceNode)
             value = [self.read(item) for item in node.value]
@@ -145,7 +145,7 @@ class _Reader:
     def give_up(self, message: str, location: str) -> NoReturn:
         raise SpaceError([*self.problems, Problem("", message, location)])
 
-    def _items(self, node: MappingNode, location: str) -> Iterator[tuple[str, YamlNode]]:
+    def _items(self, node: MappingNode) -> Iterator[tuple[str, YamlNode]]:
         seen: set[str] = set()
         for key_node, value_node in node.value:
             key = self.read(key_node)

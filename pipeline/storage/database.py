@@ -161,7 +161,7 @@ def _sqlite(url: sqlalchemy.URL, on_stale: OnStale | None) -> Database:
     return storage
 
 
-def _configure(connection: Any, record: Any) -> None:
+def _configure(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # the driver would begin transactions of its own, and too late
     # With a write-ahead log NORMAL survives a killed process; only a power cut can lose the last commits.
     connection.execute("PRAGMA synchronous=NORMAL")

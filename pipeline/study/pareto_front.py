@@ -56,7 +56,7 @@ def preferred_trial(study: optuna.Study, *, within: float, prefer: str) -> Froze
         raise StudyError(f"study {study.study_name} has no complete trial yet")
     limit = losses(study, trials[0])[0] + within + ROUNDING
     near = [trial for trial in trials if losses(study, trial)[0] <= limit]
-    sign = -1.0 if direction(cast(Metric, prefer)) == "maximize" else 1.0
+    sign = -1.0 if direction(cast("Metric", prefer)) == "maximize" else 1.0
     return min(near, key=lambda trial: (sign * trial_metric(trial, prefer), rank(study, trial)))
 
 

@@ -10,9 +10,7 @@ import select
 import signal
 import time
 import uuid
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import DnntuneError, TrackingError
 from pipeline.core.urls import hide
@@ -22,6 +20,10 @@ from pipeline.storage.open import quiet_optuna
 from pipeline.tracking.log_writer import FLUSH_SECONDS, LogWriter
 from pipeline.tracking.retry import is_transient
 from pipeline.tracking.store import open_experiment
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
 
 # A study ends so long after its last trial, whatever MLflow does.
 END_SECONDS = 9.0

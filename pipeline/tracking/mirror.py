@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.figures.canvas import png
 from pipeline.figures.gradient_flow import draw_gradient_flow
-from pipeline.records.results import Outcome
 from pipeline.tracking.attach import attach, show_image
 from pipeline.tracking.axes import Axes
 from pipeline.tracking.expected_run import (
@@ -33,6 +32,8 @@ from pipeline.tracking.ui.view import save_view, view_path
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+
+    from pipeline.records.results import Outcome
 
 FIGURE = "gradient_flow"
 

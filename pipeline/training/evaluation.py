@@ -89,7 +89,7 @@ def predict_by_monte_carlo(
     """
     assert has_dropout(model)
 
-    def average(inputs: Tensor, labels: Tensor) -> Tensor:
+    def average(inputs: Tensor, _labels: Tensor) -> Tensor:
         passes = (functional.log_softmax(_logits(model, inputs, precision), 1) for _ in range(samples))
         return functools.reduce(torch.logaddexp, passes) - math.log(samples)
 

@@ -5,12 +5,15 @@ A measured step takes up to twice its time; those between take none, and the dev
 
 from collections.abc import Callable
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from pipeline.records.results import LayerFlow
+
+if TYPE_CHECKING:
+    from torch.utils.hooks import RemovableHandle
 
 WEIGHTED: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 # Where the derivative is below 4 % of its largest (sigmoid: 0.0099 of 0.25) and below 2 % (tanh: 0.0199 of 1).
@@ -155,7 +158,7 @@ class StepRecorder:
                 layer.listen(layer.preactivations)
 
     def _weighted(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        def hook(module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
             weight = module.weight
             assert isinstance(weight, Tensor)
             self.open = _Layer(name, weight, output) if weight.requires_grad else None
@@ -164,11 +167,11 @@ class StepRecorder:
 
         return hook
 
-    def _activation_begins(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def _activation_begins(self, _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         if self.open is not None:
             self.open.listen(inputs[0])
 
-    def _activation_ends(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def _activation_ends(self, module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if self.open is not None:
             self.open.activations = output.detach()
             self.open.kind = next(kind for kind in ACTIVATIONS if isinstance(module, kind))

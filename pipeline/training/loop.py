@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -17,7 +18,9 @@ from pipeline.records.results import EpochResult, LayerFlow
 from pipeline.training.evaluation import evaluate
 from pipeline.training.phases import Phase
 from pipeline.training.state import TrainingState
-from pipeline.training.step import StepResult
+
+if TYPE_CHECKING:
+    from pipeline.training.step import StepResult
 
 
 class DivergedError(Exception):

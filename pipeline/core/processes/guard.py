@@ -56,7 +56,7 @@ def guard(command: Sequence[str]) -> int:
         _end_all()
 
 
-def _end(number: int, frame: FrameType | None) -> None:
+def _end(number: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 

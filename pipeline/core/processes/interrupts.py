@@ -115,7 +115,7 @@ class Interrupts:
         self._lost, self._own = True, self._own + 1
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # wakes it if it waits
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()
         if self._lost:
             self._lost = False

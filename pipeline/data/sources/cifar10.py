@@ -22,7 +22,7 @@ BYTES_PER_IMAGE = 3 * 32 * 32
 MOST_BYTES = 2**26
 
 
-def read_cifar10(split: Split, config: DataConfig, folders: Sequence[Path]) -> Images | None:
+def read_cifar10(split: Split, _config: DataConfig, folders: Sequence[Path]) -> Images | None:
     """Reads CIFAR-10 (Krizhevsky, 2009): 32 x 32 color images of 10 kinds of things."""
     if split == "valid":
         return None
@@ -55,7 +55,7 @@ class _PickledType:
 class _PickledArray:
     """Stands in for `numpy.ndarray`, which would trust the file with its memory: a damaged one crashes Python."""
 
-    def __init__(self, *arguments: Any) -> None:
+    def __init__(self, *_arguments: Any) -> None:
         self.pixels = np.empty(0, np.uint8)
 
     def __setstate__(self, state: Any) -> None:

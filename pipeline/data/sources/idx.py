@@ -27,12 +27,12 @@ MNIST_CLASSES = tuple(str(digit) for digit in range(10))
 _UNSIGNED_BYTES = 8
 
 
-def read_fashion_mnist(split: Split, config: DataConfig, folders: Sequence[Path]) -> Images | None:
+def read_fashion_mnist(split: Split, _config: DataConfig, folders: Sequence[Path]) -> Images | None:
     """Reads Fashion-MNIST (Xiao et al., 2017): 28 x 28 gray images of 10 kinds of clothing."""
     return _read(split, "fashion_mnist", FASHION_MNIST_CLASSES, folders)
 
 
-def read_mnist(split: Split, config: DataConfig, folders: Sequence[Path]) -> Images | None:
+def read_mnist(split: Split, _config: DataConfig, folders: Sequence[Path]) -> Images | None:
     """Reads MNIST: 28 x 28 gray images of handwritten digits."""
     return _read(split, "mnist", MNIST_CLASSES, folders)
 

@@ -18,7 +18,7 @@ DEFAULT_SIZE = 64
 MOST_NAMED = 20
 
 
-def read_image_folder(split: Split, config: DataConfig, folders: Sequence[Path]) -> Images | None:
+def read_image_folder(split: Split, config: DataConfig, _folders: Sequence[Path]) -> Images | None:
     """Reads every image (see `pipeline.data.image_files`) as RGB, resized to `image_size`, turned as EXIF says.
 
     A folder is a class; what is hidden (its name begins with a dot) and files without an image's ending are passed

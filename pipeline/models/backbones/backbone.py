@@ -194,7 +194,7 @@ def check_backbones(configs: Sequence[BackboneConfig], unfrozen: int) -> None:
 
 
 @functools.lru_cache(maxsize=2)
-def _loaded_body(config: BackboneConfig, modified: float | None) -> nn.Module:
+def _loaded_body(config: BackboneConfig, _changed_at: float | None) -> nn.Module:
     """Returns a body with its weights, to be copied: a trial of a cached study takes less time than to load them."""
     return _build_body(config, channels=3)
 

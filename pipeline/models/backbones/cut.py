@@ -109,7 +109,7 @@ class _Cut:
         for name in inner:
             del self.done[name]
 
-    def _called(self, name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def _called(self, name: str, _module: nn.Module, inputs: tuple[Any, ...]) -> None:
         if self.module:
             return
         self.module = name
@@ -120,7 +120,7 @@ class _Cut:
         strides = inputs[0].stride()
         self.order = [0, *sorted(range(1, inputs[0].ndim), key=lambda dimension: -strides[dimension])]
 
-    def _returned(self, name: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+    def _returned(self, name: str, _module: nn.Module, _inputs: tuple[Any, ...], output: Any) -> None:
         if self.module:
             self.done.pop(name, None)
             return
@@ -142,7 +142,7 @@ class _Prefix(nn.Module):
             body.get_submodule(cut.module).register_forward_pre_hook(self._reach)
         self.train(False)
 
-    def train(self, mode: bool = True) -> "_Prefix":
+    def train(self, _mode: bool = True) -> "_Prefix":
         return super().train(False)
 
     @torch.no_grad()
@@ -154,7 +154,7 @@ class _Prefix(nn.Module):
         return features.permute(self.order).contiguous()
 
     @staticmethod
-    def _reach(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def _reach(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
         raise _ReachedError(inputs[0])
 
 
@@ -173,7 +173,11 @@ class _Suffix(nn.Module):
             module = body.get_submodule(name)
             module.forward = functools.partial(self._unknown, output)
             for part in module.modules():
-                for tensor in [*part._parameters, *part._buffers]:
+                own = [
+                    *part.named_parameters(recurse=False, remove_duplicate=False),
+                    *part.named_buffers(recurse=False, remove_duplicate=False),
+                ]
+                for tensor, _ in own:
                     setattr(part, tensor, None)
         body.get_submodule(cut.module).register_forward_pre_hook(self._enter)
 
@@ -183,11 +187,11 @@ class _Suffix(nn.Module):
         pooled: Tensor = self.body(self._unknown(self.images))
         return pooled
 
-    def _enter(self, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    def _enter(self, _module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
         # Called a second time, the module gets what the body computes.
         return (self.entering.pop(), *inputs[1:]) if self.entering else None
 
-    def _unknown(self, like: Any, *inputs: Any, **settings: Any) -> Any:
+    def _unknown(self, like: Any, *_inputs: Any, **_settings: Any) -> Any:
         def nan(tensor: Tensor) -> Tensor:
             rows = [self.batch] if _has_rows(tensor, len(self.images)) else tensor.shape[:1]
             value = torch.full((), torch.nan, dtype=tensor.dtype, device=self.device)

@@ -165,7 +165,11 @@ def _end(body: nn.Module, end: str, groups: dict[str, int]) -> int:
     if inside:
         return max(inside)
     before = itertools.takewhile(lambda named: named[0] != end, body.named_modules())
-    own = (f"{name}.{tensor}".lstrip(".") for name, module in before for tensor in module._parameters)
+    own = (
+        f"{name}.{tensor}".lstrip(".")
+        for name, module in before
+        for tensor, _ in module.named_parameters(recurse=False)
+    )
     return max((groups[name] for name in own if name in groups), default=-1)
 
 

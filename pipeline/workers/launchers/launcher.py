@@ -1,11 +1,12 @@
 """Where workers run: the seam between the supervisor, and processes on this machine or on a cluster."""
 
-from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Protocol
 
 from pipeline.workers.task import Task
 
 if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
     from pipeline.records.events import Event
 
 

@@ -10,7 +10,6 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import StudyError
@@ -19,6 +18,8 @@ from pipeline.workers.launchers.ray_bridge import RayProcess, remote_function, s
 from pipeline.workers.task import Task
 
 if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
     from pipeline.records.events import Event
 
 # Ray reads these when it is imported. Its reports on standard output would mix with ours.
