@@ -114,12 +114,13 @@ def _trained(name: str, pretrained: bool | str, image_size: int, arguments: Mapp
     classes = next((len(tensors[f"{head}.weight"]) for head in heads if f"{head}.weight" in tensors), 0)
     overlay = {"state_dict": tensors, "num_classes": classes, "label_offset": None}
     try:
-        with _strict_loading(name, origin):
-            body = _create(name, arguments, pretrained=True, pretrained_cfg_overlay=overlay)
+        body = _create_strictly(name, arguments, overlay)
     except UNSUITABLE as error:
-        # Perhaps not the weights are at fault.
-        _check_size(name, _untrained(name, image_size, arguments), image_size)
-        raise ModelError(f"{origin} must have the tensors of {name}; {first_line(error)}") from error
+        with _refusing_size(name, image_size):
+            untrained = _create(name, arguments, num_classes=classes)
+        _check_size(name, untrained, image_size)  # perhaps not the weights are at fault
+        mismatch = _mismatch(untrained.state_dict(), tensors) or first_line(error)
+        raise ModelError(f"{origin} must have the tensors of {name}; {mismatch}") from error
     # timm keeps them there; every copy of the model would take them along.
     del body.pretrained_cfg["state_dict"]  # type: ignore[union-attr, operator]
     return body
@@ -158,21 +159,18 @@ def _create(name: str, arguments: Mapping[str, Any], **more: Any) -> nn.Module:
     return timm.create_model(name, **{key: arguments[key] for key in arguments if key != "drop_path_rate"}, **more)
 
 
-@contextlib.contextmanager
-def _strict_loading(name: str, origin: str) -> Iterator[None]:
-    """Refuses tensors that do not fit: for some models (dla) timm asks PyTorch not to mind."""
-    load = nn.Module.load_state_dict
-
-    def strictly(model: nn.Module, tensors: Mapping[str, Tensor], strict: bool = True, assign: bool = False) -> Any:
-        if mismatch := _mismatch(model.state_dict(), tensors):
-            raise ModelError(f"{origin} must have the tensors of {name}; {mismatch}")
-        return load(model, tensors, strict=True, assign=assign)
-
-    nn.Module.load_state_dict = strictly  # type: ignore[method-assign, assignment]
+def _create_strictly(name: str, arguments: Mapping[str, Any], overlay: Mapping[str, Any]) -> nn.Module:
+    loaded = {"pretrained": True, "pretrained_cfg_overlay": overlay}
     try:
-        yield
-    finally:
-        nn.Module.load_state_dict = load  # type: ignore[method-assign]
+        return _create(name, arguments, **loaded, pretrained_strict=True)
+    except TypeError as error:
+        if "pretrained_strict" not in str(error):
+            raise
+    # Some of timm's files decide it themselves (dla: whatever fits is loaded); none of them renames tensors.
+    body = _create(name, arguments, **loaded)
+    if mismatch := _mismatch(body.state_dict(), overlay["state_dict"]):
+        raise ValueError(mismatch)
+    return body
 
 
 def _mismatch(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:

@@ -14,7 +14,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.core.errors import ModelError
 from pipeline.models.backbones.weights import create_body, input_spec
@@ -26,7 +26,8 @@ LITE = "tf_efficientnet_lite0"
 SIZE = 64
 
 
-@pytest.mark.parametrize("name", ["test_resnet", "dla34"])  # timm loads dla's weights without being strict
+# timm itself is not strict with the weights of dla, nor with those whose tag is fcmae.
+@pytest.mark.parametrize("name", ["test_resnet", "dla34", "convnextv2_atto.fcmae"])
 def test_tensors_that_do_not_fit_are_counted(name: str, tmp_path: Path) -> None:
     tensors = timm.create_model(name).state_dict()
     kernels = [key for key, tensor in tensors.items() if tensor.ndim == 4]
@@ -41,6 +42,19 @@ def test_tensors_that_do_not_fit_are_counted(name: str, tmp_path: Path) -> None:
     assert f"1 are of another shape: {kernels[5]} (1, 2, 3, 4) for {tuple(tensors[kernels[5]].shape)}" in message
     with pytest.raises(ModelError, match="5 are missing"):
         check_weights(name, str(tmp_path / "w.pt"))
+
+
+def test_no_method_of_torch_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    create, load, seen = timm.create_model, nn.Module.load_state_dict, []
+
+    def look(*arguments: Any, **settings: Any) -> nn.Module:
+        seen.append(nn.Module.load_state_dict)
+        return create(*arguments, **settings)
+
+    file = saved(create("test_resnet"), tmp_path / "w.pt")
+    monkeypatch.setattr(timm, "create_model", look)
+    create_body("test_resnet", pretrained=file, image_size=SIZE)
+    assert seen == [load]
 
 
 def test_old_files_without_counts_of_batches_load(tmp_path: Path) -> None:
