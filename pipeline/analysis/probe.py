@@ -42,7 +42,8 @@ def first_steps(config: TrialConfig, data: ImageData, *, num_steps: int, measure
     training = start(config, data, measure_every=measure_every)
     training.step.model.train()
     losses: list[float] = []
-    batches = itertools.chain.from_iterable(epoch_batches(data.train, config.batch_size, config.seed))
+    epochs = epoch_batches(data.train, config.batch_size, config.seed, sampling=config.data.sampling)
+    batches = itertools.chain.from_iterable(epochs)
     for number, rows in enumerate(itertools.islice(batches, num_steps)):
         training.schedule.set_rates(number)
         loss = float(training.step(rows).loss)
@@ -77,7 +78,8 @@ def range_test(
     rates: list[float] = []
     smoothed: list[float] = []
     average = 0.0
-    batches = itertools.chain.from_iterable(epoch_batches(data.train, config.batch_size, config.seed))
+    epochs = epoch_batches(data.train, config.batch_size, config.seed, sampling=config.data.sampling)
+    batches = itertools.chain.from_iterable(epochs)
     for number, rows in enumerate(itertools.islice(batches, num_steps)):
         rate = low * (high / low) ** (number / max(num_steps - 1, 1))
         for group, own in zip(training.step.optimizer.param_groups, rates_of_groups, strict=True):

@@ -93,7 +93,7 @@ def train(
         mc_samples=mc_samples,
         cache=FeatureCache(workspace.feature_cache, notify=write_line),
         show=show,
-        warn=write_line,
+        notify=write_line,
         export=export,
     )
     for line in metric_lines(metrics):

@@ -7,6 +7,8 @@ from pydantic import Field, PositiveInt
 from pipeline.config.kinds import Block
 from pipeline.config.training import Fraction
 
+Sampling = Literal["natural", "balanced"]
+
 
 class DataConfig(Block):
     name: Literal["fashion_mnist", "mnist", "cifar10", "digits", "image_folder", "arrays"]
@@ -24,3 +26,7 @@ class DataConfig(Block):
     """Seed of the validation split. The test set never depends on it."""
     max_train_images: PositiveInt | None = None
     """Train on at most this many images, the same share of every class; null: all. Validation is not reduced."""
+    sampling: Sampling = "natural"
+    """What an epoch trains on: natural: every image once; balanced: as many images, but every class equally often, so
+    that images of rare classes are repeated and of frequent ones some are left out, others in each epoch. Validation
+    and test images stay as they are."""

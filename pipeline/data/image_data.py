@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.data.images import Images, Range
+from pipeline.records.classes import ClassCounts
 
 Change = Callable[[Tensor], Tensor]
 
@@ -123,14 +124,22 @@ class ImageData:
     train_range: Range | None = None
 
     @property
-    def warning(self) -> str | None:
-        """What a person should know of the data before trusting a value that was measured on them; None for nothing."""
-        if not self.num_repeated:
-            return None
-        return (
-            f"warning: {self.num_repeated:,} of {len(self.valid):,} validation images are training images, too: "
-            "the validation values promise too much. Remove the repeated images, or put them into one part"
-        )
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know of the data before trusting a value that was measured on them."""
+        repeated = None
+        if self.num_repeated:
+            repeated = (
+                f"warning: {self.num_repeated:,} of {len(self.valid):,} validation images are training images, too: "
+                "the validation values promise too much. Remove the repeated images, or put them into one part"
+            )
+        return tuple(text for text in (repeated, self.class_counts.warning) if text is not None)
+
+    @functools.cached_property
+    def class_counts(self) -> ClassCounts:
+        """How many images of each class there are in both parts."""
+        counts = (part.labels.bincount(minlength=self.num_classes).tolist() for part in (self.train, self.valid))
+        train, valid = map(tuple, counts)
+        return ClassCounts(self.class_names, train, valid)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -75,6 +75,8 @@ class StudyProgress:
         shape = " x ".join(map(str, data.image_shape))
         images = f"{data.num_train:,} images to train on, {data.num_valid:,} to validate on"
         self._print(f"{study}: {data.name}, {images}, {shape}, {data.num_classes} classes, on {data.device}")
+        if data.classes.text:
+            self._print(data.classes.text)
         if counted:
             self._print(f"resuming: {counted} of {total} trials are done")
 

@@ -43,7 +43,7 @@ def train_and_test(
     mc_samples: int | None = None,
     cache: FeatureCache | None = None,
     show: Callable[[EpochResult], None] = lambda epoch: None,
-    warn: Callable[[str], None] = lambda text: None,
+    notify: Callable[[str], None] = lambda text: None,
     export: Path | None = None,
 ) -> dict[str, Any]:
     """Trains a configuration, measures the best epoch's model on the test part once, and exports it if asked to.
@@ -55,7 +55,8 @@ def train_and_test(
         mc_samples: Passes of Monte Carlo dropout, measured beside the plain evaluation; None for none.
         cache: Where the output of frozen layers is kept; None to compute it in every epoch.
         show: Is given every epoch.
-        warn: Is given what makes the figures doubtful: before the first epoch, and before the evaluation.
+        notify: Is given how many images each class has, and what makes the figures doubtful: before the first epoch,
+            and before the evaluation.
         export: Folder to export the model to, see `pipeline.export.writing`; None for nowhere.
 
     Returns:
@@ -79,8 +80,9 @@ def train_and_test(
     started = time.monotonic()
     inputs = Inputs(compute, data_dir=data_dir)
     data = inputs.data(config)
-    if data.warning is not None:
-        warn(data.warning)
+    notify(data.class_counts.text)
+    for warning in data.warnings:
+        notify(warning)
     training = start(config, data, measure_every=StudyConfig().gradient_flow_steps, cache=cache)
     epochs: list[EpochResult] = []
     try:
@@ -96,7 +98,7 @@ def train_and_test(
     best = next(epoch for epoch in reversed(epochs) if epoch.is_best)
     test = inputs.test(config)
     if test is not None and (doubt := doubt_of_test(data, test)) is not None:
-        warn(doubt)
+        notify(doubt)
     images = training.prepared(data.valid if test is None else test)
     deterministic = classification_metrics(predict(training.model, images, training.precision), images.labels)
     monte_carlo = None

@@ -116,7 +116,7 @@ def _is_validated_now_as_then(saved: SavedModel, predictor: Predictor) -> bool:
 
 def _validation_source(saved: SavedModel) -> DataConfig:
     """Returns all that decides which images are validated on; networks may read them at sizes of their own."""
-    return saved.config.data.model_copy(update={"image_size": None, "max_train_images": None})
+    return saved.config.data.model_copy(update={"image_size": None, "max_train_images": None, "sampling": "natural"})
 
 
 def measure(

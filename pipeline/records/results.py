@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
+from pipeline.records.classes import UNKNOWN_CLASSES, ClassCounts
+
 Outcome = Literal["complete", "pruned", "diverged", "failed", "interrupted"]
 
 VerdictLabel = Literal["healthy", "vanishing", "exploding", "dead", "diverged"]
@@ -226,7 +228,9 @@ class TrialResult:
 
 @dataclass(frozen=True)
 class DataSummary:
-    """The data that a worker has loaded: numbers of images and classes, (channels, height, width), and the device."""
+    """The data that a worker has loaded: numbers of images and classes, (channels, height, width), the device, and how
+    many images there are of each class.
+    """
 
     name: str
     num_train: int
@@ -234,6 +238,8 @@ class DataSummary:
     num_classes: int
     image_shape: tuple[int, int, int]
     device: str
+    classes: ClassCounts = UNKNOWN_CLASSES
 
 
 EPOCHS_TYPE, RESULT_TYPE = TypeAdapter(list[EpochResult]), TypeAdapter(TrialResult)
+DATA_TYPE = TypeAdapter(DataSummary)

@@ -7,11 +7,12 @@ import optuna
 from pipeline.analysis.importance import Importance, importances
 from pipeline.core.errors import StudyError
 from pipeline.figures.values import Axis, PlottedTrial
+from pipeline.records.classes import UNKNOWN_CLASSES, ClassCounts
 from pipeline.records.final import Final
-from pipeline.records.results import COUNTED, Outcome
+from pipeline.records.results import COUNTED, DATA_TYPE, Outcome
 from pipeline.report.spending import Spending, spending
 from pipeline.report.trials import Failure, axes_of, failures, plotted_trials
-from pipeline.study.attributes import IS_CASES
+from pipeline.study.attributes import DATA, IS_CASES
 from pipeline.study.leaderboard import Entry, differences, leaderboard
 from pipeline.study.pareto_front import pareto_front
 from pipeline.study.studies import metrics_of
@@ -42,6 +43,7 @@ class ReportData:
         failures: Trials that came to nothing.
         spent: Where the time went.
         final: The final result, if there is one.
+        classes: How many images there are of each class.
     """
 
     study: str
@@ -61,6 +63,7 @@ class ReportData:
     failures: tuple[Failure, ...]
     spent: Spending
     final: Final | None
+    classes: ClassCounts
 
     @property
     def best(self) -> PlottedTrial | None:
@@ -107,7 +110,14 @@ def report_data(study: optuna.Study, final: Final | None) -> ReportData:
         failures=tuple(failures(study)),
         spent=spending(trials),
         final=final,
+        classes=_classes(study),
     )
+
+
+def _classes(study: optuna.Study) -> ClassCounts:
+    """Returns the classes of a study's data; none before it has loaded them."""
+    data = study.user_attrs.get(DATA)
+    return UNKNOWN_CLASSES if data is None else DATA_TYPE.validate_python(data).classes
 
 
 def _importances(study: optuna.Study) -> tuple[list[Importance], str]:

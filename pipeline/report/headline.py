@@ -55,6 +55,9 @@ def answer(data: "ReportData") -> Iterator[str]:
         yield from final_sentences(data.final, len(data.ranked))
     if data.importances:
         yield importance_text(data.importances)
+    for text in (data.classes.text, data.classes.warning):
+        if text:
+            yield f"{text[0].upper()}{text[1:]}."
     if data.num_open:
         which = "A trial runs or waits" if data.num_open == 1 else f"{data.num_open} trials run or wait"
         yield f"{which}: the report shows the study as it was when the report was written."

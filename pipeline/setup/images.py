@@ -17,7 +17,7 @@ def data_config_for(config: TrialConfig) -> DataConfig:
     Raises:
         ModelError: There is no such backbone.
     """
-    data = config.data
+    data = config.data.model_copy(update={"sampling": "natural"})  # it changes what is drawn, and not what is loaded
     if data.name != "image_folder" or data.image_size is not None or not isinstance(config.model, BackboneConfig):
         return data
     from pipeline.models.backbones.backbone import image_size

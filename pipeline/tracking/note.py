@@ -55,9 +55,10 @@ def study_note(
         f"{_found(metrics[0], totals, best_trial)} {', '.join(links)}.",
         f"It searches for {aims} on {markdown(data.name)} ({images}). Go on, in the study's workspace:",
         "\n".join(("```", *_commands(study, best_trial), "```")),
+        markdown(f"{data.classes.text[:1].upper()}{data.classes.text[1:]}"),
         "" if space is None else "\n".join(_settings(space)),
     )
-    note = "\n\n".join(paragraphs).rstrip()
+    note = "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
     return note if chosen is None else with_chosen(note, chosen)
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.records.results import DataSummary, Outcome
+from pipeline.records.results import DATA_TYPE, DataSummary, Outcome
 from pipeline.space.tree import SearchSpace, without_kinds
 from pipeline.study.attributes import CONFIG, CURVES, DATA, IS_CASES, OUTCOME, RETRY_OF, SPACE, TOTAL, WITHDRAWN
 from pipeline.study.cases import case_label
@@ -92,12 +92,11 @@ def study_record(study: optuna.Study, space: SearchSpace | None, *, alive: bool)
     if best is not None:
         totals[f"best_{metrics[0]}"] = best.value
     searched_paths = dict.fromkeys(without_kinds(name, trial.params.get) for trial in trials for name in trial.params)
-    data = study.user_attrs[DATA]
     return StudyRecord(
         name=study.study_name,
         metrics=metrics,
         space=space,
-        data=DataSummary(**{**data, "image_shape": tuple(data["image_shape"])}),
+        data=DATA_TYPE.validate_python(study.user_attrs[DATA]),
         outcome=_outcome(study, trials, alive),
         started=started,
         ended=ended,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from pipeline.config.data import Sampling
 from pipeline.config.training import Monitor
 from pipeline.data.batches import epoch_batches
 from pipeline.records.results import EpochResult, LayerFlow
@@ -38,7 +39,9 @@ class DivergedError(Exception):
         super().__init__(f"the {what} is not finite, in epoch {epoch}")
 
 
-def train(training_state: TrainingState, *, batch_size: int, monitor: Monitor, seed: int) -> Generator[EpochResult]:
+def train(
+    training_state: TrainingState, *, batch_size: int, monitor: Monitor, seed: int, sampling: Sampling = "natural"
+) -> Generator[EpochResult]:
     """Trains a model; yields after each epoch; at the end the best epoch's weights and buffers are back in place.
 
     The best epoch is the best of all phases. A phase begins with its network's best weights, if the best so far are of
@@ -52,12 +55,14 @@ def train(training_state: TrainingState, *, batch_size: int, monitor: Monitor, s
         batch_size: Examples a step.
         monitor: The measure that decides which epoch is best, and when to stop.
         seed: Of the order of the batches.
+        sampling: What an epoch consists of.
 
     Raises:
         DivergedError: A loss is not finite.
         GpuMemoryError: The training does not fit into the GPU's memory.
     """
-    batches = epoch_batches(training_state.phase.step.examples, batch_size, seed, epochs_done=training_state.epoch)
+    examples = training_state.phase.step.examples
+    batches = epoch_batches(examples, batch_size, seed, sampling=sampling, epochs_done=training_state.epoch)
     try:
         for phase in training_state.phases():
             while not training_state.has_phase_ended:
@@ -103,7 +108,7 @@ class _Passed:
 
 
 def _pass_over(phase: Phase, batches: Sequence[Tensor], training_state: TrainingState) -> _Passed:
-    """Trains on every example once.
+    """Trains on the examples of an epoch.
 
     Args:
         phase: The phase.

@@ -15,7 +15,7 @@ from torch import nn
 from pipeline.config.model import BackboneConfig, ModelBlock
 from pipeline.config.trial import TrialConfig
 from pipeline.data.augmentation import Augmentation, build_augmentation
-from pipeline.data.batches import batches_per_epoch
+from pipeline.data.batches import batches_per_epoch, drawn_counts
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.data.image_data import Examples, ImageData
 from pipeline.models.build import build_model
@@ -237,7 +237,9 @@ class PhaseBuilder:
             trained.train,
             parameters=parameters,
             optimizer=optimizer,
-            loss=build_loss(config.loss, trained.train.labels.bincount(minlength=self.data.num_classes)),
+            loss=build_loss(
+                config.loss, drawn_counts(trained.train.labels, self.data.num_classes, config.data.sampling)
+            ),
             clip=build_clip(config.clip, parameters),
             max_norm=config.max_norm,
             precision=self.precision,

@@ -135,5 +135,11 @@ def start(
     training_state = TrainingState(phases, improvement)
     if resume is not None:
         training_state.load_state_dict(resume.state)
-    epochs = train(training_state, batch_size=config.batch_size, monitor=stopping.monitor, seed=config.seed)
+    epochs = train(
+        training_state,
+        batch_size=config.batch_size,
+        monitor=stopping.monitor,
+        seed=config.seed,
+        sampling=config.data.sampling,
+    )
     return Training(config, training_state, epochs)

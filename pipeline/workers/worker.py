@@ -75,11 +75,13 @@ def _work(task: Task, channel: Channel) -> None:
                 num_classes=data.num_classes,
                 image_shape=data.image_shape,
                 device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+                classes=data.class_counts,
             )
         )
     )
-    if task.worker == 0 and data.warning is not None:
-        channel.emit(Notice(data.warning))
+    if task.worker == 0:
+        for warning in data.warnings:
+            channel.emit(Notice(warning))
     # What is loaded by now stays for good: the garbage collector need not walk through it again and again.
     gc.freeze()
     watchdog = Watchdog(channel.emit, task.study.trial_timeout, task.study.trial_memory)

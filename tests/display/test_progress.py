@@ -7,11 +7,12 @@ from pipeline.config.model import BackboneConfig
 from pipeline.config.trial import TrialConfig
 from pipeline.display.progress import StudyProgress
 from pipeline.display.rich_console import PlainConsole
+from pipeline.records.classes import ClassCounts
 from pipeline.records.events import EpochEnded, Event, Notice, TrialEnded, TrialStarted
 from pipeline.records.results import DataSummary, EpochResult, TrialResult
 
 CONFIG = TrialConfig(data=DataConfig(name="digits"), epochs=4).to_dict()
-DATA = DataSummary("digits", 1000, 200, 10, (1, 8, 8), "cpu")
+DATA = DataSummary("digits", 1000, 200, 2, (1, 8, 8), "cpu", ClassCounts(("0", "1"), (900, 100), (150, 50)))
 
 
 def epoch(number: int, accuracy: float) -> EpochResult:
@@ -49,7 +50,8 @@ def test_plain_lines_where_there_is_no_terminal() -> None:
     )
     assert text.splitlines() == [
         "starting the workers and MLflow ...",
-        "s: digits, 1,000 images to train on, 200 to validate on, 1 x 8 x 8, 10 classes, on cpu",
+        "s: digits, 1,000 images to train on, 200 to validate on, 1 x 8 x 8, 2 classes, on cpu",
+        "images to train + validate on, by class: 0 900 + 150, 1 100 + 50",
         "[1/5] t000 relu 3x100 adamw: complete 0.7000 (best so far) (2.0 s)",
         "[2/5] t001 relu 3x100 adamw: pruned 0.6000: after epoch 1 (1.0 s)",
         "[2/5] t002 relu 3x100 adamw: failed: ValueError: x (0.5 s)",
@@ -60,7 +62,7 @@ def test_plain_lines_where_there_is_no_terminal() -> None:
 def test_a_smaller_loss_is_better() -> None:
     events = [event for number, loss in ((0, 0.5), (1, 0.4), (2, 0.6)) for event in (
         started(number), TrialEnded(number, TrialResult("complete", loss)))]  # fmt: skip
-    lines = watch(*events, terminal=False, maximize=False).splitlines()[2:]
+    lines = watch(*events, terminal=False, maximize=False).splitlines()[3:]
     assert ["(best so far)" in line for line in lines] == [True, True, False]
 
 
@@ -93,7 +95,7 @@ def test_a_backbone_is_named_and_what_a_worker_has_to_say_is_a_line() -> None:
         Notice(NOTICE),
         TrialEnded(0, TrialResult("complete", 0.7, seconds=2.0, backbone_images=1200, cached_images=4800)),
     ]
-    lines = watch(*events, terminal=False).splitlines()[2:]
+    lines = watch(*events, terminal=False).splitlines()[3:]
     assert lines == [NOTICE, "[1/5] t000 frozen efficientnet_lite0 adamw: complete 0.7000 (best so far) (2.0 s)"]
     assert watch(*events, terminal=True).replace("\n", " ").replace("  ", " ").count("computing features once") == 1
 

@@ -15,6 +15,8 @@ from pipeline.core.errors import DnntuneError, StudyError
 from pipeline.core.workspace import Workspace
 from pipeline.figures.values import Axis
 from pipeline.finalize.final_file import save_final
+from pipeline.records.classes import ClassCounts
+from pipeline.records.results import DataSummary
 from pipeline.report.data import report_data
 from pipeline.report.figures import figures
 from pipeline.report.headline import answer, estimates, final_sentences
@@ -23,7 +25,7 @@ from pipeline.report.spending import time_text
 from pipeline.report.tables import tables
 from pipeline.report.trials import axes_of, plotted_trials
 from pipeline.space.files import load_space
-from pipeline.study.attributes import IS_CASES, SPACE
+from pipeline.study.attributes import DATA, IS_CASES, SPACE
 from pipeline.tracking.store import open_client
 from tests.conftest import Cli
 from tests.finalize.finals import FINAL
@@ -88,6 +90,15 @@ def test_without_a_final_result_the_best_value_is_said_to_be_too_good(study: opt
     assert mattered.startswith("What mattered most: by PED-ANOVA ")
     assert mattered.endswith("this is rough; 50 would be enough.")
     assert waiting.startswith("A trial runs or waits")
+
+
+def test_the_classes_are_said_and_where_accuracy_misleads() -> None:
+    study = empty_study()
+    counts = ClassCounts(("Cat", "dog"), (90, 10), (9, 1))
+    study.set_user_attr(DATA, dataclasses.asdict(DataSummary("arrays", 100, 10, 2, (1, 4, 4), "cpu", counts)))
+    _, classes, warning = answer(report_data(study, None))
+    assert classes == "Images to train + validate on, by class: Cat 90 + 9, dog 10 + 1."
+    assert warning.startswith("Warning: 90.0% of the validation images are of class Cat")
 
 
 def test_a_final_result_comes_first_with_the_optimism_of_the_study(study: optuna.Study) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import optuna
 
 from pipeline.core.workspace import Workspace
+from pipeline.records.classes import ClassCounts
 from pipeline.study.attributes import MLFLOW_RUNS
 from pipeline.study.summary import Chosen
 from pipeline.tracking.mirror import Mirror
@@ -40,6 +41,13 @@ def test_a_note_says_what_was_found_and_where_to_look() -> None:
     assert "for the highest `valid_accuracy` on digits (1,000 images to train on, 200 to validate, 10 classes)" in text
     assert "dnntune best s > best.yaml" in text
     assert "| optimizer.lr | float 0.001 to 0.1, log |" in text
+
+
+def test_a_note_has_the_images_of_each_class() -> None:
+    assert "train + validate" not in note()  # a study of before they were counted
+    counts = ClassCounts(("a<b", "c"), (900, 100), (150, 50))
+    text = note(data=dataclasses.replace(DATA, classes=counts))
+    assert "Images to train + validate on, by class: a&lt;b 900 + 150, c 100 + 50" in text
 
 
 def test_a_study_without_a_complete_trial_has_no_best() -> None:

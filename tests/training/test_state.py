@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from pipeline.config import training as configs
-from pipeline.config.data import DataConfig
-from pipeline.config.loss import CrossEntropy
+from pipeline.config.data import DataConfig, Sampling
+from pipeline.config.loss import CrossEntropy, Focal
 from pipeline.config.model import Dropout
 from pipeline.config.schema import kinds_of
 from pipeline.config.training import EarlyStopping
@@ -115,8 +115,9 @@ def test_every_schedule(
         {"augment": CustomAugmentation(crop_padding=0.2, flip=True, erase=0.3, mixup=0.2, cutmix=1.0)},
         {"max_norm": 0.7, "clip": configs.ClipNorm(threshold=0.5), "loss": CrossEntropy(label_smoothing=0.1)},
         {"accumulation": 3, "precision": "bfloat16", "model": {"batch_norm": "none"}},
+        {"data": DataConfig(name="digits", sampling="balanced"), "loss": Focal(class_weights=(1.0, 2.0, 3.0, 4.0))},
     ],
-    ids=["ema", "batch norm", "alpha dropout", "augmentation", "max-norm", "accumulation"],
+    ids=["ema", "batch norm", "alpha dropout", "augmentation", "max-norm", "accumulation", "balanced"],
 )
 def test_what_else_has_a_state(
     settings: dict[str, Any], small_data: ImageData, configure: Configure, tmp_path: Path
@@ -171,10 +172,12 @@ def few(tmp_path: Path) -> ImageData:
     return load_data(DataConfig(name="arrays", path=str(tmp_path / "images.npz"), valid_fraction=1 / 3))
 
 
+@pytest.mark.parametrize("sampling", ["natural", "balanced"])
 @pytest.mark.parametrize("is_cached", [False, True])
-def test_phases(is_cached: bool, few: ImageData, tmp_path: Path) -> None:
+def test_phases(is_cached: bool, sampling: Sampling, few: ImageData, tmp_path: Path) -> None:
     cache = FeatureCache(tmp_path / "cache", lambda text: None) if is_cached else None
-    config = _backbone({"kind": "unfreeze", "frozen_epochs": 2}, early_stopping={"patience": None})
+    data = {"name": "digits", "sampling": sampling}
+    config = _backbone({"kind": "unfreeze", "frozen_epochs": 2}, early_stopping={"patience": None}, data=data)
     list(start(config, few, cache=cache).epochs)  # fills the cache: then no epoch has images that are computed for it
     checkpoints = _assert_it_resumes(config, few, tmp_path, cache=cache, measure_every=3)
     last = checkpoints[-1].epochs

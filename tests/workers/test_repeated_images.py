@@ -15,6 +15,7 @@ from pipeline.finalize.run import FinalizeOptions, finalize
 from pipeline.records.events import Event, Notice
 from tests.workers.runs import run
 
+COUNTS = "of each class 20 + 10 images to train + validate on"
 TOLD = "warning: 5 of 20 validation images are training images, too"
 TOLD_OF_TEST = "warning: 6 of 20 test images are training or validation images, too"
 
@@ -83,12 +84,12 @@ def test_what_finalizes_says_so_of_the_test_images(with_test: Path, tmp_path: Pa
 def test_a_training_says_so_of_the_test_images(with_test: Path) -> None:
     told: list[str] = []
     config = TrialConfig(data=DataConfig(name="arrays", path=str(with_test)), epochs=1)
-    train_and_test(config, compute=Compute(threads=1), warn=told.append)
-    assert all(text.startswith(start) for text, start in zip(told, (TOLD, TOLD_OF_TEST), strict=True))
+    train_and_test(config, compute=Compute(threads=1), notify=told.append)
+    assert all(text.startswith(start) for text, start in zip(told, (COUNTS, TOLD, TOLD_OF_TEST), strict=True))
 
 
 def test_a_training_says_so(archive: Path) -> None:
     told: list[str] = []
     config = TrialConfig(data=DataConfig(name="arrays", path=str(archive)), epochs=1)
-    train_and_test(config, compute=Compute(threads=1), warn=told.append)
-    assert [text.startswith(TOLD) for text in told] == [True]
+    train_and_test(config, compute=Compute(threads=1), notify=told.append)
+    assert [text.startswith(TOLD) for text in told] == [False, True]

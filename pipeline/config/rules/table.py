@@ -67,6 +67,12 @@ UNUSED_SETTING_RULES = (
     *LAYER_UNUSED_SETTING_RULES,
     *TRANSFER_UNUSED_SETTING_RULES,
     UnusedSettingRule(
+        "loss.class_weights",
+        ("loss.class_weights", "loss.kind", "data.sampling"),
+        lambda config: config.loss.class_weights != "balanced" or config.data.sampling != "balanced",
+        "set data.sampling: natural; where classes are drawn equally often, balanced weights are all 1",
+    ),
+    UnusedSettingRule(
         "data.path",
         ("data.name",),
         lambda config: config.data.name in ("image_folder", "arrays"),
