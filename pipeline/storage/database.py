@@ -13,11 +13,12 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
 from pipeline.core.disk import disk_full
+from pipeline.core.retry import call_with_retry
 from pipeline.core.schema_lock import schema_lock
 from pipeline.core.store_urls import parsed
 from pipeline.core.urls import StoreUrl
 from pipeline.storage.heartbeats import OnStale, heartbeat_settings
-from pipeline.storage.retry import OPENING_SECONDS, call_with_retry, is_retry, retry_operations
+from pipeline.storage.retry import OPENING_SECONDS, WHAT, is_retry, retry_operations
 
 # How long a process waits for another one's write before it gives up.
 LOCK_TIMEOUT_SECONDS = 60
@@ -125,7 +126,7 @@ def open_database(url: StoreUrl, on_stale: OnStale | None) -> Database:
             return _sqlite(address, on_stale) if address.get_backend_name() == "sqlite" else _server(address, on_stale)
 
     try:
-        return call_with_retry(opened, is_transient, ERRORS, OPENING_SECONDS)
+        return call_with_retry(opened, ERRORS, OPENING_SECONDS, is_transient, WHAT)
     except (*ERRORS, OSError) as error:
         if (full := disk_full(error, *_places(address))) is None:
             raise

@@ -1,59 +1,24 @@
 """Patience: what a lost connection or a lock has stopped is tried again, for as long as a server may be away."""
 
 import functools
-import logging
-import random
 import threading
-import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from optuna.storages import BaseStorage
 from optuna.storages._heartbeat import BaseHeartbeat
 
+from pipeline.core.retry import call_with_retry
+
 # How long an operation is tried before its error is raised; a server that restarts or moves takes less.
 RETRY_SECONDS = 300.0
 # How long it is tried to open a storage: a wrong address should be told soon.
 OPENING_SECONDS = 5.0
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 5.0
+WHAT = "the study storage does not answer"
 
-Result = TypeVar("Result")
 Storage = TypeVar("Storage", bound=type[BaseStorage])
 
-_log = logging.getLogger(__name__)
 _thread = threading.local()
-
-
-def call_with_retry(
-    operation: Callable[[], Result],
-    is_transient: Callable[[Exception], bool],
-    kinds: tuple[type[Exception], ...],
-    seconds: float,
-) -> Result:
-    """Calls a function, again and again while it fails for a reason that passes.
-
-    The pauses grow, and are drawn at random: what broke one worker's operation broke all the others' in that moment.
-
-    Args:
-        operation: The function.
-        is_transient: Says whether an error may be gone the next time.
-        kinds: The errors to ask that of.
-        seconds: After how many the error is raised nevertheless.
-    """
-    deadline = time.monotonic() + seconds
-    pause = FIRST_PAUSE_SECONDS
-    is_told = False
-    while True:
-        try:
-            return operation()
-        except kinds as error:
-            if not is_transient(error) or time.monotonic() + pause > deadline:
-                raise
-            if pause == LONGEST_PAUSE_SECONDS and not is_told:
-                is_told = True
-                _log.warning("the study storage does not answer: retrying for up to %.0f s", seconds)
-        time.sleep(pause * random.uniform(0.5, 1.0))
-        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
 
 def retry_operations(
@@ -110,7 +75,7 @@ def _retried(
             return operation(*args, **kwargs)
 
         try:
-            return call_with_retry(attempt, is_transient, kinds, RETRY_SECONDS)
+            return call_with_retry(attempt, kinds, RETRY_SECONDS, is_transient, WHAT)
         except kinds as error:
             if (clearer := told(args[0], error)) is None:
                 raise

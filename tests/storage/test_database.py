@@ -1,4 +1,5 @@
 import functools
+import os
 import sqlite3
 import threading
 import time
@@ -39,6 +40,7 @@ def _work(url: str) -> None:
         x = trial.suggest_float("x", 0.0, 1.0)
         trial.report(x, 1)
         trial.set_user_attr("x", x)
+        trial.set_user_attr("worker", os.getpid())
         time.sleep(0.1)
         study.tell(trial, x)
 
@@ -46,7 +48,7 @@ def _work(url: str) -> None:
 def test_workers_survive_a_server_that_restarts(postgresql: PostgreSQL) -> None:
     study = optuna.create_study(study_name="s", storage=open_storage(postgresql.url))
     workers = start_processes(_work, postgresql.url, number=3)
-    while len(study.trials) < 6:
+    while len({trial.user_attrs.get("worker") for trial in study.trials} - {None}) < 3:  # all have opened it
         time.sleep(0.1)
     postgresql.restart()
     time.sleep(0.5)

@@ -4,14 +4,10 @@ import pytest
 from optuna.storages import InMemoryStorage
 
 from pipeline.storage import retry as retry_module
-from pipeline.storage.retry import call_with_retry, is_retry, retry_operations
+from pipeline.storage.retry import is_retry, retry_operations
 
 
 class PassingError(Exception):
-    pass
-
-
-class LastingError(Exception):
     pass
 
 
@@ -26,49 +22,6 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     monkeypatch.setattr(time, "sleep", made.append)
     monkeypatch.setattr(time, "monotonic", lambda: sum(made))
     return made
-
-
-class Flaky:
-    """Fails so many times."""
-
-    def __init__(self, failures: int, error: type[Exception] = PassingError) -> None:
-        self.failures, self.error, self.calls = failures, error, 0
-
-    def __call__(self) -> str:
-        self.calls += 1
-        if self.calls <= self.failures:
-            raise self.error
-        return "done"
-
-
-def test_what_passes_is_tried_again_with_growing_pauses(pauses: list[float]) -> None:
-    flaky = Flaky(12)
-    assert call_with_retry(flaky, is_transient, (PassingError,), 300.0) == "done"
-    assert flaky.calls == 13
-    assert 0.05 <= pauses[0] <= 0.1
-    assert 2.5 <= pauses[-1] <= 5.0
-
-
-def test_patience_ends(pauses: list[float]) -> None:
-    flaky = Flaky(10**9)
-    with pytest.raises(PassingError):
-        call_with_retry(flaky, is_transient, (PassingError,), 300.0)
-    assert 290.0 < sum(pauses) <= 300.0
-
-
-def test_what_does_not_pass_is_raised_at_once(pauses: list[float]) -> None:
-    flaky = Flaky(1, LastingError)
-    with pytest.raises(LastingError):
-        call_with_retry(flaky, is_transient, (PassingError, LastingError), 300.0)
-    assert pauses == []
-
-
-def test_a_long_wait_is_told_once(pauses: list[float], caplog: pytest.LogCaptureFixture) -> None:
-    call_with_retry(Flaky(3), is_transient, (PassingError,), 300.0)
-    assert caplog.messages == []
-    call_with_retry(Flaky(20), is_transient, (PassingError,), 300.0)
-    assert len(caplog.messages) == 1
-    assert "does not answer" in caplog.messages[0]
 
 
 def test_an_operation_in_an_operation_adds_no_patience(pauses: list[float]) -> None:

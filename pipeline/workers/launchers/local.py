@@ -1,11 +1,11 @@
 """Worker processes on this machine, and what passes through the pipe to any worker."""
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import signal
 import threading
-import time
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -17,6 +17,7 @@ from multiprocessing.process import BaseProcess
 from pipeline.core.errors import StudyError
 from pipeline.core.processes.interrupts import SIGNALS
 from pipeline.core.processes.process_tree import adopt_orphans
+from pipeline.core.retry import call_with_retry
 from pipeline.core.urls import hide
 from pipeline.records.events import Event, TrialRequested, WorkerOverLimit
 from pipeline.workers.launchers.launcher import Launcher, Process
@@ -27,8 +28,9 @@ from pipeline.workers.task import SupervisorGoneError, Task
 _CONTEXT = multiprocessing.get_context("forkserver")
 # What it imports, so that its workers need not.
 PRELOAD = ["pipeline.workers.launchers.fork_server", "pipeline.workers.worker"]
-# Seconds between attempts to start a worker whose fork server has been killed.
-_PAUSES = (0.05, 0.2, 0.5, 1.0)
+# How long it is tried to start a worker whose fork server has been killed.
+START_SECONDS = 20.0
+WHAT = "worker processes cannot be started"
 # What multiprocessing takes for an exit code when it cannot know it.
 _LOST = 255
 
@@ -81,9 +83,8 @@ class LocalLauncher:
         self.started: list[_LocalProcess] = []
 
     def prepare(self, task: Task) -> None:
-        backbones = (
-            ["pipeline.models.backbones.backbone"] if task.backbones else []
-        )  # timm, which perceptrons do without
+        # timm, which perceptrons do without
+        backbones = ["pipeline.models.backbones.backbone"] if task.backbones else []
         _CONTEXT.set_forkserver_preload([*PRELOAD, *backbones])
         adopt_orphans()
         # It says that it has been started again, and nobody who tunes networks knows what it is.
@@ -93,30 +94,30 @@ class LocalLauncher:
             forkserver.ensure_running()
 
     def start(self, task: Task) -> "tuple[Process, Connection[bool, Event]]":
-        for pause in (*_PAUSES, None):
-            ours, theirs = _CONTEXT.Pipe()
-            process = _CONTEXT.Process(
-                target=run_worker, args=(task, theirs), name=f"dnntune-worker-{task.worker}", daemon=True
-            )
+        try:
+            return call_with_retry(functools.partial(self._start, task), (EOFError, OSError), START_SECONDS, what=WHAT)
+        except (EOFError, OSError) as error:
+            raise StudyError(
+                f"{WHAT}, tried for {START_SECONDS:g} s: {type(error).__name__}: "
+                f"{str(error) or 'the process that forks them was killed'}. "
+                "Does the machine have enough memory, and may it have more processes (ulimit -u)?"
+            ) from None
+
+    def _start(self, task: Task) -> "tuple[Process, Connection[bool, Event]]":
+        ours, theirs = _CONTEXT.Pipe()
+        process = _CONTEXT.Process(
+            target=run_worker, args=(task, theirs), name=f"dnntune-worker-{task.worker}", daemon=True
+        )
+        with theirs:
             try:
                 self.prepare(task)
                 process.start()
                 assert process.pid is not None
                 self.started.append(_LocalProcess(process, os.pidfd_open(process.pid)))
-            except (EOFError, OSError) as error:
+            except (EOFError, OSError):
                 ours.close()  # a worker that did come to be ends when it finds nobody there
-                if pause is None:
-                    raise StudyError(
-                        f"worker processes cannot be started: {len(_PAUSES) + 1} attempts failed, the last one with "
-                        f"{type(error).__name__}: {error or 'the process that forks them was killed'}. "
-                        "Does the machine have enough memory, and may it have more processes (ulimit -u)?"
-                    ) from None
-                time.sleep(pause)
-            else:
-                return self.started[-1], ours
-            finally:
-                theirs.close()
-        raise AssertionError
+                raise
+        return self.started[-1], ours
 
     def close(self) -> None:
         for process in self.started:

@@ -104,18 +104,24 @@ def test_a_resource_tracker_that_is_killed_says_nothing(
 def test_fork_servers_that_keep_dying_end_in_an_error(
     launcher: LocalLauncher, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "_PAUSES", (0.0, 0.0))
-    attempts = []
+    connect, attempts = multiprocessing.forkserver.connect_to_new_process, []  # type: ignore[attr-defined]
 
-    def dies(fds: object) -> None:
+    def dies(fds: object) -> Any:
         """What `multiprocessing` meets where the fork server dies between its start and its answer."""
         attempts.append(fds)
-        raise EOFError
+        if len(attempts) % 3:
+            raise EOFError
+        return connect(fds)
 
     monkeypatch.setattr(multiprocessing.forkserver, "connect_to_new_process", dies)
-    with pytest.raises(StudyError, match="cannot be started: 3 attempts failed, the last one with EOF"):
-        launcher.start(task)
+    process, connection = launcher.start(task)
     assert len(attempts) == 3
+    hear(connection)
+    connection.send(None)
+    assert process.join() is None
+    monkeypatch.setattr(processes, "START_SECONDS", 0.0)
+    with pytest.raises(StudyError, match="cannot be started, tried for 0 s: EOFError: the process that forks them was"):
+        launcher.start(task)
 
 
 def test_close_ends_workers_that_nobody_told_to_end(launcher: LocalLauncher, task: Task) -> None:
