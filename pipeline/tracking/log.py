@@ -6,6 +6,7 @@ want to watch them; whatever is lost there, or with the process, the storage has
 
 import contextlib
 import multiprocessing
+import os
 import select
 import signal
 import time
@@ -19,7 +20,7 @@ from pipeline.records.events import EpochEnded, Event, TrialEnded, TrialStarted
 from pipeline.storage.open import quiet_optuna
 from pipeline.tracking.log_writer import FLUSH_SECONDS, LogWriter
 from pipeline.tracking.retry import is_transient
-from pipeline.tracking.store import open_experiment
+from pipeline.tracking.store import Opened, open_experiment
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -27,13 +28,12 @@ if TYPE_CHECKING:
 
 # A study ends so long after its last trial, whatever MLflow does.
 END_SECONDS = 9.0
-# A store that is not there after so long is no store to begin a study with.
-OPEN_SECONDS = 90.0
 # How often what has ended is written; after an error, how long until the next try.
 ROUND_SECONDS, PAUSE_SECONDS = 2.0, 5.0
-# A log process that dies is started again, but not more often than this, and not without end before it begins.
+# A log process that dies is started again, but not more often than this.
 RESTART_SECONDS = 5.0
-MAX_STARTS = 5
+# Trainings come first: beside two of them the log has about a quarter of a core (see nice(2)).
+NICENESS = 5
 # Not the workers' fork server, which may be killed without the log.
 CONTEXT = multiprocessing.get_context("spawn")
 
@@ -67,33 +67,31 @@ class StudyLog:
     def __init__(self, workspace: Workspace, study: str, *, is_alone: bool) -> None:
         self.workspace, self.study = workspace, study
         self._writer = Writer(uuid.uuid4().hex, seize=is_alone)
-        self._has_begun = False
+        self._is_open = self._has_begun = False
         self._started: dict[int, tuple[float, list[Event]]] = {}  # short so far: since when, and what they told
         self._watched: set[int] = set()
         self._start()
 
     def begin(self) -> None:
-        """Begins, when the study is in its storage.
-
-        Raises:
-            TrackingError: The store cannot be used.
-        """
-        ends = time.monotonic() + OPEN_SECONDS
-        for _ in range(MAX_STARTS):
-            if not self._connection.poll(max(ends - time.monotonic(), 0.0)):
-                raise TrackingError(f"MLflow has not answered for {OPEN_SECONDS:.0f} seconds. Check --tracking-uri")
-            try:
-                error = self._connection.recv()
-                break
-            except (EOFError, ConnectionResetError):  # killed: another one takes its place
-                self.kill()
-                self._start()
-        else:
-            raise TrackingError(f"the process that logs to MLflow has died {MAX_STARTS} times in a row. Start again")
-        if error is not None:
-            raise TrackingError(error)
+        """Begins, when the study is in its storage. Nobody waits until MLflow is open, see `tick`."""
         self._has_begun = True
         self._send(BEGIN)
+
+    def tick(self) -> None:
+        """Looks after the process; to be called a few times a second.
+
+        Raises:
+            TrackingError: The store could not be opened when the process first asked; trials that run meanwhile are in
+                the storage. What happens to it later ends no study.
+        """
+        if not self._is_open and self._connection.poll():
+            with contextlib.suppress(EOFError, ConnectionResetError):  # killed: another one takes its place
+                if (error := self._connection.recv()) is not None:
+                    self._has_begun = False
+                    raise TrackingError(error)
+                self._is_open = True
+        if not self._process.is_alive() and time.monotonic() - self._born > RESTART_SECONDS:
+            self._restart()
 
     def event(self, event: Event) -> None:
         """Passes on what a trial tells that runs for long; costs nothing for others."""
@@ -114,8 +112,6 @@ class StudyLog:
                 self._send(event)
         elif isinstance(event, EpochEnded) and event.number in self._watched:
             self._send(event)
-        if self._has_begun and not self._process.is_alive() and time.monotonic() - self._born > RESTART_SECONDS:
-            self._restart()
 
     def close(self) -> str | None:
         """Waits until all is written, for `END_SECONDS` at most; returns what is missing, in a line."""
@@ -132,8 +128,10 @@ class StudyLog:
                 match self._connection.recv():
                     case State() as state:
                         pass
-                    case str() as error:  # one that was started again cannot open the store
+                    case str() as error:
                         state = State(0, error, is_final=True)
+                    case None:  # it has opened the store
+                        pass
             except (EOFError, ConnectionResetError):  # killed: another one writes the rest
                 self._restart()
                 self._send((END, max(ends - time.monotonic(), 0.0)))
@@ -165,7 +163,8 @@ class StudyLog:
         self.kill()
         self._start()
         self._watched.clear()
-        self._send(BEGIN)
+        if self._has_begun:
+            self._send(BEGIN)
 
     def _send(self, what: Any) -> None:
         """Sends, unless the process is so far behind, or so still, that a supervisor would wait for it."""
@@ -178,29 +177,30 @@ def run_log(workspace: Workspace, study: str, writer: Writer, connection: "Conne
     """Is the process that logs. It ends when it has written all, or is told nothing any more."""
     for number in (signal.SIGINT, signal.SIGTERM):  # the supervisor answers these, and what has ended is still written
         signal.signal(number, signal.SIG_IGN)
+    os.nice(NICENESS)
     quiet_optuna()
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         try:
-            open_experiment(workspace)
+            opened = open_experiment(workspace)
         except DnntuneError as error:
             connection.send(str(error))
             return
         connection.send(None)
         try:
             if connection.recv() == BEGIN:
-                _log(workspace, study, writer, connection)
+                _log(workspace, study, opened, writer, connection)
         except EOFError:
             return
 
 
-def _log(workspace: Workspace, study: str, writer: Writer, connection: "Connection[Any, Any]") -> None:
+def _log(workspace: Workspace, study: str, opened: Opened, writer: Writer, connection: "Connection[Any, Any]") -> None:
     log_writer: LogWriter | None = None
     reason: str | None = None
     next_round, ends, has_begun, is_ending = 0.0, float("inf"), False, False
     while time.monotonic() < ends:
         try:
             if log_writer is None:
-                log_writer = LogWriter(workspace, study, alive=True, holder=writer.holder, seize=writer.seize)
+                log_writer = LogWriter(workspace, study, opened, alive=True, holder=writer.holder, seize=writer.seize)
             while connection.poll(0.0 if is_ending else max(0.0, min(next_round - time.monotonic(), ROUND_SECONDS))):
                 match _receive(connection):
                     case (_, seconds):

@@ -20,7 +20,7 @@ from pipeline.tracking.axes import axes_of
 from pipeline.tracking.expected_run import TrialRecord, details_of, points_of
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.retry import is_transient
-from pipeline.tracking.store import identity, open_experiment, open_store
+from pipeline.tracking.store import Opened, identity, open_store
 from pipeline.tracking.study_records import space_of, study_record, trial_records
 
 # How often the curves of trials that run are sent.
@@ -34,6 +34,7 @@ class LogWriter:
     Args:
         workspace: Where the study and its log are kept.
         study: The study's name.
+        opened: The workspace's tracking store and experiment.
         alive: Whether other processes may run the study: what its storage calls running may run.
         holder: The name by which this process holds the lease; None for a new one.
         seize: Whether whoever else has the lease is dead.
@@ -47,13 +48,20 @@ class LogWriter:
     """
 
     def __init__(
-        self, workspace: Workspace, study: str, *, alive: bool, holder: str | None = None, seize: bool = False
+        self,
+        workspace: Workspace,
+        study: str,
+        opened: Opened,
+        *,
+        alive: bool,
+        holder: str | None = None,
+        seize: bool = False,
     ) -> None:
         self.alive = alive
         self.storage = RecentTrials(open_existing(workspace))
         self.study = load_study(self.storage, study)
         self.space = space_of(self.study)
-        client, experiment = open_experiment(workspace)
+        client, experiment = opened
         self.store = identity(client, experiment)
         self.lease = Lease(self.study, self.store, holder)
         if seize:

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from pipeline.core.disk import disk_full
 from pipeline.core.errors import TrackingError
@@ -27,6 +27,8 @@ IDENTITY = "dnntune.store"
 METRICS = "metrics"
 # Folder of a workspace for artifacts, see `pipeline.core.workspace.Workspace.artifacts`.
 ARTIFACTS = "mlartifacts"
+# A tracking store, and the id of an experiment in it.
+Opened: TypeAlias = "tuple[MlflowClient, str]"
 # Where MLflow's tables have addresses of artifacts.
 _ADDRESSES = (
     ("experiments", "artifact_location"),
@@ -66,7 +68,7 @@ def open_store(workspace: Workspace) -> "MlflowClient":
     return client
 
 
-def open_experiment(workspace: Workspace) -> "tuple[MlflowClient, str]":
+def open_experiment(workspace: Workspace) -> Opened:
     """Opens a workspace's tracking store, and its experiment, made if there is none; returns it and the latter's id.
 
     Raises:

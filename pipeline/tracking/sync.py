@@ -9,6 +9,7 @@ from pipeline.storage.lease import LEASE_SECONDS
 from pipeline.storage.open import quiet_optuna
 from pipeline.storage.study_lock import hold_study_lock
 from pipeline.tracking.log_writer import LogWriter
+from pipeline.tracking.store import open_experiment
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def sync_study(workspace: Workspace, name: str) -> SyncResult:
     quiet_optuna()
     with hold_study_lock(workspace.lock(name)) as study_lock:
         is_alone = study_lock.is_alone and workspace.storage is None
-        log_writer = LogWriter(workspace, name, alive=not is_alone, seize=is_alone)
+        log_writer = LogWriter(workspace, name, open_experiment(workspace), alive=not is_alone, seize=is_alone)
         patience = time.monotonic() + LEASE_SECONDS + 5.0  # one that was killed has it for as long
         while not log_writer.lease.hold():
             if not study_lock.is_alone or time.monotonic() > patience:

@@ -94,13 +94,13 @@ def run_study(
             begin=session.begin,
             heartbeat=session.heartbeat,
             listen=session.event,
-            tick=session.observer.tick,
+            tick=session.tick,
         )
         outcome: Outcome | None = "failed"
         try:
             with first_stops(supervisor.interrupt, STOPPING), _threads_take_short_turns():
                 launcher.prepare(tasks[0])
-                session.open_log()  # while the workers' imports go on
+                session.open_log()
                 supervisor.run()
             outcome = "complete" if session.num_left() == 0 else "interrupted"
         except KeyboardInterrupt:

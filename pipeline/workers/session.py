@@ -11,7 +11,6 @@ from optuna.trial import TrialState
 
 from pipeline.config.study import StudyConfig
 from pipeline.core.compute import Compute
-from pipeline.core.errors import TrackingError
 from pipeline.core.folders import remove_folder
 from pipeline.core.workspace import Workspace
 from pipeline.records.events import Event
@@ -144,22 +143,16 @@ class Session:
         )
 
     def open_log(self) -> None:
-        """Opens MLflow; its tables exist before the first trial does."""
-        self.log = self._log()
-
-    def _log(self) -> StudyLog:
-        return StudyLog(self.workspace, self.name, is_alone=self.is_alone)
+        """Has MLflow opened, which takes seconds: nobody waits for it."""
+        self.log = StudyLog(self.workspace, self.name, is_alone=self.is_alone)
 
     def catch_up(self) -> None:
         """Lets MLflow have what it lacks of a study that has its trials."""
         if self.study is None or DATA not in self.study.user_attrs:
             return
-        self.log = self._log()
-        try:
-            self.log.begin()
-        except TrackingError as error:
-            self.tracking_error = str(error)
-        self.tracking_error = self.log.close() or self.tracking_error
+        self.log = StudyLog(self.workspace, self.name, is_alone=self.is_alone)
+        self.log.begin()
+        self.tracking_error = self.log.close()
 
     def begin(self, data: DataSummary) -> tuple[optuna.Study, Budget]:
         """Creates or resumes the study, now that a worker has loaded its data."""
@@ -177,6 +170,16 @@ class Session:
         if self.log is not None:
             self.log.event(event)
         self.observer.event(event)
+
+    def tick(self) -> None:
+        """A moment has passed.
+
+        Raises:
+            TrackingError: MLflow cannot be used.
+        """
+        if self.log is not None:
+            self.log.tick()
+        self.observer.tick()
 
     def end(self, outcome: Outcome) -> None:
         """Leaves nothing of this call running in MLflow, and no checkpoint of a study that is complete."""

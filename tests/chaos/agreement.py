@@ -9,7 +9,7 @@ from pipeline.core.workspace import Workspace
 from pipeline.storage.open import open_storage
 from pipeline.study.studies import load_study
 from pipeline.tracking.log_writer import LogWriter
-from pipeline.tracking.store import open_client
+from pipeline.tracking.store import open_client, open_experiment
 
 
 def trials_in(workspace: Path, study: str) -> Sequence[FrozenTrial]:
@@ -27,5 +27,5 @@ def disagreements(workspace: Path, study: str, tracking_uri: str | None = None) 
     found += [f"{run.info.run_name} is RUNNING" for run in runs if run.info.status == "RUNNING"]
     if (count := len(runs) - len(of_trials)) != 1:
         found.append(f"{count} runs of the study")
-    wrong = LogWriter(here, study, alive=False, seize=True).disagreements()
+    wrong = LogWriter(here, study, open_experiment(here), alive=False, seize=True).disagreements()
     return found + [f"trial {number}: {'; '.join(what)}" for number, what in wrong.items()]

@@ -1,5 +1,6 @@
 """The storage and MLflow come to agree: after a log was cut off, a workspace moved, a store broken."""
 
+import math
 import os
 import shutil
 import signal
@@ -19,7 +20,7 @@ from pipeline.study.studies import open_study
 from pipeline.tracking import log
 from pipeline.tracking.log_writer import LogWriter, study_run
 from pipeline.tracking.mirror import Mirror
-from pipeline.tracking.store import find_runs, open_store
+from pipeline.tracking.store import find_runs, open_experiment, open_store
 from pipeline.tracking.sync import sync_study
 from tests.conftest import Cli
 from tests.processes import wait_until
@@ -74,7 +75,7 @@ def test_running_a_finished_study_again_writes_what_is_missing(finished_copy: Pa
 
 def test_sync_leaves_a_run_alone_that_logs(finished_copy: Path) -> None:
     workspace = Workspace(finished_copy)
-    log_writer = LogWriter(workspace, "small", alive=True)
+    log_writer = LogWriter(workspace, "small", open_experiment(workspace), alive=True)
     with hold_study_lock(workspace.lock("small")) as study_lock:
         study_lock.share()
         assert log_writer.lease.hold()
@@ -210,6 +211,9 @@ def test_a_log_process_that_dies_before_it_begins_or_at_its_end_is_replaced(fini
     open_store(workspace).delete_run(next(r.info.run_id for r in logged(workspace) if r.data.tags.get("trial") == "3"))
     writing = log.StudyLog(workspace, "small", is_alone=True)
     writing._process.kill()
+    writing._process.join()
+    writing._born = -math.inf
+    writing.tick()
     writing.begin()
     writing._process.kill()
     assert writing.close() is None
