@@ -70,7 +70,7 @@ class Log:
     epochs: dict[int, list[EpochResult]] = field(default_factory=dict)
     results: dict[int, TrialResult] = field(default_factory=dict)
 
-    def begin(self, study: str, *, total: int, counted: int, direction: str, data: DataSummary) -> None:
+    def begin(self, *_: str, total: int, data: DataSummary, **__: object) -> None:
         """Says how much data there are."""
         print(f"  {data.num_train:,} training and {data.num_valid:,} validation images, {total} trials", flush=True)
 

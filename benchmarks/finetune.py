@@ -75,7 +75,7 @@ def dnntune(options: argparse.Namespace, data: ImageData, augment: AugmentConfig
 def timm_recipe(options: argparse.Namespace, data: ImageData) -> Iterator[float]:
     """Yields images a second of each epoch, by the recipe of timm's train script."""
     images, labels, device = data.train.images, data.train.labels, data.train.labels.device
-    model = timm.create_model(options.model, num_classes=NUM_CLASSES).to(device, memory_format=torch.channels_last)
+    model = timm.create_model(options.model, num_classes=NUM_CLASSES).to(device).to(memory_format=torch.channels_last)
     optimizer = create_optimizer_v2(model, opt="sgd", lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
     loss_of = LabelSmoothingCrossEntropy(SMOOTHING)
     mean, deviation = data.train.mean, 1.0 / data.train.scale

@@ -24,7 +24,6 @@ from pipeline.core.compute import Compute
 from pipeline.core.workspace import Workspace
 from pipeline.data.loading import load_data
 from pipeline.records.events import Event, TrialEnded, TrialStarted
-from pipeline.records.results import DataSummary
 from pipeline.space.files import load_space
 from pipeline.space.overrides import Override
 from pipeline.training.start import start
@@ -43,7 +42,7 @@ class Clock:
         self.began = 0.0
         self.cpu_began = 0.0
 
-    def begin(self, study: str, *, total: int, counted: int, direction: str, data: DataSummary) -> None:
+    def begin(self, *_: str, **__: object) -> None:
         """The first trial is about to be given out."""
         self.began, self.cpu_began = time.perf_counter(), _cpu_seconds()
 

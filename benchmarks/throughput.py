@@ -54,7 +54,7 @@ CONFIG = TrialConfig(
 class _OneBatch(LabeledImages):
     """A data set as long as its labels, of which every batch is the first one, standardized already."""
 
-    def batch(self, rows: Tensor, change: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, Tensor]:
+    def batch(self, rows: Tensor, _change: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """Returns the first rows, whichever are asked for."""
         return self.images[: len(rows)], self.labels[: len(rows)]
 

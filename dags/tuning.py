@@ -55,7 +55,7 @@ def tuning_dag(schedule: dict[str, Any]) -> DAG:
         schedule: The settings, as ``dnntune schedule-show`` prints them.
     """
     name = schedule["name"]
-    file = {"schedule_file": str(SCHEDULES / f"{name}.yaml")}
+    file: dict[str, Any] = {"schedule_file": str(SCHEDULES / f"{name}.yaml")}
     with DAG(
         dag_id=name,
         description=f"Tunes {schedule['space']}, and lets the best one challenge {schedule['champion'] or 'nobody'}.",

@@ -1,6 +1,5 @@
 """Writes docs/configuration.md from the configuration classes: `make docs`."""
 
-import sys
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -100,4 +99,4 @@ def default(field: Any) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

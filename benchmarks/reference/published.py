@@ -22,10 +22,20 @@ def _lecture(key: str, what: str, model: dict[str, Any], note: str = "", **field
     return Setting(key, LECTURE, what, config, split="random", scaling="unit", note=note, **published)
 
 
-def _book(key: str, what: str, fields: dict[str, Any], scaling: Scaling, note: str = "", **published: float) -> Setting:
+def _book(
+    key: str,
+    what: str,
+    fields: dict[str, Any],
+    scaling: Scaling,
+    note: str = "",
+    *,
+    valid: float | None = None,
+    test: float | None = None,
+    test_mc: float | None = None,
+) -> Setting:
     model = {"width": [300, 100], "batch_norm": "none", **fields.pop("model")}
     config = {"schedule": {"kind": "constant"}, "batch_size": 32, **fields, "model": model}
-    return Setting(key, BOOK, what, config, scaling=scaling, note=note, **published)
+    return Setting(key, BOOK, what, config, valid=valid, test=test, test_mc=test_mc, scaling=scaling, note=note)
 
 
 def _selu(schedule: dict[str, Any], optimizer: dict[str, Any], **fields: Any) -> dict[str, Any]:

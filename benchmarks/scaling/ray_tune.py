@@ -1,6 +1,7 @@
 """What a trial costs beside its training: here, and in Ray Tune with its OptunaSearch."""
 
 import dataclasses
+import logging
 import math
 import os
 import statistics
@@ -159,7 +160,7 @@ def _ray() -> Iterator[tuple[Any, float]]:
         include_dashboard=False,
         _node_ip_address="127.0.0.1",
         log_to_driver=False,
-        logging_level="ERROR",
+        logging_level=logging.ERROR,
     )
     try:
         yield tune, time.perf_counter() - clock

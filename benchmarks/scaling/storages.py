@@ -54,7 +54,9 @@ def measure(*, workers: int, rounds: int, seconds: float) -> Report:
 def _trials_per_second(crew: Crew, url: str, name: str, settings: StudyConfig, workers: int, seconds: float) -> float:
     """Returns the sum of the workers' speeds: each ends its last trial, so that none counts by halves."""
     trivial.create(open_storage(url), name, settings, epochs=EPOCHS, num_finished=NUM_FINISHED)
-    shares = crew.timed(trivial.prepare, [(url, name, settings, EPOCHS, seconds)] * workers).results
+    shares: list[trivial.Share] = crew.timed(
+        trivial.prepare, [(url, name, settings, EPOCHS, seconds)] * workers
+    ).results
     trivial.assert_num_finished(url, name, NUM_FINISHED + sum(len(share.ends) for share in shares))
     return sum(len(share.ends) / share.seconds for share in shares)
 

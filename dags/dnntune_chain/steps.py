@@ -48,6 +48,8 @@ class Step(BaseOperator):
         )
         said: deque[str] = deque(maxlen=LAST_LINES)
         with self.process as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
             for line in process.stderr:
                 self.log.info("%s", line.rstrip())
                 said.append(line)
@@ -55,7 +57,8 @@ class Step(BaseOperator):
         if process.returncode != 0:
             failure = AirflowFailException if process.returncode == MISTAKE else AirflowException
             raise failure(f"{self.step} ended with {process.returncode}\n{''.join(said)}")
-        return json.loads(output.splitlines()[-1])
+        last_line: dict[str, Any] = json.loads(output.splitlines()[-1])
+        return last_line
 
     def on_kill(self) -> None:
         """Interrupts the command, which gives back the trial that it is at."""

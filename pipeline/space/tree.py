@@ -86,7 +86,7 @@ class SearchSpace:
         """
         return TrialConfig.model_validate(assemble(self.root, pick), context={"check_rules": check_rules})
 
-    def sample(self, trial: "optuna.Trial") -> TrialConfig:
+    def sample(self, trial: "optuna.trial.BaseTrial") -> TrialConfig:
         """Draws a configuration; only the parameters that apply are asked of the trial."""
 
         def pick(parameter: Parameter) -> Any:

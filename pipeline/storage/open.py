@@ -19,7 +19,7 @@ from pipeline.storage.heartbeats import OnStale
 MAX_AGE_SECONDS = 1.0
 
 
-def open_storage(url: StoreUrl, *, on_stale: OnStale | None = None) -> database.Database:
+def open_storage(url: str, *, on_stale: OnStale | None = None) -> database.Database:
     """Opens a storage, and makes its tables where they are missing.
 
     It has heartbeats (`pipeline.storage.heartbeats`), and waits for a server that restarts (`pipeline.storage.retry`).
@@ -31,13 +31,13 @@ def open_storage(url: StoreUrl, *, on_stale: OnStale | None = None) -> database.
     Raises:
         StudyError: It cannot be opened.
     """
-    url = StoreUrl(url)
+    address = StoreUrl(url)
     try:
-        return database.open_database(url, on_stale)
+        return database.open_database(address, on_stale)
     except (*database.ERRORS, ImportError, OSError, RuntimeError) as error:
         cause = error.__cause__ or error
         reason = str(getattr(cause, "orig", None) or cause).splitlines()[0]
-        raise StudyError(f"the study storage {url} cannot be opened: {hide(reason)}. Check --storage") from None
+        raise StudyError(f"the study storage {address} cannot be opened: {hide(reason)}. Check --storage") from None
 
 
 class RecentTrials(_CachedStorage):

@@ -113,7 +113,7 @@ def _relocate(uri: StoreUrl, artifacts: Path) -> None:
                 )
 
 
-def open_client(uri: StoreUrl) -> "MlflowClient":
+def open_client(uri: str) -> "MlflowClient":
     """Opens a tracking store; makes the tables of a new database.
 
     Args:
@@ -124,7 +124,7 @@ def open_client(uri: StoreUrl) -> "MlflowClient":
         DiskFullError: There is no space for it.
         StoreUrlError: It is a database's address with a mistake in it.
     """
-    uri = StoreUrl(uri)
+    address = StoreUrl(uri)
     prepare_environment()
     import sqlalchemy.exc
     from mlflow import MlflowClient
@@ -134,13 +134,13 @@ def open_client(uri: StoreUrl) -> "MlflowClient":
         logging.getLogger(name).setLevel(logging.ERROR)
     # A database's every error is raised as well as logged, with its traceback: one line when all is over is enough.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-    file = sqlite_file(uri)
+    file = sqlite_file(address)
     try:
-        with schema_lock(uri), _whole_or_not_at_all(file):
-            client = MlflowClient(tracking_uri=uri.reveal())
+        with schema_lock(address), _whole_or_not_at_all(file):
+            client = MlflowClient(tracking_uri=address.reveal())
             client.search_experiments(max_results=1)
     except (MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError, ValueError) as error:  # ValueError: no URL
-        raise disk_full(error, *() if file is None else (file,)) or unusable(uri, error) from None
+        raise disk_full(error, *() if file is None else (file,)) or unusable(address, error) from None
     return client
 
 

@@ -127,7 +127,7 @@ class _Layer:
             self.gradient = norm(gradient)
 
         if preactivations.requires_grad:
-            preactivations.register_hook(store)  # type: ignore[no-untyped-call]
+            preactivations.register_hook(store)
 
 
 class StepRecorder:

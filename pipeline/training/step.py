@@ -122,7 +122,7 @@ class TrainingStep:
         loss = self.loss(logits.float(), targets)
         if share != 1.0:
             loss = loss * share
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return loss.detach(), logits.detach().argmax(1) == labels
 
     def _why_microbatches_matter(self) -> str | None:

@@ -73,7 +73,7 @@ class RayLauncher:
         resources = self._resources(task)
         from ray import cloudpickle
 
-        payload = cloudpickle.dumps((self.run, task))  # type: ignore[no-untyped-call]
+        payload = cloudpickle.dumps((self.run, task))
         options = {"num_cpus": resources["CPU"], "num_gpus": resources.get("GPU", 0)}
         return submit(self.remote.options(**options), payload, self.post)
 
@@ -132,7 +132,7 @@ class RayLauncher:
             raise StudyError(
                 f"on Ray each worker is given its GPU, and --device {task.compute.device} names one: use cuda"
             )
-        known = ray.nodes()  # type: ignore[no-untyped-call]
+        known = ray.nodes()
         nodes = [node["Resources"] for node in known if node["Alive"]]
         wanted = {"CPU": float(task.threads)}
         num_gpus = int(sum(node.get("GPU", 0) for node in nodes))
