@@ -15,6 +15,7 @@ PAGES = [
     ROOT / "search_spaces" / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "docs" / "conventions.md",
+    ROOT / "docs" / "networks.md",
     ROOT / "docs" / "techniques.md",
 ]
 

@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.config.cnn import CnnConfig
 from pipeline.config.loss import CrossEntropy
-from pipeline.config.model import BackboneConfig, HiddenLayers, layers_path, top_layers
+from pipeline.config.model import BackboneConfig, HiddenLayers, LayerSettings, ModelBlock, layers_by_path
 from pipeline.config.trial import TrialConfig
 from pipeline.evaluation.intervals import SHARE, Interval, mean_interval
 from pipeline.records.results import TrialResult
@@ -32,17 +33,18 @@ TECHNIQUES: dict[str, Callable[[TrialConfig], Settings | None]] = {
     "schedule: constant": lambda c: _unless(c.schedule.kind == "constant", {"schedule": {"kind": "constant"}}),
     "clip: none": lambda c: _unless(c.clip.kind == "none", {"clip": {"kind": "none"}}),
     "batch_norm: none": lambda c: _of_layers(
-        c, lambda layers: layers.uses_batch_norm, batch_norm="none", input_batch_norm=False
+        c, lambda layers: layers.is_normalized, batch_norm="none", input_batch_norm=False
     ),
-    "dropout: none": lambda c: _of_layers(c, lambda layers: layers.drops, dropout={"kind": "none"}),
+    "dropout: none": lambda c: _unless(not c.model.drops, _without_dropout(c.model)),
     "early_stopping: none": lambda c: _unless(c.early_stopping.patience is None, {"early_stopping.patience": None}),
     "max_norm: none": lambda c: _unless(c.max_norm is None, {"max_norm": None}),
     "weight_decay: 0": lambda c: _unless(c.optimizer.weight_decay == 0.0, {"optimizer.weight_decay": 0.0}),
+    "block: plain": lambda c: _without_shortcuts(c.model),
     "activation: sigmoid": lambda c: _activation(c, "sigmoid"),
     "activation: relu": lambda c: _activation(c, "relu"),
     "initialization: torch": lambda c: _of_layers(
         c,
-        lambda layers: layers.resolved_initialization != "torch" and layers.hidden_layers > 0,
+        lambda layers: layers.resolved_initialization != "torch" and layers.num_layers > 0,
         initialization="torch",
         initialization_gain=None,
     ),
@@ -130,19 +132,29 @@ def _unless(off: bool, settings: Settings) -> Settings | None:
     return None if off else settings
 
 
-def _of_layers(config: TrialConfig, has: Callable[[HiddenLayers], bool], **settings: Any) -> Settings | None:
-    """Returns settings of the fully connected layers under their paths; None where no layers have the technique."""
-    layers = top_layers(config.model)
-    if layers is None or not has(layers):
+def _of_layers(config: TrialConfig, has: Callable[[LayerSettings], bool], **settings: Any) -> Settings | None:
+    """Returns settings of those layers that have a technique, under their paths; None where none have it."""
+    paths = [path for path, layers in layers_by_path(config.model).items() if has(layers)]
+    return {f"{path}.{name}": value for path in paths for name, value in settings.items()} or None
+
+
+def _without_dropout(model: ModelBlock) -> Settings:
+    found = {path: layers for path, layers in layers_by_path(model).items() if isinstance(layers, HiddenLayers)}
+    settings: Settings = {f"{path}.dropout": {"kind": "none"} for path, layers in found.items() if layers.drops}
+    return settings | ({"model.channel_dropout": 0.0} if isinstance(model, CnnConfig) else {})
+
+
+def _without_shortcuts(model: ModelBlock) -> Settings | None:
+    if not isinstance(model, CnnConfig) or model.block == "plain":
         return None
-    return {f"{layers_path(config.model)}.{name}": value for name, value in settings.items()}
+    return {"model.block": "plain", "model.blocks": model.blocks * model.block_layers}  # as many convolutions
 
 
 def _activation(config: TrialConfig, name: str) -> Settings | None:
-    settings = _of_layers(
-        config, lambda layers: layers.activation != name and layers.hidden_layers > 0, activation=name
-    )
-    layers = top_layers(config.model)
-    if settings is not None and layers is not None and layers.uses_alpha_dropout:  # which is for SELU only
-        settings |= {f"{layers_path(config.model)}.dropout.variant": "standard"}
-    return settings
+    settings: Settings = {}
+    for path, layers in layers_by_path(config.model).items():
+        if layers.activation != name and layers.num_layers > 0:
+            settings[f"{path}.activation"] = name
+            if isinstance(layers, HiddenLayers) and layers.uses_alpha_dropout:  # which is for SELU only
+                settings[f"{path}.dropout.variant"] = "standard"
+    return settings or None

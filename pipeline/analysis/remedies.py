@@ -4,7 +4,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config.model import BackboneConfig, ModelBlock, layers_path, resolve_initialization, top_layers
+from pipeline.config.cnn import CnnConfig
+from pipeline.config.model import (
+    BackboneConfig,
+    HiddenLayers,
+    LayerSettings,
+    ModelBlock,
+    lowest_layers,
+    resolve_initialization,
+    top_layers,
+)
 from pipeline.config.trial import TrialConfig
 from pipeline.records.results import VerdictLabel
 from pipeline.space.tree import flatten
@@ -27,21 +36,29 @@ class Remedy:
 
 def network(model: ModelBlock) -> str:
     """Returns a network in words: what decides how gradients pass through it."""
-    if (layers := top_layers(model)) is None:
-        return f"a network of kind {model.kind}"
+    if isinstance(model, HiddenLayers):
+        return _passes(model, "hidden layer")
+    head = "" if (layers := top_layers(model)) is None else f" and {_head(layers)}"
+    if isinstance(model, CnnConfig):
+        shortcuts = f", a shortcut around every {model.block_layers}," if model.block == "residual" else ""
+        return f"{_passes(model, 'convolution')}{shortcuts}{head}"
+    if isinstance(model, BackboneConfig):
+        weights = "random" if model.pretrained is False else "pretrained"
+        return f"{model.name} with {weights} weights{head}"
+    return f"a network of kind {model.kind}{head}"
+
+
+def _head(layers: HiddenLayers) -> str:
+    return "a linear classifier" if layers.num_layers == 0 else f"a head of {_passes(layers, 'hidden layer')}"
+
+
+def _passes(layers: LayerSettings, layer: str) -> str:
     activation = {"relu": "ReLU", "selu": "SELU", "elu": "ELU"}.get(layers.activation, layers.activation)
     gain = "" if layers.initialization_gain is None else f" (gain {layers.initialization_gain:g})"
     initialization = f"{NAMES[layers.resolved_initialization]} initialization{gain}"
     norm = "" if layers.batch_norm == "none" else f", batch normalization {layers.batch_norm} it"
-    plural = "" if layers.hidden_layers == 1 else "s"
-    hidden = f"{activation} with {initialization}{norm}, through {layers.hidden_layers} hidden layer{plural}"
-    if layers_path(model) == "model":
-        return hidden
-    head = "a linear classifier" if layers.hidden_layers == 0 else f"a head of {hidden}"
-    if not isinstance(model, BackboneConfig):
-        return f"a network of kind {model.kind} and {head}"
-    weights = "random" if model.pretrained is False else "pretrained"
-    return f"{model.name} with {weights} weights and {head}"
+    plural = "" if layers.num_layers == 1 else "s"
+    return f"{activation} with {initialization}{norm}, through {layers.num_layers} {layer}{plural}"
 
 
 def remedies(config: TrialConfig, label: VerdictLabel) -> list[Remedy]:
@@ -58,19 +75,22 @@ def remedies(config: TrialConfig, label: VerdictLabel) -> list[Remedy]:
 
 
 def _vanishing(config: TrialConfig) -> Iterator[Remedy]:
-    if (layers := top_layers(config.model)) is None:
-        return
-    path = layers_path(config.model)
     yield from _suited_initialization(config, "it keeps the variance from layer to layer")
-    if layers.activation in ("sigmoid", "tanh"):
-        yield Remedy(
-            {f"{path}.activation": "selu", **_suited(config), f"{path}.batch_norm": "none"},
-            "its slope for positive inputs is just above 1, and it normalizes itself",
-        )
+    for path, layers in _deep_layers(config):
+        if layers.activation in ("sigmoid", "tanh"):
+            yield Remedy(
+                {f"{path}.activation": "selu", **_suited(path), f"{path}.batch_norm": "none"},
+                "its slope for positive inputs is just above 1, and it normalizes itself",
+            )
     yield from _batch_norm(config, "it brings each layer's inputs back to variance 1")
-    if layers.hidden_layers > 5:
-        widths = {} if isinstance(layers.width, int) else {f"{path}.width": list(layers.width[:5])}
-        yield Remedy({f"{path}.hidden_layers": 5, **widths}, "fewer layers multiply fewer slopes")
+    model = config.model
+    if isinstance(model, CnnConfig) and model.block == "plain" and model.blocks > 1:
+        blocks = {"model.block": "residual", "model.blocks": model.blocks // 2}
+        yield Remedy(blocks, "its shortcuts pass the gradient on")
+    for path, layers in _deep_layers(config):
+        if isinstance(layers, HiddenLayers) and layers.hidden_layers > 5:
+            widths = {} if isinstance(layers.width, int) else {f"{path}.width": list(layers.width[:5])}
+            yield Remedy({f"{path}.hidden_layers": 5, **widths}, "fewer layers multiply fewer slopes")
 
 
 def _exploding(config: TrialConfig) -> Iterator[Remedy]:
@@ -83,8 +103,8 @@ def _exploding(config: TrialConfig) -> Iterator[Remedy]:
 def _dead(config: TrialConfig) -> Iterator[Remedy]:
     yield from _suited_initialization(config, "it keeps half of the units active")
     yield _lower_rate(config, 10, "smaller steps do not push units out of the range of the data")
-    if (layers := top_layers(config.model)) is not None and layers.hidden_layers > 0:
-        leaky = {f"{layers_path(config.model)}.activation": "leaky_relu", **_suited(config)}
+    for path, _ in _deep_layers(config):
+        leaky = {f"{path}.activation": "leaky_relu", **_suited(path)}
         yield Remedy(leaky, "it passes gradient for negative inputs, too")
     yield from _batch_norm(config, "every unit is positive for about half of each batch")
 
@@ -105,25 +125,28 @@ REMEDIES = {
 }
 
 
-def _suited(config: TrialConfig) -> dict[str, Any]:
-    path = layers_path(config.model)
+def _suited(path: str) -> dict[str, Any]:
     return {f"{path}.initialization": "auto", f"{path}.initialization_gain": None}
 
 
 def _suited_initialization(config: TrialConfig, reason: str) -> Iterator[Remedy]:
-    if (layers := top_layers(config.model)) is None:
-        return
-    suited = resolve_initialization("auto", layers.activation)
-    if layers.hidden_layers > 0 and (
-        layers.resolved_initialization != suited or layers.initialization_gain is not None
-    ):
-        yield Remedy(_suited(config), f"{NAMES[suited]} initialization suits {layers.activation}: {reason}")
+    for path, layers in _deep_layers(config):
+        suited = resolve_initialization("auto", layers.activation)
+        if layers.resolved_initialization != suited or layers.initialization_gain is not None:
+            yield Remedy(_suited(path), f"{NAMES[suited]} initialization suits {layers.activation}: {reason}")
 
 
 def _batch_norm(config: TrialConfig, reason: str) -> Iterator[Remedy]:
-    layers = top_layers(config.model)
-    if layers is not None and layers.hidden_layers > 0 and layers.batch_norm == "none":
-        yield Remedy({f"{layers_path(config.model)}.batch_norm": "before"}, reason)
+    for path, layers in _deep_layers(config):
+        if layers.batch_norm == "none":
+            yield Remedy({f"{path}.batch_norm": "before"}, reason)
+
+
+def _deep_layers(config: TrialConfig) -> Iterator[tuple[str, LayerSettings]]:
+    """Yields the lowest layers of a network, and where they stand, if there are any hidden ones."""
+    lowest = lowest_layers(config.model)
+    if lowest is not None and lowest[1].num_layers > 0:
+        yield lowest
 
 
 def _lower_rate(config: TrialConfig, by: int, reason: str) -> Remedy:

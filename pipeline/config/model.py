@@ -1,4 +1,6 @@
-"""Settings of the network: multilayer perceptrons, and timm backbones with a head of their own. No torch here."""
+"""Settings of the network: multilayer perceptrons, and timm backbones with a head of their own; convolutional networks
+are in `pipeline.config.cnn`. No torch here.
+"""
 
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -7,7 +9,14 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 from pipeline.config.kinds import Block, ImpliedKind, KindBlock, KindOf, register_built_ins
 from pipeline.config.training import Probability, tuple_from_list
 
-Widths = Annotated[tuple[PositiveInt, ...], tuple_from_list, Field(min_length=1)]
+Counts = Annotated[tuple[PositiveInt, ...], tuple_from_list, Field(min_length=1)]
+
+
+def counted(fields: Any, count: str, values: str) -> Any:
+    """Returns a block's fields, with how many there are of something if there is a list with a value for each."""
+    if isinstance(fields, dict) and isinstance(listed := fields.get(values), list | tuple):
+        return {count: len(listed), **fields}
+    return fields
 
 
 class NoDropout(Block):
@@ -41,13 +50,28 @@ def resolve_initialization(name: str, activation: str) -> str:
     return SUITED_INITIALIZATION.get(activation, "he") if name == "auto" else name
 
 
-class HiddenLayers(Block):
-    """Hidden layers, each of linear, batch normalization, activation and dropout, and a linear output."""
+class Units(Block):
+    """How many hidden layers there are, and how wide each is."""
 
     hidden_layers: NonNegativeInt = 0
     """Number of hidden layers; with 0, the settings below have no effect."""
-    width: PositiveInt | Widths = 100
+    width: PositiveInt | Counts = 100
     """Units in every hidden layer, or a list with the units of each (hidden_layers then follows from it)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hidden_layers_follow_from_a_list(cls, fields: Any) -> Any:
+        return counted(fields, "hidden_layers", "width")
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Units of each hidden layer, first to last."""
+        return (self.width,) * self.hidden_layers if isinstance(self.width, int) else self.width
+
+
+class LayerSettings(Block):
+    """What hidden layers have in common, fully connected or convolutional."""
+
     activation: Literal["relu", "leaky_relu", "elu", "selu", "tanh", "sigmoid", "prelu", "gelu", "silu"] = "relu"
     """Activation of the hidden layers."""
     negative_slope: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.01
@@ -68,20 +92,11 @@ class HiddenLayers(Block):
     """Weight of the newest batch in the moving statistics, alpha of eq. (19): PyTorch's momentum, 1 - Keras's."""
     batch_norm_epsilon: PositiveFloat = 1e-5
     """Added to the variance before the square root."""
-    dropout: NoDropout | Dropout = NoDropout()
-    """Dropout of hidden units and inputs; none by default."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _hidden_layers_follow_from_a_list(cls, fields: Any) -> Any:
-        if isinstance(fields, dict) and isinstance(widths := fields.get("width"), list | tuple):
-            fields = {"hidden_layers": len(widths), **fields}
-        return fields
 
     @property
-    def widths(self) -> tuple[int, ...]:
-        """Units of each hidden layer, first to last."""
-        return (self.width,) * self.hidden_layers if isinstance(self.width, int) else self.width
+    def num_layers(self) -> int:
+        """Hidden layers, one after the other."""
+        raise NotImplementedError
 
     @property
     def resolved_initialization(self) -> str:
@@ -89,14 +104,26 @@ class HiddenLayers(Block):
         return resolve_initialization(self.initialization, self.activation)
 
     @property
+    def is_normalized(self) -> bool:
+        """Whether anything in these layers is normalized by batch."""
+        return self.input_batch_norm or (self.batch_norm != "none" and self.num_layers > 0)
+
+
+class HiddenLayers(LayerSettings, Units):
+    """Hidden layers, each of linear, batch normalization, activation and dropout, and a linear output."""
+
+    dropout: NoDropout | Dropout = NoDropout()
+    """Dropout of hidden units and inputs; none by default."""
+
+    @property
+    def num_layers(self) -> int:
+        """Hidden layers, one after the other."""
+        return self.hidden_layers
+
+    @property
     def drops(self) -> bool:
         """Whether any unit or input may be dropped."""
         return isinstance(self.dropout, Dropout) and max(self.dropout.rate, self.dropout.input_rate) > 0.0
-
-    @property
-    def uses_batch_norm(self) -> bool:
-        """Whether anything in it is normalized by batch."""
-        return self.input_batch_norm or (self.batch_norm != "none" and self.hidden_layers > 0)
 
     @property
     def uses_alpha_dropout(self) -> bool:
@@ -107,7 +134,7 @@ class HiddenLayers(Block):
 
 
 class ModelBlock(KindBlock):
-    """A network. What has fully connected layers is a `HiddenLayers`, or has one named `head`."""
+    """A network. One whose layers have the usual settings is a `LayerSettings`, or has one named `head`."""
 
     group: ClassVar[str] = "model"
 
@@ -119,7 +146,7 @@ class ModelBlock(KindBlock):
     @property
     def uses_batch_norm(self) -> bool:
         """Whether its own layers, or those of its head, are normalized by batch."""
-        return (layers := top_layers(self)) is not None and layers.uses_batch_norm
+        return any(layers.is_normalized for layers in layers_by_path(self).values())
 
 
 class MlpConfig(HiddenLayers, ModelBlock):
@@ -131,8 +158,8 @@ class MlpConfig(HiddenLayers, ModelBlock):
 
 
 class HeadConfig(HiddenLayers):
-    """The new classifier on top of a backbone. Dropout counts the pooled features as the lowest hidden layer: with
-    `last_layers` above `hidden_layers`, features are dropped, too.
+    """The classifier on top of a backbone or of convolutions. Dropout counts the pooled features as the lowest hidden
+    layer: with `last_layers` above `hidden_layers`, features are dropped, too.
     """
 
 
@@ -162,9 +189,17 @@ ModelConfig = Annotated[ModelBlock, KindOf("model"), ImpliedKind("mlp")]
 register_built_ins("pipeline.models.build:MODELS", MlpConfig, BackboneConfig)
 
 
-def layers_path(model: ModelBlock) -> str:
-    """Returns where in a configuration the fully connected layers stand, if there are any."""
-    return "model" if isinstance(model, HiddenLayers) else "model.head"
+def layers_by_path(model: ModelBlock) -> dict[str, LayerSettings]:
+    """Returns the layers of a network that have the usual settings, lowest first, by where these stand: a perceptron's,
+    convolutions, those of a head.
+    """
+    blocks = {"model": model, "model.head": getattr(model, "head", None)}
+    return {path: block for path, block in blocks.items() if isinstance(block, LayerSettings)}
+
+
+def lowest_layers(model: ModelBlock) -> tuple[str, LayerSettings] | None:
+    """Returns where the lowest of these layers stand, in which gradients get lost first, and them; None without any."""
+    return next(iter(layers_by_path(model).items()), None)
 
 
 def top_layers(model: ModelBlock) -> HiddenLayers | None:

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pipeline.config.cnn import CnnConfig
 from pipeline.config.loss import CrossEntropy, Focal, LossBlock
-from pipeline.config.model import BackboneConfig, HiddenLayers, MlpConfig, ModelBlock, top_layers
+from pipeline.config.model import BackboneConfig, HiddenLayers, LayerSettings, MlpConfig, ModelBlock, top_layers
 from pipeline.config.trial import TrialConfig
 from pipeline.core.printing import markdown, one_line
 from pipeline.data.image_data import LabeledImages
@@ -85,7 +86,8 @@ def _data(config: TrialConfig, channels: int, size: str) -> Iterator[str]:
 def _kind(model: ModelBlock) -> str:
     if isinstance(model, BackboneConfig):
         return f"the timm backbone {markdown(model.name)}"
-    return "a perceptron" if isinstance(model, MlpConfig) else f"a network of kind {markdown(model.kind)}"
+    ours = {MlpConfig: "a perceptron", CnnConfig: "a convolutional network"}
+    return ours.get(type(model), f"a network of kind {markdown(model.kind)}")
 
 
 def _training(config: TrialConfig) -> Iterator[str]:
@@ -94,6 +96,8 @@ def _training(config: TrialConfig) -> Iterator[str]:
         start = "random weights" if config.model.pretrained is False else "pretrained weights"
         backbone = f"{markdown(config.model.name)} from {start}{dropped}; transfer: {config.transfer.kind}"
         yield f"Backbone {backbone}; its head: {_layers(config.model.head)}"
+    elif isinstance(config.model, CnnConfig):
+        yield f"Convolutions: {_convolutions(config.model)}. Head: {_layers(config.model.head)}"
     elif (layers := top_layers(config.model)) is not None:
         yield f"Layers: {_layers(layers)}"
     else:
@@ -120,11 +124,23 @@ def _loss(loss: LossBlock) -> str:
 def _layers(layers: HiddenLayers) -> str:
     if not layers.widths:
         return "a linear classifier."
-    norm = {"none": "no batch normalization"}.get(
-        layers.batch_norm, f"batch normalization {layers.batch_norm} the activation"
-    )
     units = " - ".join(map(str, layers.widths))
-    return f"hidden units {units}, {layers.activation}, {norm}, {'dropout' if layers.drops else 'no dropout'}."
+    return f"hidden units {units}, {layers.activation}, {_norm(layers)}, {'dropout' if layers.drops else 'no dropout'}."
+
+
+def _convolutions(model: CnnConfig) -> str:
+    halved = {"max": "max pooling", "average": "average pooling", "stride": "strides of 2"}[model.pooling]
+    channels = " - ".join(map(str, model.stage_channels))
+    return (
+        f"stages of {channels} channels with {model.blocks} {model.block} block{'s' if model.blocks > 1 else ''} each, "
+        f"kernels of {model.kernel_size} x {model.kernel_size}, {model.activation}, {_norm(model)}, {halved}"
+    )
+
+
+def _norm(layers: LayerSettings) -> str:
+    if layers.batch_norm == "none":
+        return "no batch normalization"
+    return f"batch normalization {layers.batch_norm} the activation"
 
 
 def _table(metrics: Mapping[str, Any]) -> Iterator[str]:

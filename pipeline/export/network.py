@@ -8,7 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pipeline.config.model import BackboneConfig, MlpConfig, ModelBlock, top_layers
+from pipeline.config.cnn import CnnConfig
+from pipeline.config.model import BackboneConfig, MlpConfig, ModelBlock, layers_by_path, top_layers
 from pipeline.config.transfer import Auto
 from pipeline.config.trial import TrialConfig
 from pipeline.export.errors import ExportError
@@ -82,11 +83,16 @@ def _may_have_come_of(
     """Returns whether tensors are enough for a network: before it is built, for it may be described as any size."""
     if (layers := top_layers(model)) is None:
         return True
-    if layers.hidden_layers > len(tensors):
+    if any(each.num_layers > len(tensors) for each in layers_by_path(model).values()):
         return False
-    inputs = math.prod(image_shape) if isinstance(model, MlpConfig) else 1
+    channels, height, width = image_shape
+    inputs, kernels = 1, 0
+    if isinstance(model, MlpConfig):
+        inputs = math.prod(image_shape)
+    elif isinstance(model, CnnConfig):
+        inputs, kernels = model.num_features(height, width), model.num_kernel_weights(channels)
     matrices = sum(before * after for before, after in itertools.pairwise((inputs, *layers.widths, num_classes)))
-    return matrices <= sum(tensor.numel() for tensor in tensors.values())
+    return kernels + matrices <= sum(tensor.numel() for tensor in tensors.values())
 
 
 def _build(model: ModelBlock, image_shape: tuple[int, int, int], channels: int, num_classes: int) -> nn.Module:

@@ -9,6 +9,7 @@ from torch import nn
 
 from pipeline.config.kinds import build
 from pipeline.config.model import BackboneConfig, MlpConfig, ModelBlock
+from pipeline.models.cnn import build_cnn
 from pipeline.models.layers import build_layers
 
 if TYPE_CHECKING:
@@ -46,7 +47,11 @@ def _build_backbone(config: BackboneConfig, image_shape: ImageShape, num_classes
 
 
 # From its settings, the shape of an image, and the number of classes.
-MODELS: dict[str, Callable[[Any, ImageShape, int], nn.Module]] = {"mlp": _build_mlp, "backbone": _build_backbone}
+MODELS: dict[str, Callable[[Any, ImageShape, int], nn.Module]] = {
+    "mlp": _build_mlp,
+    "cnn": build_cnn,
+    "backbone": _build_backbone,
+}
 
 
 def num_parameters(model: nn.Module) -> int:

@@ -1,4 +1,4 @@
-"""Initialization of a linear layer's weights: a row each. Biases start at zero."""
+"""Initialization of the weights of a linear or convolutional layer: a row each. Biases start at zero."""
 
 import math
 from collections.abc import Callable
@@ -7,29 +7,36 @@ from torch import nn
 
 from pipeline.config.model import resolve_initialization
 
+Layer = nn.Linear | nn.Conv2d
 
-def _he(layer: nn.Linear, negative_slope: float, gain: float | None) -> None:
+
+def _fan_in(layer: Layer) -> int:
+    """Returns how many values an output is a sum of: a kernel's in all its input channels."""
+    return layer.weight[0].numel()
+
+
+def _he(layer: Layer, negative_slope: float, gain: float | None) -> None:
     """N(0, 2 / ((1 + slope^2) * fan_in)): He et al., ICCV 2015."""
     own = math.sqrt(2.0 / (1.0 + negative_slope**2))
-    nn.init.normal_(layer.weight, std=(gain or own) / math.sqrt(layer.in_features))
+    nn.init.normal_(layer.weight, std=(gain or own) / math.sqrt(_fan_in(layer)))
 
 
-def _glorot(layer: nn.Linear, _negative_slope: float, gain: float | None) -> None:
+def _glorot(layer: Layer, _negative_slope: float, gain: float | None) -> None:
     """N(0, 1 / fan_avg), fan_avg = (fan_in + fan_out) / 2: Glorot and Bengio, AISTATS 2010."""
     nn.init.xavier_normal_(layer.weight, gain or 1.0)
 
 
-def _lecun(layer: nn.Linear, _negative_slope: float, gain: float | None) -> None:
+def _lecun(layer: Layer, _negative_slope: float, gain: float | None) -> None:
     """N(0, 1 / fan_in): LeCun et al., 1998. (PyTorch's gain for SELU, 3/4, would make a deep network collapse.)"""
-    nn.init.normal_(layer.weight, std=(gain or 1.0) / math.sqrt(layer.in_features))
+    nn.init.normal_(layer.weight, std=(gain or 1.0) / math.sqrt(_fan_in(layer)))
 
 
-def _torch(layer: nn.Linear, _negative_slope: float, _gain: float | None) -> None:
+def _torch(layer: Layer, _negative_slope: float, _gain: float | None) -> None:
     """PyTorch's own: U(-1/sqrt(fan_in), 1/sqrt(fan_in)), biases as well."""
     layer.reset_parameters()
 
 
-INITIALIZATIONS: dict[str, Callable[[nn.Linear, float, float | None], None]] = {
+INITIALIZATIONS: dict[str, Callable[[Layer, float, float | None], None]] = {
     "he": _he,
     "glorot": _glorot,
     "lecun": _lecun,
@@ -38,9 +45,9 @@ INITIALIZATIONS: dict[str, Callable[[nn.Linear, float, float | None], None]] = {
 
 
 def initialize(
-    layer: nn.Linear, name: str, *, activation: str, negative_slope: float = 0.0, gain: float | None = None
+    layer: Layer, name: str, *, activation: str, negative_slope: float = 0.0, gain: float | None = None
 ) -> None:
-    """Initializes a linear layer in place.
+    """Initializes a layer in place.
 
     Args:
         layer: The layer.

@@ -4,7 +4,6 @@
 """
 
 import functools
-import math
 import os
 import urllib.error
 import urllib.parse
@@ -14,9 +13,10 @@ from http.client import HTTPException
 from itertools import islice, pairwise
 from pathlib import Path
 
+from pipeline.config.cnn import CnnConfig
 from pipeline.config.data import DataConfig
 from pipeline.config.loss import wrong_number_of_weights
-from pipeline.config.model import BackboneConfig, layers_path, top_layers
+from pipeline.config.model import BackboneConfig, MlpConfig, ModelBlock, top_layers
 from pipeline.config.schema import did_you_mean, short_repr
 from pipeline.config.training import RmsProp, Sgd
 from pipeline.config.trial import TrialConfig
@@ -36,13 +36,20 @@ from pipeline.data.sources.user_data import (
 )
 from pipeline.models.backbones.timm_names import timm_architectures, timm_tags
 
-# From a data set to the values in an image, and its classes, or fewer where that is not known.
-Shape = Callable[[DataConfig], tuple[int, int]]
+# (channels, height, width) of an image.
+ImageShape = tuple[int, int, int]
+# From a data set to the shape of an image, and its classes, or fewer where that is not known.
+Shape = Callable[[DataConfig], tuple[ImageShape, int]]
 # From paths in the configuration to configurations that have all extremes of these settings.
 BoundaryConfigs = Callable[[Sequence[str]], Iterable[TrialConfig]]
 
-# Values in an image, and classes, of the data sets that are known before they are read.
-KNOWN_SHAPES = {"fashion_mnist": (784, 10), "mnist": (784, 10), "cifar10": (3072, 10), "digits": (64, 10)}
+# Shape of an image, and classes, of the data sets that are known before they are read.
+KNOWN_SHAPES: dict[str, tuple[ImageShape, int]] = {
+    "fashion_mnist": ((1, 28, 28), 10),
+    "mnist": ((1, 28, 28), 10),
+    "cifar10": ((3, 32, 32), 10),
+    "digits": ((1, 8, 8), 10),
+}
 BYTES_PER_VALUE = 4
 # So long a server of data sets may take to answer.
 ANSWER_SECONDS = 5.0
@@ -50,7 +57,12 @@ ANSWER_SECONDS = 5.0
 MAX_CHECKED = 2_000
 SIZE_PATHS = (
     *("model.kind", "model.width", "model.hidden_layers", "model.head.width", "model.head.hidden_layers"),
+    *("model.stages", "model.blocks", "model.channels", "model.channel_growth", "model.kernel_size", "model.block"),
     *("optimizer.kind", "optimizer.momentum", "ema_decay", "data.name"),
+)
+IMAGE_SIZE_PATHS = (
+    *("model.kind", "model.stages", "model.channels", "model.pooling"),
+    *("data.name", "data.path", "data.image_size"),
 )
 BFLOAT16_REMEDY = "this machine has no instructions for it, and takes ten times as long as with float32"
 
@@ -65,7 +77,7 @@ def check_ready(boundary_configs: BoundaryConfigs, device: str) -> None:
     Raises:
         DeviceError: There is no such device or precision, or the memory does not suffice.
         DataError: Your own data are not where the space says.
-        ModelError: timm knows no such architecture, or no such weights of it.
+        ModelError: timm knows no such architecture, or no such weights of it; or images are too small for a network.
     """
     check_device(device)
     for config in _checked_configs(boundary_configs, ("precision",)):
@@ -77,6 +89,7 @@ def check_ready(boundary_configs: BoundaryConfigs, device: str) -> None:
     for config in _checked_configs(boundary_configs, ("model.kind", "model.name")):
         if isinstance(config.model, BackboneConfig):
             check_architecture(config.model.name)
+    check_image_size(_checked_configs(boundary_configs, IMAGE_SIZE_PATHS))
     on_processor = device == "cpu" or has_no_gpu()
     there = memory_bytes() if on_processor else gpu_memory_bytes()
     if there is not None:
@@ -214,19 +227,43 @@ def check_memory(configs: Iterable[TrialConfig], there: int, whose: str) -> None
     )
     if needed <= there:
         return
-    layers = top_layers(config.model)
-    assert layers is not None, "of other networks nothing is counted"
-    widths = layers.widths
-    many = f"{len(widths)} x {widths[0]:,}" if len(set(widths)) == 1 else f"layers of up to {max(widths, default=0):,}"
+    path, size, settings = _largest_part(config.model)
     raise DeviceError(
-        f"model.width: the largest network, {many} units, has {weights:,} weights, and its training takes at least "
+        f"{path}: the largest network, {size}, has {weights:,} weights, and its training takes at least "
         f"{needed / 2**30:,.1f} GiB (weights, gradients, the optimizer's averages, the best epoch's weights); "
-        f"{whose} has {there / 2**30:,.1f}. Make model.width or model.hidden_layers smaller"
+        f"{whose} has {there / 2**30:,.1f}. Make {settings} smaller"
     )
 
 
+def _largest_part(model: ModelBlock) -> tuple[str, str, str]:
+    """Returns, of a network that is too large: the setting to blame, its size in words, and what to lower."""
+    if isinstance(model, CnnConfig):
+        stages = " - ".join(f"{channels:,}" for channels in model.stage_channels)
+        return "model.channels", f"stages of {stages} channels", "model.channels, model.stages or model.head.width"
+    layers = top_layers(model)
+    assert layers is not None, "of other networks nothing is counted"
+    widths = layers.widths
+    many = f"{len(widths)} x {widths[0]:,}" if len(set(widths)) == 1 else f"layers of up to {max(widths, default=0):,}"
+    return "model.width", f"{many} units", "model.width or model.hidden_layers"
+
+
+def check_image_size(configs: Iterable[TrialConfig]) -> None:
+    """Proves that convolutional networks can halve their images as often as they have to.
+
+    Raises:
+        ModelError: The images are too small.
+        DataError: Your own data cannot be looked into.
+    """
+    shape = functools.cache(_shape)
+    for config in configs:
+        if isinstance(config.model, CnnConfig):
+            _, height, width = shape(config.data)[0]
+            if (message := config.model.too_small(height, width)) is not None:
+                raise ModelError(f"model.stages: {message}")
+
+
 def num_weights(config: TrialConfig, shape: Shape | None = None) -> int:
-    """Returns the weights of a network's fully connected layers, or fewer where a count is not known before training.
+    """Returns the weights of a network's own layers, or fewer where a count is not known before training.
 
     Unknown are other networks' weights, a backbone's own and its features, and how many classes an archive has.
 
@@ -236,9 +273,14 @@ def num_weights(config: TrialConfig, shape: Shape | None = None) -> int:
     """
     if (layers := top_layers(config.model)) is None:
         return 0
-    inputs, classes = (shape or _shape)(config.data) if layers_path(config.model) == "model" else (1, 1)
+    inputs, kernels, classes = 1, 0, 1
+    if isinstance(config.model, MlpConfig | CnnConfig):
+        (channels, height, width), classes = (shape or _shape)(config.data)
+        inputs = channels * height * width
+        if isinstance(config.model, CnnConfig):
+            inputs, kernels = config.model.num_features(height, width), config.model.num_kernel_weights(channels)
     sizes = [inputs, *layers.widths, classes]
-    return sum(above * below + above for below, above in pairwise(sizes))
+    return kernels + sum(above * below + above for below, above in pairwise(sizes))
 
 
 def training_bytes(config: TrialConfig, shape: Shape | None = None) -> int:
@@ -259,11 +301,12 @@ def training_bytes(config: TrialConfig, shape: Shape | None = None) -> int:
     return num_weights(config, shape) * copies * BYTES_PER_VALUE
 
 
-def _shape(data: DataConfig) -> tuple[int, int]:
+def _shape(data: DataConfig) -> tuple[ImageShape, int]:
     if data.name == "image_folder":
-        return 3 * (data.image_size or 64) ** 2, len(class_folders(image_root(data) / "train"))
+        size = data.image_size or 64
+        return (3, size, size), len(class_folders(image_root(data) / "train"))
     if data.name == "arrays":
-        return math.prod(archive_shape(archive_file(data))), 2
+        return archive_shape(archive_file(data)), 2
     return KNOWN_SHAPES[data.name]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+from pipeline.config.cnn import CnnConfig
 from pipeline.config.data import DataConfig
 from pipeline.config.model import BackboneConfig
 from pipeline.config.rules.table import RULES, UNUSED_SETTING_RULES
@@ -19,6 +20,7 @@ MAX_BOUNDARY_CONFIGS = 2_000
 # Between them they have every setting that a rule of relevance is about.
 _DEFAULTS = (
     TrialConfig(data=DataConfig(name="digits")),
+    TrialConfig(data=DataConfig(name="digits"), model=CnnConfig()),
     TrialConfig(data=DataConfig(name="digits"), model=BackboneConfig(name="resnet18"), transfer=Frozen()),
 )
 

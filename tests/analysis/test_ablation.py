@@ -45,6 +45,19 @@ BACKBONE: dict[str, Any] = {
 OF_BACKBONES = ("pretrained: false", "transfer: frozen")
 FOCAL: dict[str, Any] = {**EVERYTHING, "loss": {"kind": "focal", "class_weights": "balanced"}}
 OF_FOCAL = ("loss: cross_entropy",)
+_LAYERS = {name: value for name, value in EVERYTHING["model"].items() if name != "dropout"}
+CNN: dict[str, Any] = {
+    **EVERYTHING,
+    "model": {
+        "kind": "cnn",
+        **_LAYERS,
+        "block": "residual",
+        "blocks": 3,
+        "channel_dropout": 0.1,
+        "head": {**EVERYTHING["model"], "hidden_layers": 1},
+    },
+}
+OF_CNNS = ("block: plain",)
 NOTHING: dict[str, Any] = {
     "data": {"name": "digits"},
     "model": {"activation": "relu", "batch_norm": "none", "initialization": "torch"},
@@ -71,6 +84,7 @@ OFF: dict[str, dict[str, Any]] = {
     "activation: sigmoid": {"model.activation": "sigmoid"},
     "activation: relu": {"model.activation": "relu"},
     "initialization: torch": {"model.initialization": "torch", "model.initialization_gain": None},
+    "block: plain": {"model.block": "plain", "model.blocks": 6},  # of half as many convolutions
 }
 
 
@@ -93,14 +107,30 @@ def row(found: list[Row], case: str) -> Row:
 
 
 def full_of(name: str) -> TrialConfig:
+    if name in OF_CNNS:
+        return make(CNN)
     return make(BACKBONE if name in OF_BACKBONES else FOCAL if name in OF_FOCAL else EVERYTHING)
 
 
 def test_a_configuration_that_uses_everything_has_every_row() -> None:
     cases = ablations(make(EVERYTHING))
-    assert list(cases) == [FULL, *(name for name in TECHNIQUES if name not in OF_BACKBONES + OF_FOCAL)]
+    assert list(cases) == [FULL, *(name for name in TECHNIQUES if name not in OF_BACKBONES + OF_FOCAL + OF_CNNS)]
     assert cases[FULL] == make(EVERYTHING)
-    assert list(ablations(make(BACKBONE))) == [FULL, *(name for name in TECHNIQUES if name not in OF_FOCAL)]
+    assert list(ablations(make(BACKBONE))) == [FULL, *(name for name in TECHNIQUES if name not in OF_FOCAL + OF_CNNS)]
+    assert list(ablations(make(CNN))) == [FULL, *(name for name in TECHNIQUES if name not in OF_BACKBONES + OF_FOCAL)]
+
+
+def test_convolutions_lose_a_technique_with_their_head() -> None:
+    full = make(CNN)
+    differences = {name: changed(full, off) for name, off in ablations(full).items()}
+    assert differences["activation: sigmoid"] == {"model.activation": "sigmoid", "model.head.activation": "sigmoid"}
+    for name in ("batch_norm: none", "initialization: torch"):
+        here = OFF[name].items()
+        assert differences[name] == {**OFF[name], **{path.replace("model", "model.head"): new for path, new in here}}
+    dropout = differences["dropout: none"]
+    assert (dropout["model.channel_dropout"], dropout["model.head.dropout.kind"]) == (0.0, "none")
+    linear = ablations(make(CNN, **{"model.head.hidden_layers": 0}))
+    assert "model.head.activation" not in changed(full, linear["activation: relu"])
 
 
 def test_what_is_switched_off_of_a_backbone_is_in_its_head() -> None:

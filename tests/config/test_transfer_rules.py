@@ -233,7 +233,7 @@ def test_rules_are_about_settings_that_exist() -> None:
         "augment: strong",
     )
     dropout = "hidden_layers: 1, dropout: {kind: dropout}"
-    configs = [config_of(head(dropout)), config_of(f"model: {{{dropout}}}")]
+    configs = [config_of(head(dropout)), config_of(f"model: {{{dropout}}}"), config_of("model: {kind: cnn}")]
     configs += [config_of(f"{PRETRAINED}{more}") for more in searched]
     known = {path for config in configs for path in _paths(config.to_dict())}
     assert {path for rule in RULES for path in rule.paths} <= known

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.nn import BatchNorm2d
 
 from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import DataError, DeviceError, DnntuneError, ModelError
 from pipeline.data.sources import user_data
+from pipeline.models.build import build_model, num_parameters
 from pipeline.models.layers import build_layers
 from pipeline.setup import preflight
 from pipeline.setup.preflight import check_ready, num_weights, prove_built_in, training_bytes
@@ -161,6 +163,47 @@ def test_weights_are_counted_without_the_network(batch_norm: str) -> None:
     states = sum(tensor.numel() for state in step.state.values() for tensor in state.values() if tensor.dim() > 0)
     held = 3 * there + states  # weights, gradients, the best epoch's weights; averages
     assert 0.9 * held * 4 < training_bytes(config) <= held * 4
+
+
+@pytest.mark.parametrize("block", ["plain", "residual"])
+@pytest.mark.parametrize("global_pooling", ["average", "none"])
+def test_kernels_are_counted_without_the_network(block: str, global_pooling: str) -> None:
+    head = {"hidden_layers": 1, "width": 9, "batch_norm": "none"}
+    model = {"kind": "cnn", "channels": 6, "block": block, "global_pooling": global_pooling, "head": head}
+    config = TrialConfig.model_validate({"data": {"name": "digits"}, "model": model})
+    network = build_model(config.model, image_shape=(1, 8, 8), num_classes=10)
+    normalization = sum(2 * module.num_features for module in network.modules() if isinstance(module, BatchNorm2d))
+    assert num_weights(config) == num_parameters(network) - normalization
+
+
+def test_convolutions_that_no_memory_holds_are_refused() -> None:
+    said = r"model.channels: the largest network, stages of 8,000 - 16,000 - 32,000 channels, has .* this machine"
+    with pytest.raises(DeviceError, match=said):
+        check_rules(model={"kind": "cnn", "channels": {"int": [8, 8_000]}})
+    check_rules(model={"kind": "cnn", "channels": {"int": [8, 80]}})
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ({"stages": 5}, "8 x 8 pixels have room for 4 stages; got 5. Lower it, or give larger images"),
+        ({"stages": {"int": [1, 6]}}, "8 x 8 pixels have room for 4 stages; got 6."),
+        ({"channels": {"choice": [[4, 4], [4, 4, 4, 4, 4]]}}, "have room for 4 stages; got 5."),
+        ({"stages": 5, "pooling": {"choice": ["stride", "max"]}}, "have room for 4 stages; got 5."),
+    ],
+)
+def test_images_too_small_for_the_stages_are_said_at_once(model: dict[str, Any], said: str) -> None:
+    with pytest.raises(ModelError, match=r"^model.stages: between two stages height and width are halved") as caught:
+        check_rules(model={"kind": "cnn", "blocks": 1, **model})
+    assert said in str(caught.value)
+    check_rules(model={"kind": "cnn", "blocks": 1, "stages": {"int": [1, 4]}})
+
+
+def test_the_size_of_your_own_images_counts(tmp_path: Path) -> None:
+    settings = _archive(tmp_path / "a.npz", x_train=(9, 40, 3, 3), y_train=(9,))
+    check_rules(**settings, model={"kind": "cnn", "stages": 2})
+    with pytest.raises(ModelError, match="images of 40 x 3 pixels have room for 2 stages; got 3"):
+        check_rules(**settings, model={"kind": "cnn", "stages": 3})
 
 
 def test_it_needs_no_torch() -> None:

@@ -1,14 +1,15 @@
-"""Rules about hidden layers: those of a perceptron, and those of a backbone's head."""
+"""Rules about hidden layers: those of a perceptron, convolutions, and those of a head."""
 
 from collections.abc import Callable
 
+from pipeline.config.cnn import CnnConfig
 from pipeline.config.kinds import Block
-from pipeline.config.model import Dropout, HiddenLayers
+from pipeline.config.model import Dropout, HiddenLayers, LayerSettings
 from pipeline.config.rules.rule import Rule, UnusedSettingRule
 from pipeline.config.settings import TrialSettings
 
 Broken = Callable[[HiddenLayers], str | None]
-Used = Callable[[HiddenLayers], bool]
+Used = Callable[[LayerSettings], bool]
 # Where a block of hidden layers can stand: a perceptron is one, and a backbone's head.
 PREFIXES = ("model", "model.head")
 
@@ -51,7 +52,7 @@ _RULES: tuple[tuple[tuple[str, ...], Broken], ...] = (
 
 _HAS_BATCH_NORM = (
     ("batch_norm", "input_batch_norm"),
-    lambda layers: layers.uses_batch_norm,
+    lambda layers: layers.is_normalized,
     "batch_norm: before (or after)",
 )
 _UNUSED_SETTINGS: tuple[tuple[str, tuple[str, ...], Used, str], ...] = (
@@ -71,7 +72,7 @@ _UNUSED_SETTINGS: tuple[tuple[str, tuple[str, ...], Used, str], ...] = (
     ("batch_norm_alpha", *_HAS_BATCH_NORM),
     ("batch_norm_epsilon", *_HAS_BATCH_NORM),
     *(
-        (name, ("hidden_layers",), lambda layers: layers.hidden_layers > 0, "hidden_layers: 1 (or more)")
+        (name, ("hidden_layers",), lambda layers: layers.num_layers > 0, "hidden_layers: 1 (or more)")
         for name in ("width", "activation", "initialization", "initialization_gain", "batch_norm")
     ),
 )
@@ -96,13 +97,44 @@ def _unused_setting_rule(
     def is_used(config: TrialSettings) -> bool:
         layers = _block_at(prefix, config)
         # What other networks have a setting for, they use.
-        return used(layers) if isinstance(layers, HiddenLayers) else hasattr(layers, path)
+        return used(layers) if isinstance(layers, LayerSettings) else hasattr(layers, path)
 
     paths = (*(f"{prefix}.{each}" for each in depends_on), "model.kind")
     return UnusedSettingRule(f"{prefix}.{path}", paths, is_used, f"set {prefix}.{remedy}")
 
 
-LAYER_RULES = tuple(_rule(prefix, *each) for prefix in PREFIXES for each in _RULES)
-LAYER_UNUSED_SETTING_RULES = tuple(
-    _unused_setting_rule(prefix, *each) for prefix in PREFIXES for each in _UNUSED_SETTINGS
+def _has_stages(model: Block) -> bool:
+    """Returns whether a network has several stages; one of another kind uses what it has a setting for."""
+    return model.stages > 1 if isinstance(model, CnnConfig) else hasattr(model, "pooling")
+
+
+def _list_of_channels_has_one_for_each_stage(config: TrialSettings) -> str | None:
+    model = config.model
+    if not isinstance(model, CnnConfig) or isinstance(model.channels, int) or len(model.channels) == model.stages:
+        return None
+    return (
+        f"a list of channels has one number for each stage; got {len(model.channels)} numbers for {model.stages} "
+        "stages. Leave stages out: it follows from the list"
+    )
+
+
+LAYER_RULES = (
+    *(_rule(prefix, *each) for prefix in PREFIXES for each in _RULES),
+    Rule(("model.channels", "model.stages", "model.kind"), _list_of_channels_has_one_for_each_stage),
+)
+_SEVERAL_STAGES = "set model.stages: 2 (or more)"
+LAYER_UNUSED_SETTING_RULES = (
+    *(_unused_setting_rule(prefix, *each) for prefix in PREFIXES for each in _UNUSED_SETTINGS),
+    UnusedSettingRule(
+        "model.channel_growth",
+        ("model.channels", "model.stages", "model.kind"),
+        lambda config: _has_stages(config.model) and isinstance(getattr(config.model, "channels", None), int),
+        f"{_SEVERAL_STAGES}, and model.channels to one number",
+    ),
+    UnusedSettingRule(
+        "model.pooling",
+        ("model.channels", "model.stages", "model.kind"),
+        lambda config: _has_stages(config.model),
+        _SEVERAL_STAGES,
+    ),
 )
