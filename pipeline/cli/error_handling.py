@@ -14,9 +14,9 @@ import typer
 from typer._click.exceptions import ClickException
 from typer.core import TyperGroup
 
-from pipeline.core.disk import disk_full
+from pipeline.core.filesystem.disk import disk_full
 from pipeline.core.printing import clean, print_line
-from pipeline.core.urls import hide
+from pipeline.core.stores.urls import hide
 
 # sysexits.h's EX_SOFTWARE: an error of ours, and not the user's.
 INTERNAL_ERROR = 70

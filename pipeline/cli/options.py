@@ -13,7 +13,7 @@ from pipeline.core.commands import command
 from pipeline.core.compute import Compute, Launch
 from pipeline.core.names import broken_plain_rule, check_name
 from pipeline.core.printing import print_line
-from pipeline.core.urls import StoreUrl
+from pipeline.core.stores.urls import StoreUrl
 from pipeline.core.workspace import STORAGE_VARIABLES, TRACKING_VARIABLES, Workspace
 
 if TYPE_CHECKING:

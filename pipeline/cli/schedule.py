@@ -11,7 +11,7 @@ import typer
 from pipeline.cli.options import JsonOption, app
 from pipeline.core.errors import Problem, SpaceError
 from pipeline.core.printing import print_line
-from pipeline.core.urls import mask
+from pipeline.core.stores.urls import mask
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

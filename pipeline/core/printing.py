@@ -7,7 +7,7 @@ look like in Python's source: visible, and without effect.
 import re
 import sys
 
-from pipeline.core.urls import hide
+from pipeline.core.stores.urls import hide
 
 # C0 (but the tab and the line's end), DEL and C1; what turns the direction of text (Unicode's report 9); invisible
 # characters; separators that some programs break lines at; halves of characters, which no encoding has.

@@ -1,28 +1,8 @@
-"""Text that comes from outside: files read within bounds, and long text shortened for messages."""
-
-from pathlib import Path
-
-from pipeline.core.files import read_bounded, reason
+"""Text that comes from outside: decoded, and shortened for messages."""
 
 
 class UnreadableError(Exception):
-    """A file cannot be read as text; the message says why, and what to do where that is not plain."""
-
-
-def read_text_file(file: Path, limit: int) -> str:
-    """Reads a regular file, and never waits for what is none: pipes and devices may have no end.
-
-    Args:
-        file: The file.
-        limit: Bytes that it may have.
-
-    Raises:
-        UnreadableError: It is not there, is no regular file, has more bytes, or is not UTF-8.
-    """
-    try:
-        return text_of(read_bounded(file, limit), limit)
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        raise UnreadableError(reason(error) if isinstance(error, OSError) else str(error)) from None
+    """What was read is no text; the message says why, and what to do where that is not plain."""
 
 
 def text_of(data: bytes, limit: int) -> str:

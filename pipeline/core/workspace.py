@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Self
 
 from pipeline.core.names import check_name
-from pipeline.core.store_urls import mlflow_url, sqlite_url
-from pipeline.core.urls import StoreUrl
+from pipeline.core.stores.store_urls import mlflow_url, sqlite_url
+from pipeline.core.stores.urls import StoreUrl
 
 # Environment variables with a store's address, the first one first. Passwords belong there: everybody on a machine can
 # read the arguments of a command.

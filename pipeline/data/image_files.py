@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.core.errors import DataError
-from pipeline.core.files import open_regular, reason
+from pipeline.core.filesystem.files import open_regular, reason
 
 # Pillow goes by a file's content, whatever its name: a .jpg that is EPS would be run, as a program, by Ghostscript.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM")

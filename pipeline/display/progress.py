@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from pipeline.core.printing import clean
-from pipeline.core.urls import hide
+from pipeline.core.stores.urls import hide
 from pipeline.display.rich_console import PlainConsole
 from pipeline.records.events import EpochEnded, Event, Notice, TrialClaimed, TrialEnded, TrialExpired, TrialStarted
 from pipeline.records.results import COUNTED, DataSummary

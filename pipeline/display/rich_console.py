@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pipeline.core.printing import clean
-from pipeline.core.urls import hide
+from pipeline.core.stores.urls import hide
 
 
 class PlainConsole(Console):

@@ -19,7 +19,7 @@ from pydantic import (
 
 from pipeline.config.schema import short_repr
 from pipeline.core.broken_rule import broken_rule
-from pipeline.core.files import read_bounded, reason
+from pipeline.core.filesystem.files import read_bounded, reason
 from pipeline.export.errors import ExportError
 
 # Names of a hundred thousand classes have room in it.

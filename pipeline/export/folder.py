@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.core.files import open_regular, read_bounded, reason
+from pipeline.core.filesystem.files import open_regular, read_bounded, reason
 from pipeline.core.names import check_name
 from pipeline.export.errors import ExportError
 

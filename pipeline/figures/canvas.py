@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.core.errors import DnntuneError
-from pipeline.core.files import reason, write_whole
+from pipeline.core.filesystem.files import reason, write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

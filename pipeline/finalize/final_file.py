@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from pipeline.core.broken_rule import broken_rule
 from pipeline.core.commands import command
 from pipeline.core.errors import StudyError
-from pipeline.core.files import reason, write_whole
+from pipeline.core.filesystem.files import reason, write_whole
 from pipeline.core.workspace import Workspace
 from pipeline.records.final import FINAL_TYPE, Final
 

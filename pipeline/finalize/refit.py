@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial
 from pipeline.config.training import Performance
 from pipeline.config.transfer import Auto
 from pipeline.config.trial import TrialConfig
-from pipeline.core.files import write_whole
+from pipeline.core.filesystem.files import write_whole
 from pipeline.core.workspace import Workspace
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.evaluation.predictor import Predictor, SavedModel

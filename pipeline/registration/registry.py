@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.names import broken_plain_rule, check_name
-from pipeline.core.urls import StoreUrl
+from pipeline.core.stores.urls import StoreUrl
 from pipeline.registration.packaging import EXPORT, package
 from pipeline.tracking.store import open_client, unusable
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from pipeline.core.commands import join, quote
 from pipeline.core.printing import markdown
-from pipeline.core.urls import StoreUrl
+from pipeline.core.stores.urls import StoreUrl
 from pipeline.registration.champion import Decision, Interface
 
 MOST_CLASSES = 20

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import ModelError, TrackingError
-from pipeline.core.urls import StoreUrl
+from pipeline.core.stores.urls import StoreUrl
 from pipeline.data.image_data import LabeledImages
 from pipeline.export.errors import ExportError
 from pipeline.export.folder import CHECKSUMS

@@ -9,7 +9,7 @@ import optuna
 from pipeline import __version__
 from pipeline.core.commands import command
 from pipeline.core.errors import DnntuneError
-from pipeline.core.files import write_whole
+from pipeline.core.filesystem.files import write_whole
 from pipeline.core.workspace import Workspace
 from pipeline.finalize.final_file import load_final
 from pipeline.records.final import Final

@@ -21,8 +21,8 @@ from pydantic import (
 from pipeline.config.kinds import Block
 from pipeline.config.training import tuple_from_list
 from pipeline.core.names import Name, PlainName
+from pipeline.core.stores.urls import StoreUrl
 from pipeline.core.text import shortened
-from pipeline.core.urls import StoreUrl
 
 PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@yearly")
 MAX_CRON = 200

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import optuna
 
-from pipeline.core.folders import remove_folder
+from pipeline.core.filesystem.folders import remove_folder
 from pipeline.core.workspace import Workspace
 from pipeline.data.feature_cache import remove_unused
 from pipeline.finalize.finalists import finals_names

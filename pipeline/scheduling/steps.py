@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config.study import StudyConfig
 from pipeline.core.errors import StudyError
-from pipeline.core.folders import use_workspace
+from pipeline.core.filesystem.folders import use_workspace
 from pipeline.scheduling.run import ScheduledRun, mark, studies_of
 from pipeline.scheduling.warm_start import warm_start
 from pipeline.storage.open import open_existing, open_storage, quiet_optuna, study_names

@@ -15,7 +15,8 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from pipeline.core.errors import Problem, SpaceError
-from pipeline.core.text import UnreadableError, read_text_file, shortened, text_of
+from pipeline.core.filesystem.files import read_text_file
+from pipeline.core.text import UnreadableError, shortened, text_of
 
 # Bounds of a document, more than any search space needs: none keeps a reader busy for longer than a few seconds. Values
 # are counted as they are read, so that aliases of aliases cannot expand without end.

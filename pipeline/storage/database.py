@@ -12,11 +12,11 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
-from pipeline.core.disk import disk_full
+from pipeline.core.filesystem.disk import disk_full
 from pipeline.core.retry import call_with_retry
-from pipeline.core.schema_lock import schema_lock
-from pipeline.core.store_urls import parsed
-from pipeline.core.urls import StoreUrl
+from pipeline.core.stores.schema_lock import schema_lock
+from pipeline.core.stores.store_urls import parsed
+from pipeline.core.stores.urls import StoreUrl
 from pipeline.storage.heartbeats import OnStale, heartbeat_settings
 from pipeline.storage.retry import OPENING_SECONDS, WHAT, is_retry, retry_operations
 

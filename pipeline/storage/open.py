@@ -10,7 +10,7 @@ from optuna.storages._cached_storage import _CachedStorage
 from optuna.trial import FrozenTrial
 
 from pipeline.core.errors import StudyError, WorkspaceError
-from pipeline.core.urls import StoreUrl, hide
+from pipeline.core.stores.urls import StoreUrl, hide
 from pipeline.core.workspace import Workspace
 from pipeline.storage import database
 from pipeline.storage.heartbeats import OnStale

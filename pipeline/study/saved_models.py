@@ -6,8 +6,8 @@ from pathlib import Path
 import optuna
 from torch import nn
 
-from pipeline.core.files import write_whole
-from pipeline.core.folders import make_folder
+from pipeline.core.filesystem.files import write_whole
+from pipeline.core.filesystem.folders import make_folder
 from pipeline.models.tensors import tensor_bytes
 from pipeline.study.trials import best_trials, frozen_trial
 

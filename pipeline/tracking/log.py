@@ -14,7 +14,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import DnntuneError, TrackingError
-from pipeline.core.urls import hide
+from pipeline.core.stores.urls import hide
 from pipeline.core.workspace import Workspace
 from pipeline.records.events import EpochEnded, Event, TrialEnded, TrialStarted
 from pipeline.storage.open import quiet_optuna

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from pipeline.core.disk import disk_full
 from pipeline.core.errors import TrackingError
-from pipeline.core.schema_lock import schema_lock
-from pipeline.core.store_urls import sqlite_file
-from pipeline.core.urls import StoreUrl, hide
+from pipeline.core.filesystem.disk import disk_full
+from pipeline.core.stores.schema_lock import schema_lock
+from pipeline.core.stores.store_urls import sqlite_file
+from pipeline.core.stores.urls import StoreUrl, hide
 from pipeline.core.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 import torch
 
-from pipeline.core.files import write_whole
-from pipeline.core.folders import make_folder
+from pipeline.core.filesystem.files import write_whole
+from pipeline.core.filesystem.folders import make_folder
 from pipeline.records.results import EPOCHS_TYPE, EpochResult
 
 # What a file begins with. Its number is to be raised whenever what follows changes: an older file is then not read.

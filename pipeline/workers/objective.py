@@ -11,9 +11,9 @@ import optuna
 
 from pipeline.config.study import StudyConfig
 from pipeline.config.trial import TrialConfig
-from pipeline.core.disk import disk_full
 from pipeline.core.errors import DiskFullError
-from pipeline.core.urls import hide
+from pipeline.core.filesystem.disk import disk_full
+from pipeline.core.stores.urls import hide
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.data.image_data import ImageData
 from pipeline.records.events import EpochEnded, Event, TrialEnded, TrialStarted

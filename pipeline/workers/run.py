@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from pipeline.config.study import StudyConfig
 from pipeline.config.trial import TrialConfig
 from pipeline.core.compute import Compute, Launch
-from pipeline.core.folders import use_workspace
+from pipeline.core.filesystem.folders import use_workspace
 from pipeline.core.processes.interrupts import AGAIN, first_stops
 from pipeline.core.workspace import Workspace
 from pipeline.records.events import Event

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 
 from pipeline.config.study import StudyConfig
 from pipeline.core.compute import Compute
-from pipeline.core.folders import remove_folder
+from pipeline.core.filesystem.folders import remove_folder
 from pipeline.core.workspace import Workspace
 from pipeline.records.events import Event
 from pipeline.records.results import DataSummary, Outcome

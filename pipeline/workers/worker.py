@@ -6,8 +6,8 @@ import optuna
 import torch
 import torch._dynamo  # every optimizer imports it at its first step; better now, while the supervisor prepares
 
-from pipeline.core.disk import disk_full
 from pipeline.core.errors import DnntuneError
+from pipeline.core.filesystem.disk import disk_full
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.records.events import NothingToClaim, Notice, TrialClaimed, WorkerFailed, WorkerReady
 from pipeline.records.results import DataSummary

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from pipeline.core.commands import command, quote
 from pipeline.core.printing import clean, markdown, markdown_code, one_line, print_line
-from pipeline.core.urls import StoreUrl
+from pipeline.core.stores.urls import StoreUrl
 from pipeline.display.rich_console import PlainConsole
 
 ROOT = Path(__file__).parents[2]

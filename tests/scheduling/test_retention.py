@@ -5,7 +5,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from pipeline.core.folders import make_folder
+from pipeline.core.filesystem.folders import make_folder
 from pipeline.core.workspace import Workspace
 from pipeline.scheduling.config import Retention
 from pipeline.scheduling.retention import DAY_SECONDS, remove_old

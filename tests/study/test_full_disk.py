@@ -13,7 +13,7 @@ import optuna
 import pytest
 
 from pipeline.core.errors import DiskFullError
-from pipeline.core.urls import StoreUrl
+from pipeline.core.stores.urls import StoreUrl
 from pipeline.core.workspace import Workspace
 from pipeline.records.events import Event, WorkerFailed
 from pipeline.storage.open import open_storage, study_names

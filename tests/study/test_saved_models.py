@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from pipeline.core.folders import MARK
+from pipeline.core.filesystem.folders import MARK
 from pipeline.records.results import TrialResult
 from pipeline.study.saved_models import SavedModels
 from pipeline.study.trials import best_trials, finish

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.core.folders import MARK
+from pipeline.core.filesystem.folders import MARK
 from pipeline.records.results import EpochResult, LayerFlow
 from pipeline.training import checkpoint as module
 from pipeline.training.checkpoint import Checkpoint, CheckpointWriter, load_checkpoint, save_checkpoint

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from pipeline.config.study import StudyConfig
 from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import DiskFullError
-from pipeline.core.folders import MARK
+from pipeline.core.filesystem.folders import MARK
 from pipeline.data.image_data import ImageData
 from pipeline.models.build import build_model
 from pipeline.records.events import EpochEnded, TrialEnded, TrialStarted

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.config.data import DataConfig
 from pipeline.core.errors import DataError
-from pipeline.core.files import open_regular, reason
+from pipeline.core.filesystem.files import open_regular, reason
 from pipeline.data.images import Images, Split
 from pipeline.data.sources.user_data import (
     CHANNELS,

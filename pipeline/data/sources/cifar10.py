@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.config.data import DataConfig
 from pipeline.core.errors import DataError
-from pipeline.core.files import read_bounded, reason
+from pipeline.core.filesystem.files import read_bounded, reason
 from pipeline.data.images import Images, Split
 from pipeline.data.sources.folders import download
 from pipeline.data.sources.user_data import CIFAR10_FILES, CIFAR10_FOLDER, find_file

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.config.data import DataConfig
 from pipeline.core.errors import DataError
-from pipeline.core.files import MOST_FROM_A_BYTE, open_regular, reason
+from pipeline.core.filesystem.files import MOST_FROM_A_BYTE, open_regular, reason
 from pipeline.core.processes.machine import memory_bytes
 from pipeline.data.images import Images, Split
 from pipeline.data.sources.folders import download

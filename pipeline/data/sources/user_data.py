@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config.data import DataConfig
 from pipeline.core.errors import DataError
-from pipeline.core.files import MOST_FROM_A_BYTE, open_regular, reason
+from pipeline.core.filesystem.files import MOST_FROM_A_BYTE, open_regular, reason
 from pipeline.core.processes.machine import memory_bytes
 
 if TYPE_CHECKING:

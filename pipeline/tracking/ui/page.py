@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pipeline.core.errors import TrackingError
 from pipeline.core.processes.guard import run_guarded
 from pipeline.core.processes.ports import HOST, OWN_NAMES, check_port
-from pipeline.core.urls import StoreUrl
+from pipeline.core.stores.urls import StoreUrl
 from pipeline.core.workspace import Workspace
 from pipeline.tracking.store import find_runs, open_store, prepare_environment
 from pipeline.tracking.ui.comparison import save_comparison

@@ -18,7 +18,7 @@ from pipeline.core.errors import StudyError
 from pipeline.core.processes.interrupts import SIGNALS
 from pipeline.core.processes.process_tree import adopt_orphans
 from pipeline.core.retry import call_with_retry
-from pipeline.core.urls import hide
+from pipeline.core.stores.urls import hide
 from pipeline.records.events import Event, TrialRequested, WorkerOverLimit
 from pipeline.workers.launchers.launcher import Launcher, Process
 from pipeline.workers.task import SupervisorGoneError, Task

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pipeline.core.errors import StudyError
-from pipeline.core.urls import StoreUrl
+from pipeline.core.stores.urls import StoreUrl
 from pipeline.workers.launchers import local as processes
 from pipeline.workers.launchers.local import LocalLauncher, run_worker
 from pipeline.workers.task import Task

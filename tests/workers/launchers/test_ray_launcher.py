@@ -251,7 +251,7 @@ import os, sys, tempfile
 from pathlib import Path
 from unittest import mock
 from pipeline.core.compute import Compute
-from pipeline.core.urls import StoreUrl
+from pipeline.core.stores.urls import StoreUrl
 from pipeline.core.workspace import Workspace
 from pipeline.workers.launchers.ray_launcher import RayLauncher
 from pipeline.workers.task import Task

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from filelock import FileLock
 
 from pipeline.core.errors import DnntuneError
-from pipeline.core.store_urls import parsed, sqlite_file
-from pipeline.core.urls import StoreUrl
+from pipeline.core.stores.store_urls import parsed, sqlite_file
+from pipeline.core.stores.urls import StoreUrl
 
 # From a server's kind to what holds a lock until the connection is closed, and to the driver that dnntune installs.
 # The key is arbitrary; PostgreSQL's lock is a transaction's, which a pooler in between passes on like any other.

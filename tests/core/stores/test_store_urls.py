@@ -11,9 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.core.errors import StoreUrlError, WorkspaceError
-from pipeline.core.folders import use_workspace
-from pipeline.core.store_urls import mlflow_url, parsed, sqlite_file, sqlite_url
-from pipeline.core.urls import StoreUrl
+from pipeline.core.filesystem.folders import use_workspace
+from pipeline.core.stores.store_urls import mlflow_url, parsed, sqlite_file, sqlite_url
+from pipeline.core.stores.urls import StoreUrl
 from pipeline.core.workspace import Workspace
 from pipeline.storage.open import open_existing, open_storage
 from pipeline.study.studies import open_study

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.folders import MARK, make_folder, remove_folder
+from pipeline.core.filesystem.folders import MARK, make_folder, remove_folder
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -95,4 +95,4 @@ def test_nothing_else_removes_folders() -> None:
         for file in (ROOT / "pipeline").rglob("*.py")
         if "rmtree" in file.read_text() or "removedirs" in file.read_text()
     ]
-    assert users == ["pipeline/core/folders.py"]
+    assert users == ["pipeline/core/filesystem/folders.py"]

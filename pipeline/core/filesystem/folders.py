@@ -4,8 +4,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from pipeline.core.disk import disk_full
 from pipeline.core.errors import WorkspaceError
+from pipeline.core.filesystem.disk import disk_full
 
 # The file that says so of a folder which dnntune has made, and may remove with all that is in it.
 MARK = ".made-by-dnntune"

@@ -5,8 +5,8 @@ import pytest
 import sqlalchemy
 
 from pipeline.core.errors import DnntuneError
-from pipeline.core.schema_lock import schema_lock
-from pipeline.core.urls import StoreUrl
+from pipeline.core.stores.schema_lock import schema_lock
+from pipeline.core.stores.urls import StoreUrl
 from pipeline.storage.open import open_storage, quiet_optuna
 from pipeline.tracking.store import open_client
 from tests.at_once import at_once

@@ -12,14 +12,14 @@ import sqlalchemy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.urls import StoreUrl, hide, mask
+from pipeline.core.stores.urls import StoreUrl, hide, mask
 from pipeline.core.workspace import Workspace, store_url
 
-PIPELINE = Path(__file__).parents[2] / "pipeline"
+PIPELINE = Path(__file__).parents[3] / "pipeline"
 # Where a connection is opened, an address is put into a child's environment, or SQLAlchemy reads it.
 OPENS = {
-    "core/schema_lock.py",
-    "core/store_urls.py",
+    "core/stores/schema_lock.py",
+    "core/stores/store_urls.py",
     "tracking/ui/page.py",
     "registration/registry.py",
     "tracking/store.py",

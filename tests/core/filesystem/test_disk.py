@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from pipeline.core import disk
-from pipeline.core.disk import disk_full
-from pipeline.core.files import write_whole
+from pipeline.core.filesystem import disk
+from pipeline.core.filesystem.disk import disk_full
+from pipeline.core.filesystem.files import write_whole
 
 
 def _sqlite_full(file: Path) -> sqlite3.Error:

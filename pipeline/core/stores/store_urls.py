@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.core.errors import StoreUrlError
-from pipeline.core.urls import StoreUrl, hide
+from pipeline.core.stores.urls import StoreUrl, hide
 
 if TYPE_CHECKING:
     import sqlalchemy

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.files import open_regular, read_bounded
+from pipeline.core.filesystem.files import open_regular, read_bounded, read_text_file
+from pipeline.core.text import UnreadableError
 
 
 def test_a_regular_file_is_read(tmp_path: Path) -> None:
@@ -50,3 +51,22 @@ def test_a_file_that_is_too_large_is_not_read(size: int, tmp_path: Path) -> None
 def test_a_file_that_tells_no_size_is_bounded_too() -> None:
     with pytest.raises(OSError, match="larger than 5 bytes"):
         read_bounded(Path("/proc/self/status"), 5)
+
+
+def test_text_within_its_bound_is_read(tmp_path: Path) -> None:
+    (tmp_path / "t").write_bytes("\ufeffkäse".encode())
+    assert read_text_file(tmp_path / "t", 8) == "käse"
+    with pytest.raises(UnreadableError, match="larger than 7 bytes"):
+        read_text_file(tmp_path / "t", 7)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UnreadableError, match="no regular file"):
+        read_text_file(tmp_path / "pipe", 10)
+
+
+@pytest.mark.parametrize(("name", "said"), [("nowhere", "No such file"), ("", "Is a directory"), ("a\0", "null byte")])
+def test_what_cannot_be_opened(tmp_path: Path, name: str, said: str) -> None:
+    with pytest.raises(UnreadableError, match=said):
+        read_text_file(tmp_path / name if "\0" not in name else Path(name), 10)

@@ -6,6 +6,8 @@ import stat
 from io import BufferedReader
 from pathlib import Path
 
+from pipeline.core.text import UnreadableError, text_of
+
 # Deflate makes at most 1,032 bytes of one: an archive that announces more lies.
 MOST_FROM_A_BYTE = 1032
 
@@ -41,6 +43,22 @@ def read_bounded(file: Path, limit: int) -> bytes:
     if content is None or len(content) > limit:
         raise OSError(errno.EFBIG, f"it is larger than {limit:,} bytes", str(file))
     return content
+
+
+def read_text_file(file: Path, limit: int) -> str:
+    """Reads a regular file, and never waits for what is none: pipes and devices may have no end.
+
+    Args:
+        file: The file.
+        limit: Bytes that it may have.
+
+    Raises:
+        UnreadableError: It is not there, is no regular file, has more bytes, or is not UTF-8.
+    """
+    try:
+        return text_of(read_bounded(file, limit), limit)
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        raise UnreadableError(reason(error) if isinstance(error, OSError) else str(error)) from None
 
 
 def write_whole(file: Path, *contents: bytes | memoryview) -> None:

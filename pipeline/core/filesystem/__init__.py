@@ -1,0 +1,1 @@
+"""Files and folders: read within bounds, written whole, made and removed; and a disk that is full."""
