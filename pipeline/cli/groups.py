@@ -2,8 +2,12 @@
 
 import functools
 import inspect
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
+
+import typer
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,21 @@ def group(make: Callable[..., object], *names: str) -> Group:
     return Group(make, names or tuple(inspect.signature(make).parameters))
 
 
+PluginOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--plugin",
+        metavar="FILE|MODULE",
+        help="Load a plug-in: a Python file or module that adds kinds; also $DNNTUNE_PLUGINS. Repeatable.",
+    ),
+]
+
+
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options of its groups, where their parameters stand, and hands on what they make."""
+    """Gives a command the options of its groups, where their parameters stand, and hands on what they make.
+
+    Each also has `--plugin`: whatever reads a space, a configuration or a study may meet kinds that plug-ins add.
+    """
     groups: dict[str, Group] = {}
     options: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(command).parameters.items():
@@ -41,14 +58,22 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
         options += [parameter] if found is None else found.options()
 
     @functools.wraps(command)
-    def expanded(**given: object) -> None:
+    def expanded(*, plugins: list[str] | None = None, **given: object) -> None:
+        from pipeline.plugins.loading import load_plugins
+
+        load_plugins([*_plugins_of_environment(), *(plugins or ())])
         made = {
             name: found.make(**{option: given.pop(option) for option in found.names}) for name, found in groups.items()
         }
         command(**given, **made)
 
+    options.append(inspect.Parameter("plugins", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=PluginOption))
     signature = inspect.Signature([option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in options])
     # typer reads both
     vars(expanded)["__signature__"] = signature
     expanded.__annotations__ = {option.name: option.annotation for option in options}
     return expanded
+
+
+def _plugins_of_environment() -> list[str]:
+    return [name for name in os.environ.get("DNNTUNE_PLUGINS", "").split(os.pathsep) if name]

@@ -106,7 +106,7 @@ def export(
     from pipeline.finalize.study_export import export_all, study_model, trial_model
     from pipeline.study.studies import open_study
 
-    loaded = open_study(workspace, study)
+    loaded = open_study(workspace, study, computes=True)
     if top is not None:
         numbers = [entry.number for entry in best_entries(loaded, top)]
         models = {out / f"trial-{number:04d}": trial_model(loaded, number, workspace) for number in numbers}

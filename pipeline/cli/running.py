@@ -108,8 +108,9 @@ def resume_command(summary: "StudySummary", workspace: Workspace, compute: Compu
     if not any(summary.trials.values()):
         return this_command()
     from pipeline.display.console import OPTIONS
+    from pipeline.plugins.loading import plugin_names
 
-    return command("resume", summary.study, **compute.options(), **workspace.options(*OPTIONS))
+    return command("resume", summary.study, **compute.options(), **workspace.options(*OPTIONS), plugin=plugin_names())
 
 
 def watch(

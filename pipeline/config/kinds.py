@@ -6,14 +6,17 @@ that settings need neither torch nor Optuna.
 """
 
 import importlib
+import sys
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from pipeline.core.errors import PluginError
+from pipeline.core.errors import DnntuneError, PluginError
+from pipeline.core.text import shortened
 
 BUILT_IN = "built-in"
 
@@ -31,6 +34,13 @@ class KindBlock(Block):
 
     group: ClassVar[str]
     kind: str
+
+
+class KindName(NamedTuple):
+    """A kind's group and its name in it."""
+
+    group: str
+    name: str
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,12 @@ class Kind:
     def description(self) -> str:
         """The block's own docstring, on one line; empty if it has none."""
         return " ".join((self.block.__dict__.get("__doc__") or "").split())
+
+    def failure(self, error: BaseException) -> str:
+        """Returns an error that it has raised in a line: the last line of its file that it passed through, and what."""
+        file = getattr(sys.modules.get(self.block.__module__), "__file__", None)
+        passed = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+        return f"{file}:{passed[-1]}: {_described(error)}" if passed else _described(error)
 
     def builder(self) -> Callable[..., Any]:
         """Returns what builds it; a built-in's module is imported now."""
@@ -124,8 +140,44 @@ def kinds(group: str) -> Mapping[str, Kind]:
 
 
 def build(block: KindBlock, *arguments: Any) -> Any:
-    """Builds what a block describes: see `docs/plugins.md` for what each group's builder is given and returns."""
-    return kinds(block.group)[block.kind].builder()(block, *arguments)
+    """Builds what a block describes: see `docs/plugins.md` for what each group's builder is given and returns.
+
+    Raises:
+        PluginError: A plug-in's builder has raised an error; says where.
+    """
+    row = kinds(block.group)[block.kind]
+    if row.origin == BUILT_IN:
+        return row.builder()(block, *arguments)
+    try:
+        return row.builder()(block, *arguments)
+    except DnntuneError:
+        raise
+    except Exception as error:
+        raise PluginError(f"{_named(row)} cannot be built: {row.failure(error)}") from error
+
+
+def built(block: KindBlock, *arguments: Any, returns: Any) -> Any:
+    """Builds what a block describes, see `build`, and proves that it is of a class.
+
+    Raises:
+        PluginError: See `build`; or a plug-in's builder has returned something else.
+    """
+    made = build(block, *arguments)
+    if not isinstance(made, returns):
+        row = kinds(block.group)[block.kind]
+        raise PluginError(
+            f"{_named(row)}: its builder must return a {returns.__module__.partition('.')[0]} {returns.__name__}; got "
+            f"{shortened(repr(made), 60)}. Return what docs/plugins.md says of a {block.group}"
+        )
+    return made
+
+
+def _named(row: Kind) -> str:
+    return f"{row.block.group} {kind_name(row.block)} ({row.origin})"
+
+
+def _described(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from pipeline.config.kinds import Block, ImpliedKind, KindOf, kind_name, kinds
+from pipeline.config.kinds import Block, ImpliedKind, KindBlock, KindName, KindOf, kind_name, kinds
 from pipeline.core.text import shortened
 
 
@@ -30,6 +30,29 @@ def _kinds_of_union(annotation: Any) -> Mapping[str, type[Block]]:
 
 def _mark(metadata: Iterable[Any]) -> KindOf | None:
     return next((mark for mark in metadata if isinstance(mark, KindOf)), None)
+
+
+def kinds_in(values: Mapping[str, Any], block: type[Block]) -> Iterator[KindName]:
+    """Yields the registered kinds that a space or configuration names.
+
+    Args:
+        values: Plain values in the shape of the block, with distributions in places.
+        block: Its class.
+    """
+    for name, value in values.items():
+        if name not in block.model_fields:
+            continue
+        annotation = annotation_of(block, name)
+        if (plain := block_of(annotation)) is not None and isinstance(value, dict):
+            yield from kinds_in(value, plain)
+        known = kinds_of(annotation)
+        options = value["choice"] if isinstance(value, dict) and "choice" in value else [value]
+        for option in options if known else ():
+            fields = option if isinstance(option, dict) else {"kind": option}
+            if (child := known.get(str(fields.get("kind", implied_kind(block, name))))) is not None:
+                if issubclass(child, KindBlock):
+                    yield KindName(child.group, kind_name(child))
+                yield from kinds_in(fields, child)
 
 
 def implied_kind(block: type[Block], field: str) -> str | None:

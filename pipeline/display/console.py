@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core.commands import command
 from pipeline.core.printing import print_line
 from pipeline.core.workspace import Workspace
+from pipeline.plugins.loading import plugin_names
 from pipeline.records.phases import images_text
 from pipeline.records.results import EpochResult
 
@@ -70,7 +71,8 @@ def outlook(summary: "StudySummary", workspace: Workspace, again: str) -> Iterat
         workspace: Where it is kept.
         again: The command that goes on with it.
     """
-    kept = workspace.options("workspace", "storage")
+    plugins = {"plugin": plugin_names()}
+    kept = {**workspace.options("workspace", "storage"), **plugins}
     study = summary.study
     if summary.backbone_images or summary.cached_images:
         yield images_text(summary.backbone_images, summary.cached_images)
@@ -81,7 +83,7 @@ def outlook(summary: "StudySummary", workspace: Workspace, again: str) -> Iterat
     yield f"  {command('ui', **where)}    # compare the trials in MLflow"
     if summary.best is not None:
         yield f"  {command('best', study, **kept)} > best.yaml    # the best configuration"
-        finalize = command("finalize", study, **workspace.options(*OPTIONS))
+        finalize = command("finalize", study, **workspace.options(*OPTIONS), **plugins)
         yield f"  {finalize}    # train the best again with new seeds; test the winner, once"
     if summary.pareto_front:
         *_, last = summary.pareto_front[0].values
@@ -91,7 +93,8 @@ def outlook(summary: "StudySummary", workspace: Workspace, again: str) -> Iterat
 
 def final_outlook(study: str, workspace: Workspace) -> Iterator[str]:
     """Says what can be done with a final result."""
-    kept, data = workspace.options("workspace", "storage"), workspace.options("data_dir")
+    kept = {**workspace.options("workspace", "storage"), "plugin": plugin_names()}
+    data = workspace.options("data_dir")
     logged = workspace.options("tracking_uri")
     yield _next(workspace, "")
     yield f"  {command('report', study, **kept, **logged)}    # everything on one page"

@@ -16,11 +16,13 @@ from pydantic import (
     ValidationError,
     model_validator,
 )  # fmt: skip
+from typing_extensions import TypedDict
 
 from pipeline.config.schema import short_repr
 from pipeline.core.broken_rule import broken_rule
 from pipeline.core.filesystem.files import read_bounded, reason
 from pipeline.export.errors import ExportError
+from pipeline.plugins.needed import NeededPlugin
 
 # Names of a hundred thousand classes have room in it.
 MOST_BYTES = 2**24
@@ -101,7 +103,14 @@ def _finite(values: dict[str, JsonValue]) -> dict[str, JsonValue]:
     return values
 
 
+class Environment(TypedDict, total=False):
+    """environment.json, of which only the plug-ins that the configuration needs are read."""
+
+    plugins: list[NeededPlugin]
+
+
 _STRICT = ConfigDict(strict=True)
+ENVIRONMENT: TypeAdapter[Environment] = TypeAdapter(Environment)
 PREPROCESSING: TypeAdapter[Preprocessing] = TypeAdapter(Preprocessing)
 LABELS: TypeAdapter[tuple[str, ...]] = TypeAdapter(
     Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=2), AfterValidator(_unlike)],

@@ -8,19 +8,23 @@ from typing import Any
 
 from pipeline import __version__
 from pipeline.config.model import BackboneConfig
+from pipeline.config.schema import kinds_in
 from pipeline.config.trial import TrialConfig
+from pipeline.plugins.needed import needed_plugins
 
 PACKAGES = ("torch", "timm", "numpy", "pillow", "safetensors", "onnx", "onnxruntime", "onnxscript")
 
 
-def environment() -> dict[str, Any]:
-    """Returns the versions of what takes part in an export."""
+def environment(config: TrialConfig) -> dict[str, Any]:
+    """Returns the versions of what takes part in an export, and the plug-ins that its configuration needs, if any."""
+    plugins = needed_plugins(kinds_in(config.to_dict(), TrialConfig))
     return {
         "dnntune": __version__,
         "python": platform.python_version(),
         "system": platform.system(),
         "machine": platform.machine(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        **({"plugins": plugins} if plugins else {}),
     }
 
 

@@ -1,6 +1,6 @@
 """Reads an export: from the folder alone, from formats that hold no code, nothing used before its checksum is right."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,12 +13,15 @@ from pipeline.config.model import BackboneConfig
 from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import SpaceError
 from pipeline.data.image_data import LabeledImages
-from pipeline.export.description import LABELS, METRICS, PREPROCESSING, Preprocessing, read_json
+from pipeline.export.checking import run_onnx
+from pipeline.export.description import ENVIRONMENT, LABELS, METRICS, PREPROCESSING, Preprocessing, read_json
 from pipeline.export.errors import ExportError
 from pipeline.export.folder import verify
+from pipeline.export.graphs import check_packages
 from pipeline.export.network import build_network
 from pipeline.export.preprocessing import examples
 from pipeline.models.dropout import has_dropout
+from pipeline.plugins.needed import are_loaded
 from pipeline.space.files import load_configuration
 from pipeline.training.evaluation import predict, predict_by_monte_carlo
 
@@ -28,17 +31,19 @@ class LoadedExport:
     """A model that was exported, on the processor.
 
     Attributes:
-        config: What it was trained by.
-        network: From prepared images (batch, channels, height, width) to logits (batch, classes).
+        config: What it was trained by; None where that needs plug-ins that are not loaded.
+        network: From prepared images (batch, channels, height, width) to logits (batch, classes); None likewise. Then
+            its ONNX graph classifies.
         class_names: A name for each class.
         metrics: The figures that came with it.
     """
 
-    config: TrialConfig
-    network: nn.Module
+    config: TrialConfig | None
+    network: nn.Module | None
     class_names: tuple[str, ...]
     metrics: dict[str, Any]
     _prepares: LabeledImages
+    _graph: Callable[[Tensor], Tensor] | None = None
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -60,7 +65,11 @@ class LoadedExport:
         Raises:
             ExportError: The images have another type or shape, or a probability is not finite.
         """
-        return _finite(predict(self.network, self._labeled(images), nullcontext()).exp())
+        labeled = self._labeled(images)
+        if self.network is not None:
+            return _finite(predict(self.network, labeled, nullcontext()).exp())
+        assert self._graph is not None
+        return _finite(torch.cat([self._graph(chunk) for chunk in torch.split(images, labeled.chunk_size)]))
 
     def sampled(self, images: Tensor, *, samples: int, seed: int = 0) -> tuple[Tensor, Tensor]:
         """Predicts by Monte Carlo dropout: Gal and Ghahramani, ICML 2016.
@@ -76,15 +85,19 @@ class LoadedExport:
         Raises:
             ExportError: The network has no dropout; else as `probabilities`.
         """
+        if self.network is None:
+            raise ExportError(
+                "Monte Carlo dropout needs the network itself, and this one is a plug-in's. Leave --mc-samples out"
+            )
         if not has_dropout(self.network):
             raise ExportError(
                 "Monte Carlo dropout needs a network with dropout; this one has none. Leave --mc-samples out"
             )
-        labeled = self._labeled(images)
+        network, labeled = self.network, self._labeled(images)
         with torch.random.fork_rng(devices=[]):
             passes = torch.stack(
                 [
-                    predict_by_monte_carlo(self.network, labeled, nullcontext(), samples=1, seed=seed + index).exp()
+                    predict_by_monte_carlo(network, labeled, nullcontext(), samples=1, seed=seed + index).exp()
                     for index in range(samples)
                 ]
             )
@@ -124,13 +137,15 @@ def load_export(folder: Path) -> LoadedExport:
         ModelError: This version of timm has no such backbone.
     """
     verify(folder)
+    class_names = read_json(folder / "labels.json", LABELS)
+    metrics = read_json(folder / "metrics.json", METRICS)
+    description = read_json(folder / "preprocessing.json", PREPROCESSING)
+    if not are_loaded(read_json(folder / "environment.json", ENVIRONMENT).get("plugins", ())):
+        return LoadedExport(None, None, class_names, metrics, examples(description), _graph(folder, len(class_names)))
     try:
         config = load_configuration(str(folder / "config.yaml"))
     except SpaceError as error:
         raise ExportError(f"{folder / 'config.yaml'} is not the configuration of a network: {error}") from None
-    class_names = read_json(folder / "labels.json", LABELS)
-    metrics = read_json(folder / "metrics.json", METRICS)
-    description = read_json(folder / "preprocessing.json", PREPROCESSING)
     _check_fit(folder / "preprocessing.json", config, class_names, description)
     weights = folder / "model.safetensors"
     try:
@@ -163,6 +178,24 @@ def _check_fit(file: Path, config: TrialConfig, class_names: Sequence[str], desc
                 f"{file}: {name} must be {value}, as labels.json and config.yaml have it; got {found[name]}. "
                 "Export the model again"
             )
+
+
+def _graph(folder: Path, num_classes: int) -> Callable[[Tensor], Tensor]:
+    """Returns an export's ONNX graph at work, proven to give a probability for each class."""
+    file = folder / "model.onnx"
+    check_packages()
+    try:
+        graph = run_onnx(file)
+    except Exception as error:  # ONNX Runtime's have no class in common
+        raise ExportError(f"{file} must be a graph that ONNX Runtime reads: {error}. Export the model again") from None
+
+    def classify(images: Tensor) -> Tensor:
+        probabilities = graph(images)
+        if tuple(probabilities.shape) != (len(images), num_classes):
+            raise ExportError(f"{file} must give a probability for each of {num_classes} classes. Export it again")
+        return probabilities
+
+    return classify
 
 
 def _tensors(file: Path) -> dict[str, Tensor]:

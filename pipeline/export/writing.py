@@ -138,7 +138,7 @@ def _write_texts(
         "labels": list(class_names),
         "preprocessing": described(images, len(class_names)).model_dump(mode="json"),
         "metrics": dict(metrics),
-        "environment": environment(),
+        "environment": environment(config),
     }
     texts = {f"{name}.json": json.dumps(value, indent=2, allow_nan=False) + "\n" for name, value in plain.items()}
     for name, text in {**texts, "config.yaml": configuration_text(config), "README.md": card}.items():

@@ -83,7 +83,7 @@ def finalize(
     Raises:
         DnntuneError: There is no such study, nothing in it is complete, or it cannot be trained; see `run_study`.
     """
-    study = open_study(workspace, name)
+    study = open_study(workspace, name, computes=True)
     entries = best_entries(study, options.top)
     cases, metric = cases_of(entries, options.num_seeds), study.user_attrs[METRICS][0]
     finals = finals_name(storage_of(study), name, cases)

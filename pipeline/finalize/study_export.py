@@ -53,7 +53,7 @@ def study_model(study: str, workspace: Workspace) -> Exportable:
     """
     if (final := load_final(workspace, study)) is not None:
         return _finalized(final, workspace)
-    loaded = open_study(workspace, study)
+    loaded = open_study(workspace, study, computes=True)
     return trial_model(loaded, best_entries(loaded, 1)[0].number, workspace)
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from pipeline.config.kinds import build
+from pipeline.config.kinds import BUILT_IN, Kind, built, kind_name, kinds
 from pipeline.config.model import BackboneConfig, MlpConfig, ModelBlock
+from pipeline.core.errors import PluginError
 from pipeline.models.cnn import build_cnn
 from pipeline.models.layers import build_layers
 
@@ -31,9 +32,33 @@ def build_model(config: ModelBlock, *, image_shape: ImageShape, num_classes: int
 
     Raises:
         ModelError: It cannot be built.
+        PluginError: A plug-in's builder has failed, or what it has built does not classify such images.
     """
-    network: nn.Module = build(config, image_shape, num_classes)
+    network: nn.Module = built(config, image_shape, num_classes, returns=nn.Module)
+    if (row := kinds(config.group)[config.kind]).origin != BUILT_IN:
+        _check_output(network, row, image_shape, num_classes)
     return network
+
+
+def _check_output(network: nn.Module, row: Kind, image_shape: ImageShape, num_classes: int) -> None:
+    """Proves that a plug-in's network classifies images; lazy layers get their shapes.
+
+    Raises:
+        PluginError: It does not.
+    """
+    was_training = network.training
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            logits = network.eval()(torch.zeros(2, *image_shape))
+    except Exception as error:
+        raise PluginError(f"model {kind_name(row.block)} cannot take images: {row.failure(error)}") from error
+    network.train(was_training)
+    found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+    if found != (2, num_classes):
+        raise PluginError(
+            f"model {kind_name(row.block)} ({row.origin}) must return logits of shape (batch, {num_classes}); got "
+            f"{found} for a batch of 2 images of shape {image_shape}. End with a layer of num_outputs units"
+        )
 
 
 def _build_mlp(config: MlpConfig, image_shape: ImageShape, num_classes: int) -> nn.Module:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from pipeline.config import training as configs
-from pipeline.config.kinds import build
+from pipeline.config.kinds import built
 from pipeline.optim.parameters import FlatParameters
 
 
@@ -36,7 +36,7 @@ OPTIMIZERS: dict[str, Callable[[Any, list[dict[str, Any]]], torch.optim.Optimize
 def build_optimizer(config: configs.OptimizerConfig, parameters: FlatParameters) -> torch.optim.Optimizer:
     """Builds the optimizer that a configuration describes."""
     groups = parameter_groups(parameters, lr=config.lr, weight_decay=config.weight_decay)
-    optimizer: torch.optim.Optimizer = build(config, groups)
+    optimizer: torch.optim.Optimizer = built(config, groups, returns=torch.optim.Optimizer)
     return optimizer
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from pipeline.config import training as configs
-from pipeline.config.kinds import build
+from pipeline.config.kinds import built
 from pipeline.config.metrics import direction
 from pipeline.core.improvement import Improvement
 
@@ -251,7 +251,8 @@ def build_schedule(
     """
     warmup_steps = round(config.warmup_epochs * steps_per_epoch)
     total_steps = max(epochs * steps_per_epoch - warmup_steps, 1)
-    lr_lambda, performance = build(config, Lengths(steps_per_epoch, total_steps)), None
+    lr_lambda: LrLambda = built(config, Lengths(steps_per_epoch, total_steps), returns=Callable)
+    performance = None
     if isinstance(config, configs.Performance):
         assert isinstance(lr_lambda, Performance)
         performance = (lr_lambda, config.monitor)

@@ -130,6 +130,7 @@ def checksum_of(export: Path) -> str:
 def _add(registry: Registry, candidate: Candidate, challenger: LoadedExport, checksum: str) -> Version:
     metrics = candidate.metrics
     low, high = metrics["test_interval"]
+    assert challenger.config is not None, "its plug-ins are those that have just exported it"
     tags = {
         **{name: str(metrics[name]) for name in ("study", "trial", "seed")},
         "data": challenger.config.data.name,

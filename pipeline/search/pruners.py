@@ -6,7 +6,7 @@ from typing import Any
 import optuna
 from optuna import pruners
 
-from pipeline.config.kinds import build
+from pipeline.config.kinds import built
 from pipeline.config.study import MedianBlock, PrunerBlock, PrunerConfig
 from pipeline.core.improvement import Improvement
 from pipeline.search.multi_objective import MultiObjectiveHyperband
@@ -70,7 +70,7 @@ def build_pruner(config: PrunerConfig, *, max_epochs: int) -> pruners.BasePruner
         config: Its description.
         max_epochs: The most epochs that a trial can have.
     """
-    pruner: pruners.BasePruner = build(config, max_epochs)
+    pruner: pruners.BasePruner = built(config, max_epochs, returns=pruners.BasePruner)
     if isinstance(config, PrunerBlock) and config.patience is not None:
         warmup_epochs = config.warmup_epochs if isinstance(config, MedianBlock) else 0
         return PatientPruner(pruner, patience=config.patience, warmup_epochs=warmup_epochs)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from optuna import samplers
 
-from pipeline.config.kinds import build
+from pipeline.config.kinds import built
 from pipeline.config.study import SamplerConfig
 
 # From its settings, the study's seed, and the seed of this very trial.
@@ -51,5 +51,5 @@ def build_sampler(config: SamplerConfig, *, seed: int, ordinal: int) -> samplers
         ordinal: How many trials were drawn before.
     """
     trial_seed = int(np.random.SeedSequence([seed, ordinal]).generate_state(1)[0])
-    sampler: samplers.BaseSampler = build(config, seed, trial_seed)
+    sampler: samplers.BaseSampler = built(config, seed, trial_seed, returns=samplers.BaseSampler)
     return sampler

@@ -28,6 +28,8 @@ from pipeline.space.yaml_text import YamlNode
 _DISTRIBUTIONS = {"int": {"int", "step", "log"}, "float": {"float", "step", "log"}, "choice": {"choice"}}
 # With more, rounding errors of the values are as large as the steps: see `FloatRange.contains`.
 MAX_STEPS = 1_000_000
+# Where no kind is like it.
+PLUGIN = ". If a plug-in adds it, give that with --plugin"
 Condition = tuple[str, str] | None
 
 
@@ -136,7 +138,9 @@ class SpaceReader:
         if name not in kinds:
             hint = did_you_mean(name, kinds)
             return self.refuse(
-                kind or node, f"{path}.kind", f"must be one of {', '.join(kinds)}; got {short_repr(name)}{hint}"
+                kind or node,
+                f"{path}.kind",
+                f"must be one of {', '.join(kinds)}; got {short_repr(name)}{hint or PLUGIN}",
             )
         return self.block(node, kinds[name], path + ".", prefix, when, kinds)
 

@@ -14,6 +14,7 @@ from pipeline.config.study import Metrics, StudyConfig
 from pipeline.config.trial import TrialConfig
 from pipeline.core.broken_rule import broken_rule
 from pipeline.core.errors import StudyError
+from pipeline.plugins.needed import NeededPlugin, check_plugins
 from pipeline.records.results import TrialResult
 
 Count = Annotated[int, Field(ge=0, strict=True)]
@@ -22,6 +23,8 @@ Count = Annotated[int, Field(ge=0, strict=True)]
 # User attributes of a study: its space as plain values (None if a function draws), whether that is a list of cases, how
 # it searches, how many trials it has in all, its metrics, and what `dnntune finalize` has chosen.
 SPACE, IS_CASES, SETTINGS, TOTAL, METRICS, CHOSEN = "space", "is_cases", "settings", "total", "metrics", "chosen"
+# The plug-ins that it needs, see `pipeline.plugins.needed`; none where there is nothing.
+PLUGINS = "plugins"
 # What it trains on, how its last run ended if it is not complete, and its MLflow run in each tracking store.
 DATA, OUTCOME, MLFLOW_RUNS = "data", "outcome", "mlflow_runs"
 # Of a schedule's study: the schedule, the key of the run, the Unix time in seconds at which it was prepared, and what
@@ -45,6 +48,7 @@ class StudyAttributes(TypedDict, total=False):
     total: Count
     metrics: Metrics
     chosen: dict[str, Any]
+    plugins: list[NeededPlugin]
     data: dict[str, Any]
     outcome: str
     mlflow_runs: dict[str, str]
@@ -67,14 +71,23 @@ class TrialAttributes(TypedDict, total=False):
 
 
 _STUDY, _TRIAL = TypeAdapter(StudyAttributes), TypeAdapter(TrialAttributes)
+_NEEDED = TypeAdapter(list[NeededPlugin])
 
 
-def check_attributes(study: optuna.Study) -> None:
+def check_attributes(study: optuna.Study, *, computes: bool = False) -> None:
     """Proves that what dnntune has noted in a study and its trials is what dnntune writes.
+
+    Args:
+        study: The study.
+        computes: Whether anything will be trained or measured for it, see `check_plugins`.
 
     Raises:
         StudyError: It is not; says what.
+        PluginError: The study needs a plug-in that is not here, or is another.
     """
+    needed = study.user_attrs.get(PLUGINS, [])
+    _check(_NEEDED, needed, f"study {study.study_name}")
+    check_plugins(study.study_name, needed, computes=computes)
     _check(_STUDY, study.user_attrs, f"study {study.study_name}")
     for trial in study.get_trials(deepcopy=False):
         check_trial(study.study_name, trial)
@@ -85,7 +98,7 @@ def check_trial(study: str, trial: FrozenTrial) -> None:
     _check(_TRIAL, trial.user_attrs, f"trial {trial.number} of study {study}")
 
 
-def _check(kind: TypeAdapter[Any], attributes: dict[str, Any], of: str) -> None:
+def _check(kind: TypeAdapter[Any], attributes: Any, of: str) -> None:
     try:
         kind.validate_python(attributes)
     except ValidationError as error:

@@ -2,26 +2,28 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import ValidationError
 
+from pipeline.config.kinds import KindName, groups, kinds
 from pipeline.config.metrics import Metric
-from pipeline.config.schema import did_you_mean, short_repr, validation_error
+from pipeline.config.schema import did_you_mean, kinds_in, short_repr, validation_error
 from pipeline.config.study import Grid, StudyConfig
 from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import StudyError
 from pipeline.core.workspace import Workspace
+from pipeline.plugins.needed import needed_plugins
 from pipeline.records.results import TrialResult
 from pipeline.space.distributions import storable
 from pipeline.space.files import read_space
 from pipeline.space.tree import SearchSpace, flatten
 from pipeline.space.yaml_text import with_location
 from pipeline.storage.open import open_existing, quiet_optuna, study_names
-from pipeline.study.attributes import IS_CASES, METRICS, RETRY, SETTINGS, SPACE, TOTAL, check_attributes
+from pipeline.study.attributes import IS_CASES, METRICS, PLUGINS, RETRY, SETTINGS, SPACE, TOTAL, check_attributes
 from pipeline.study.cases import Cases
 from pipeline.study.trials import attempt_of, finish, running_trial
 
@@ -56,12 +58,14 @@ def create_or_resume(
     except optuna.exceptions.DuplicatedStudyError:
         study = optuna.load_study(study_name=name, storage=storage)
         _wait_until_made(study)
-        check_attributes(study)
+        check_attributes(study, computes=True)
         if not _is_cut_short(study, settings, definition):
             _refuse_another(study, settings, definition)
     study.set_metric_names(list(settings.metrics))  # for Optuna's dashboard
     study.set_user_attr(SPACE, definition)
     study.set_user_attr(IS_CASES, isinstance(space, Cases))
+    if needed := needed_plugins(_kinds(settings, definition, are_cases=isinstance(space, Cases))):
+        study.set_user_attr(PLUGINS, needed)
     study.set_user_attr(SETTINGS, settings.model_dump(mode="json"))
     study.set_user_attr(TOTAL, num_trials(settings, space))
     known = [_point(trial) for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.FAIL]
@@ -137,6 +141,16 @@ def _definition(space: ConfigSource) -> dict[str, Any] | None:
     return definition
 
 
+def _kinds(settings: StudyConfig, definition: Mapping[str, Any] | None, *, are_cases: bool) -> Iterator[KindName]:
+    """Yields the kinds that a study names; of one whose configurations a function draws, all that it may name."""
+    yield from kinds_in(settings.model_dump(mode="json"), StudyConfig)
+    if definition is None:
+        yield from (KindName(group, name) for group in groups() for name in kinds(group))
+        return
+    for config in definition.values() if are_cases else [definition]:
+        yield from kinds_in(config, TrialConfig)
+
+
 def _queue(settings: StudyConfig, space: ConfigSource) -> list[dict[str, Any]]:
     """Returns what a study must run: its baselines, then its grid."""
     points = list(settings.baselines)
@@ -181,15 +195,21 @@ def load_study(storage: optuna.storages.BaseStorage, name: str) -> optuna.Study:
     return optuna.load_study(study_name=name, storage=storage)
 
 
-def open_study(workspace: Workspace, name: str) -> optuna.Study:
-    """Returns a study that exists, to look something up.
+def open_study(workspace: Workspace, name: str, *, computes: bool = False) -> optuna.Study:
+    """Returns a study that exists.
+
+    Args:
+        workspace: Where it is kept.
+        name: Its name.
+        computes: Whether anything will be trained or measured for it, or it is only looked at: see `check_attributes`.
 
     Raises:
         StudyError: There is no such storage, no such study in it, or something else has changed what dnntune noted.
+        PluginError: It needs a plug-in that is not here, or is another.
     """
     quiet_optuna()
     study = load_study(open_existing(workspace), name)
-    check_attributes(study)
+    check_attributes(study, computes=computes)
     return study
 
 

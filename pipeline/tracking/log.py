@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pipeline.core.errors import DnntuneError, TrackingError
 from pipeline.core.stores.urls import hide
 from pipeline.core.workspace import Workspace
+from pipeline.plugins.loading import Plugin, load, loaded_plugins
 from pipeline.records.events import EpochEnded, Event, TrialEnded, TrialStarted
 from pipeline.storage.open import quiet_optuna
 from pipeline.tracking.log_writer import FLUSH_SECONDS, LogWriter
@@ -153,7 +154,10 @@ class StudyLog:
     def _start(self) -> None:
         self._connection, theirs = CONTEXT.Pipe()
         self._process: BaseProcess = CONTEXT.Process(
-            target=run_log, args=(self.workspace, self.study, self._writer, theirs), name="dnntune-log", daemon=True
+            target=run_log,
+            args=(loaded_plugins(), self.workspace, self.study, self._writer, theirs),
+            name="dnntune-log",
+            daemon=True,
         )
         self._process.start()
         theirs.close()
@@ -173,7 +177,9 @@ class StudyLog:
                 self._connection.send(what)
 
 
-def run_log(workspace: Workspace, study: str, writer: Writer, connection: "Connection[Any, Any]") -> None:
+def run_log(
+    plugins: tuple[Plugin, ...], workspace: Workspace, study: str, writer: Writer, connection: "Connection[Any, Any]"
+) -> None:
     """Is the process that logs. It ends when it has written all, or is told nothing any more."""
     for number in (signal.SIGINT, signal.SIGTERM):  # the supervisor answers these, and what has ended is still written
         signal.signal(number, signal.SIG_IGN)
@@ -181,6 +187,7 @@ def run_log(workspace: Workspace, study: str, writer: Writer, connection: "Conne
     quiet_optuna()
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         try:
+            load(plugins)
             opened = open_experiment(workspace)
         except DnntuneError as error:
             connection.send(str(error))

@@ -35,6 +35,8 @@ def _network_name(config: Mapping[str, Any]) -> str:
     if model["kind"] == "backbone":
         what = {"none": "all", "unfreeze": f"top {transfer.get('unfreeze_top_stages')}"}
         return f"{what.get(transfer['kind'], transfer['kind'])} {model['name'].removeprefix('tf_')}"
+    if model["kind"] != "mlp":
+        return str(model["kind"])
     width = model["width"]
     shape = f"{model['hidden_layers']}x{width}" if isinstance(width, int) else "-".join(map(str, width))
     return f"{model['activation']} {shape}"

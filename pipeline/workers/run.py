@@ -155,7 +155,7 @@ def join_study(
         StudyError: There is none, or a Python function draws its configurations; and as for `run_study`.
         TrackingError: MLflow cannot be used.
     """
-    space, settings = stored_definition(open_study(workspace, name))
+    space, settings = stored_definition(open_study(workspace, name, computes=True))
     return run_study(
         space,
         settings,

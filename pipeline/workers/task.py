@@ -6,11 +6,13 @@ from typing import Protocol
 
 import optuna
 
-from pipeline.config.model import BackboneConfig, HeadConfig
+from pipeline.config.kinds import BUILT_IN, kinds
+from pipeline.config.model import BackboneConfig, HeadConfig, ModelBlock
 from pipeline.config.study import StudyConfig
 from pipeline.config.trial import TrialConfig
 from pipeline.core.compute import Compute
 from pipeline.core.workspace import Workspace
+from pipeline.plugins.loading import Plugin, load, loaded_plugins
 from pipeline.records.events import Event
 from pipeline.space.tree import SearchSpace
 from pipeline.study.studies import ConfigSource
@@ -30,6 +32,8 @@ class Task:
         workspace: Where the study is kept; the same for a process with another working directory.
         compute: What it runs on; how many threads each worker has is known.
         worker: Its number, from 0.
+        models: A network of each kind that plug-ins add and that it can name, to be built before the first trial.
+        plugins: What must be loaded before any of this can be read in another process.
     """
 
     study_name: str
@@ -41,12 +45,23 @@ class Task:
     workspace: Workspace
     compute: Compute
     worker: int
+    models: tuple[ModelBlock, ...] = ()
+    plugins: tuple[Plugin, ...] = ()
+
+    def __reduce__(self) -> tuple[Callable[..., "Task"], tuple[object, ...], dict[str, object]]:
+        return _blank_task, (self.plugins,), self.__dict__
 
     @property
     def threads(self) -> int:
         """Threads that the worker computes with."""
         assert self.compute.threads is not None
         return self.compute.threads
+
+
+def _blank_task(plugins: tuple[Plugin, ...]) -> Task:
+    """Returns a task that pickle fills: what is in it may be of classes that plug-ins define."""
+    load(plugins)
+    return Task.__new__(Task)
 
 
 def tasks_of(
@@ -72,9 +87,11 @@ def tasks_of(
             example=example,
             backbones=_backbones(space, example),
             most_unfrozen=_most_unfrozen(space, example),
+            models=_models(space, example),
             workspace=workspace.anywhere(),
             compute=compute,
             worker=worker,
+            plugins=loaded_plugins(),
         )
         for worker in range(compute.workers)
     ]
@@ -115,6 +132,12 @@ def _backbones(space: SearchSpace | None, example: TrialConfig) -> tuple[Backbon
     models = (config.model for config in _boundary_configs(space, example, [f"model.{field}" for field in workspace]))
     bare = (model.model_copy(update={"head": HeadConfig()}) for model in models if isinstance(model, BackboneConfig))
     return tuple(dict.fromkeys(bare))
+
+
+def _models(space: SearchSpace | None, example: TrialConfig) -> tuple[ModelBlock, ...]:
+    """Returns a network of each of the plug-ins' kinds that a study may draw."""
+    models = {config.model.kind: config.model for config in _boundary_configs(space, example, ["model.kind"])}
+    return tuple(model for kind, model in models.items() if kinds("model")[kind].origin != BUILT_IN)
 
 
 def _most_unfrozen(space: SearchSpace | None, example: TrialConfig) -> int:

@@ -9,6 +9,7 @@ import torch._dynamo  # every optimizer imports it at its first step; better now
 from pipeline.core.errors import DnntuneError
 from pipeline.core.filesystem.disk import disk_full
 from pipeline.data.feature_cache import FeatureCache
+from pipeline.models.build import build_model
 from pipeline.records.events import NothingToClaim, Notice, TrialClaimed, WorkerFailed, WorkerReady
 from pipeline.records.results import DataSummary
 from pipeline.search.multi_objective import MultiObjectiveStudy, MultiObjectiveTrial
@@ -61,8 +62,10 @@ def _work(task: Task, channel: Channel) -> None:
 
             check_backbones(task.backbones, task.most_unfrozen)
         data = inputs.data(task.example)
-        for model in task.backbones:
-            prepared(model, data.train)
+        for backbone in task.backbones:
+            prepared(backbone, data.train)
+        for model in task.models:
+            build_model(model, image_shape=data.image_shape, num_classes=data.num_classes)
     except DnntuneError as error:
         channel.emit(WorkerFailed(str(error)))
         return

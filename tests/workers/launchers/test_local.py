@@ -38,7 +38,8 @@ def launcher(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalLauncher]:
 
 @pytest.fixture
 def task() -> Task:
-    return Task(**{name: () if name == "backbones" else None for name in Task.__dataclass_fields__})  # type: ignore[arg-type]
+    settings: dict[str, Any] = dict.fromkeys(Task.__dataclass_fields__) | {"backbones": (), "plugins": ()}
+    return Task(**settings)
 
 
 def fork_server() -> int | None:

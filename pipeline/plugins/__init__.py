@@ -1,0 +1,1 @@
+"""Plug-ins: kinds from outside. `contract` is what their authors import; `loading` loads them."""
