@@ -44,7 +44,6 @@ class TrialStarted:
         started: Unix time in seconds.
         retry: How many times it has been tried before.
         retry_of: Number of the trial that it tries again; None for the first attempt.
-        resumed_after: Epochs that it has from a checkpoint; they are told again as `EpochEnded`.
     """
 
     number: int
@@ -53,7 +52,6 @@ class TrialStarted:
     started: float
     retry: int = 0
     retry_of: int | None = None
-    resumed_after: int = 0
 
 
 @dataclass(frozen=True)

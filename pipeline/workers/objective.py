@@ -97,17 +97,7 @@ def run_trial(
         saved = None if file is None else load_checkpoint(file, config_dict)
         writer = None if file is None else CheckpointWriter(file, config_dict)
         before = () if saved is None else saved.epochs
-        emit(
-            TrialStarted(
-                trial.number,
-                trial.params,
-                config_dict,
-                started,
-                attempt.retry,
-                attempt.retry_of,
-                resumed_after=len(before),
-            )
-        )
+        emit(TrialStarted(trial.number, trial.params, config_dict, started, attempt.retry, attempt.retry_of))
         if (duplicate := find_duplicate(study, config_dict)) is not None:
             result = reused_result(duplicate)
         else:
