@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import optuna
 
-from pipeline.records.results import AT_BEST_EPOCH, RESULT_TYPE, TrialResult
+from pipeline.records.results import RESULT_TYPE, TrialResult, at_best_epoch
 from pipeline.study.attributes import METRICS
 from pipeline.study.trials import finish
 
@@ -15,7 +15,7 @@ def made(points: Sequence[Sequence[float]], metrics: Sequence[str] = ("valid_acc
     study = optuna.create_study(study_name="made", directions=directions)
     study.set_user_attr(METRICS, metrics)
     for point in points:
-        figures = dict(zip([AT_BEST_EPOCH.get(metric, metric) for metric in metrics], point, strict=True))
+        figures = dict(zip([at_best_epoch(metric) for metric in metrics], point, strict=True))
         fields = {"value": point[0], "epochs": 3, "best_epoch": 2, "num_parameters": 10, **figures}
         result = RESULT_TYPE.validate_python({"outcome": "complete", **fields})
         finish(study, study.ask(), {"seed": 0}, result, further_metrics=metrics[1:])

@@ -16,6 +16,7 @@ PAGES = [
     ROOT / "CONTRIBUTING.md",
     ROOT / "docs" / "conventions.md",
     ROOT / "docs" / "networks.md",
+    ROOT / "docs" / "imbalance.md",
     ROOT / "docs" / "techniques.md",
 ]
 

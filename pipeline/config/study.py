@@ -3,7 +3,7 @@
 The table rows that turn `SamplerConfig` and `PrunerConfig` into Optuna's objects are in `pipeline.study`.
 """
 
-from typing import Annotated, Any, ClassVar, Literal, Self, cast, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -16,8 +16,8 @@ from pydantic import (
 )
 
 from pipeline.config.kinds import Block, KindBlock, KindOf, register_built_ins
-from pipeline.config.metrics import Direction, Metric, direction
-from pipeline.config.training import Monitor, tuple_from_list
+from pipeline.config.metrics import Direction, Metric, Monitor, direction, metric_names, metric_row
+from pipeline.config.training import tuple_from_list
 from pipeline.core.names import Name
 
 # A grid's combinations: queued one by one before the first trial runs, in minutes at most.
@@ -173,12 +173,12 @@ def _one_or_more(value: object) -> object:
 def _refuse_unusable(metrics: tuple[Metric, ...]) -> tuple[Metric, ...]:
     """Refuses no metrics, metrics that repeat themselves, and a first one that is not known after every epoch."""
     if not metrics:
-        raise ValueError(f"must name at least one of {', '.join(get_args(Metric))}")
+        raise ValueError(f"must name at least one of {', '.join(metric_names())}")
     if repeated := [metric for metric in dict.fromkeys(metrics) if metrics.count(metric) > 1]:
         raise ValueError(f"may have each metric once. Drop the second {repeated[0]}")
-    if metrics[0] not in (measured := get_args(Monitor)):
+    if not metric_row(metrics[0]).is_per_epoch:
         raise ValueError(
-            f"must begin with a metric that is known after every epoch, for pruning. Put {' or '.join(measured)} first"
+            "must begin with a metric that is known after every epoch, for pruning. Put one of the valid_ metrics first"
         )
     return metrics
 
@@ -193,8 +193,9 @@ class StudyConfig(Block):
     """The study's name; null: the file's name without its ending."""
     metrics: Metrics = ("valid_accuracy",)
     """The metric to optimize, measured with the weights of the best epoch, or a list of metrics; several metrics give a
-    Pareto front. The first one must be valid_accuracy or valid_loss: trials are pruned and ranked by it. valid_accuracy
-    is maximized, all others are minimized. latency_ms is the median time of a forward pass of one image, on the study's
+    Pareto front. docs/imbalance.md lists all, and which are maximized. Trials are pruned and ranked by the first one,
+    which must be known after every epoch: neither latency_ms nor num_parameters. Which epoch is the best is
+    early_stopping.monitor's to say. latency_ms is the median time of a forward pass of one image, on the study's
     device and number of threads; other work on the machine, such as other workers, disturbs it. num_parameters includes
     frozen parameters."""
     trials: PositiveInt = 50
@@ -225,7 +226,7 @@ class StudyConfig(Block):
     @property
     def metric(self) -> Monitor:
         """The first metric."""
-        return cast("Monitor", self.metrics[0])
+        return self.metrics[0]
 
     @property
     def direction(self) -> Direction:

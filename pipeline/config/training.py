@@ -5,10 +5,10 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from pipeline.config.kinds import Block, KindBlock, KindOf, register_built_ins
+from pipeline.config.metrics import Monitor
 
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
-Monitor = Literal["valid_loss", "valid_accuracy"]
 
 
 def _tuple_from_list(value: object) -> object:
@@ -110,7 +110,7 @@ class Performance(ScheduleBlock):
 
     kind: Literal["performance"] = "performance"
     monitor: Monitor = "valid_loss"
-    """The metric to monitor."""
+    """The metric to monitor; docs/imbalance.md lists all."""
     factor: Fraction = 0.5
     """Factor by which the rate is multiplied."""
     patience: PositiveInt = 3
@@ -187,7 +187,7 @@ class EarlyStopping(Block):
     """Ends the training when the monitored metric stops improving; the weights of the best epoch always come back."""
 
     monitor: Monitor = "valid_accuracy"
-    """The metric to monitor; it also decides which epoch is the best."""
+    """The metric to monitor; it also decides which epoch is the best. docs/imbalance.md lists all."""
     patience: PositiveInt | None = 8
     """Epochs without improvement after which training ends; null: never."""
     min_delta: NonNegativeFloat = 0.0

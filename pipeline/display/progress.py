@@ -54,7 +54,7 @@ class StudyProgress:
     """Shows a study on standard error.
 
     Args:
-        metric: What is optimized, valid_accuracy or valid_loss.
+        metric: What is optimized, a study's first metric.
         console: Where to; standard error by default.
     """
 
@@ -96,7 +96,7 @@ class StudyProgress:
             state.running[event.number] = _Running(name, self.metric, int(event.config["epochs"]))
         elif isinstance(event, EpochEnded):
             running = state.running[event.number]
-            running.epoch, running.value = event.result.epoch, getattr(event.result, self.metric)
+            running.epoch, running.value = event.result.epoch, event.result.metric_value(self.metric)
         elif isinstance(event, TrialEnded):
             self._ended(state, event)
 

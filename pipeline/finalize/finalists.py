@@ -1,18 +1,18 @@
 """A study's best configurations, trained again over seeds that it has not used: tuning picks lucky seeds."""
 
+import math
 import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import optuna
 
-from pipeline.config.metrics import direction
-from pipeline.config.training import Monitor
+from pipeline.config.metrics import Monitor, direction, metric_row
 from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import StudyError
 from pipeline.core.names import numbered
 from pipeline.core.workspace import Workspace
-from pipeline.evaluation.intervals import SHARE, UNBOUNDED, mean_interval
+from pipeline.evaluation.intervals import mean_interval
 from pipeline.evaluation.predictor import SavedModel
 from pipeline.records.final import Finalist
 from pipeline.storage.open import study_names
@@ -87,7 +87,8 @@ def finalists(study: optuna.Study, entries: Sequence[Entry], finals: optuna.Stud
         trials = trained.get(case_name(entry.number), {})
         complete = {seed: trial.values[0] for seed, trial in sorted(trials.items()) if trial.values is not None}
         values = list(complete.values())
-        bounds = SHARE if metric == "valid_accuracy" else UNBOUNDED
+        row = metric_row(metric)
+        bounds = (-math.inf if row.low is None else row.low, math.inf if row.high is None else row.high)
         mean = statistics.fmean(values) if values else None
         return Finalist(entry.number, entry.value, complete, mean, mean_interval(values, bounds), entry.config)
 

@@ -9,7 +9,7 @@ import optuna
 import torch
 
 from pipeline.config.data import DataConfig
-from pipeline.config.training import Monitor
+from pipeline.config.metrics import Monitor
 from pipeline.core.errors import StudyError
 from pipeline.evaluation.ensembles import averaged, greedy
 from pipeline.evaluation.intervals import SHARE, mean_interval

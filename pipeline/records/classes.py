@@ -44,7 +44,7 @@ class ClassCounts:
         name = self.names[self.valid.index(largest)]
         return (
             f"warning: {largest / total:.1%} of the validation images are of class {name}, so that always naming it "
-            f"has an accuracy of {largest / total:.4f}: accuracy misleads. Watch valid_loss instead (study.metrics, "
+            f"has an accuracy of {largest / total:.4f}: accuracy misleads. Use valid_macro_f1 instead (study.metrics, "
             "early_stopping.monitor), and try loss.class_weights: balanced or data.sampling: balanced"
         )
 

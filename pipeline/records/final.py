@@ -6,8 +6,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from pipeline.config.metrics import direction
-from pipeline.config.training import Monitor
+from pipeline.config.metrics import Monitor, direction
 
 Split = Literal["valid", "test"]
 

@@ -4,8 +4,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pipeline.config.metrics import direction
-from pipeline.config.training import Monitor
+from pipeline.config.metrics import Monitor, direction
 from pipeline.records.results import EpochResult, PhaseResult
 
 
@@ -21,7 +20,7 @@ def phases_of(epochs: Sequence[EpochResult], metric: Monitor) -> tuple[PhaseResu
     for name, group in itertools.groupby(epochs, lambda epoch: epoch.phase):
         members = list(group)
         best = [number for number, epoch in enumerate(members, 1) if epoch.is_best]
-        value = better(float(getattr(epoch, metric)) for epoch in members)
+        value = better(epoch.metric_value(metric) for epoch in members)
         found.append(PhaseResult(name, len(members), best[-1] if best else None, value))
     return tuple(found)
 

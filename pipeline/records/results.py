@@ -5,7 +5,7 @@ Nothing here imports torch, so whoever only watches need not load it.
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
@@ -19,11 +19,14 @@ VerdictLabel = Literal["healthy", "vanishing", "exploding", "dead", "diverged"]
 # Outcomes that use up one of a study's trials; failed and interrupted ones are made up for.
 COUNTED: tuple[Outcome, ...] = ("complete", "pruned", "diverged")
 
-# Metrics of a study that a trial's result has under another name: that of their value at the best epoch.
-AT_BEST_EPOCH = {"valid_accuracy": "best_valid_accuracy", "valid_loss": "best_valid_loss"}
+
+def at_best_epoch(metric: str) -> str:
+    """Returns what a metric's value at a trial's best epoch is called: ``best_valid_loss``, and so on."""
+    return f"best_{metric}" if metric.startswith("valid_") else metric
+
 
 # Of an epoch's fields, those that are no measure.
-NOT_CURVES = ("epoch", "is_best", "gradient_flow", "phase", "backbone_images", "cached_images", "ended")
+NOT_CURVES = ("epoch", "is_best", "gradient_flow", "phase", "backbone_images", "cached_images", "ended", "metrics")
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ class EpochResult:
         backbone_images: Images that passed through the backbone, or for the cache through its frozen layers.
         cached_images: Images that did not have to pass through its frozen layers: the cache had what they give.
         ended: Unix time in seconds at its end; 0 where nobody looked at a clock.
+        metrics: Further metrics of the validation images, by name: those that the study or the configuration asks for.
     """
 
     epoch: int
@@ -99,11 +103,17 @@ class EpochResult:
     backbone_images: int = 0
     cached_images: int = 0
     ended: float = 0.0
+    metrics: dict[str, float] = field(default_factory=dict)
 
     def measures(self) -> dict[str, float]:
         """Returns all that can be drawn as a curve over epochs, by name."""
         names = [field.name for field in dataclasses.fields(self) if field.name not in NOT_CURVES]
-        return {name: float(getattr(self, name)) for name in names}
+        return {name: float(getattr(self, name)) for name in names} | self.metrics
+
+    def metric_value(self, metric: str) -> float:
+        """Returns what a metric that was measured came to."""
+        value: float = self.metrics[metric] if metric in self.metrics else getattr(self, metric)
+        return value
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values for a checkpoint."""
@@ -130,11 +140,12 @@ def curves_of(epochs: Sequence[EpochResult]) -> dict[str, Any]:
         epochs: All epochs of a trial, in their order.
 
     Returns:
-        For each name of `CURVE_NAMES` a list with a value for each epoch; ``gradient_flow``: for each epoch in which
-        it was measured, its number and each layer's gradient (see `LayerFlow`), the output at the end; ``ended``: the
-        Unix time of each epoch's end, to the millisecond.
+        For each name of `CURVE_NAMES`, and each further metric, a list with a value for each epoch; ``gradient_flow``:
+        for each epoch in which it was measured, its number and each layer's gradient (see `LayerFlow`), the output at
+        the end; ``ended``: the Unix time of each epoch's end, to the millisecond.
     """
-    curves: dict[str, Any] = {name: [_short(getattr(epoch, name)) for epoch in epochs] for name in CURVE_NAMES}
+    names = dict.fromkeys([*CURVE_NAMES, *epochs[0].metrics])
+    curves: dict[str, Any] = {name: [_short(epoch.metric_value(name)) for epoch in epochs] for name in names}
     measured = [epoch for epoch in epochs if epoch.gradient_flow]
     flow = [[epoch.epoch, [_short(layer.gradient) for layer in epoch.gradient_flow]] for epoch in measured]
     return {**curves, "gradient_flow": flow, "ended": [round(epoch.ended, 3) for epoch in epochs]}
@@ -193,6 +204,7 @@ class TrialResult:
         backbone_images: Images that passed through the backbone; None for a perceptron.
         cached_images: Images that the cache spared its frozen layers; None for a perceptron.
         latency_ms: Median time of a forward pass of one image, in milliseconds; None where the study does not ask.
+        best_metrics: Further metrics at the best epoch, by name.
         valid_images: What tells its validation images from others, see `pipeline.data.image_data.ImageData`; None
             unless it is complete.
     """
@@ -215,10 +227,11 @@ class TrialResult:
     cached_images: int | None = None
     latency_ms: float | None = None
     valid_images: str | None = None
+    best_metrics: dict[str, float] = field(default_factory=dict)
 
     def metric_value(self, metric: str) -> float | None:
         """Returns what a metric of `StudyConfig.metrics` came to; None if it was not measured."""
-        value: float | None = getattr(self, AT_BEST_EPOCH.get(metric, metric))
+        value: float | None = self.best_metrics.get(metric, getattr(self, at_best_epoch(metric), None))
         return value
 
     def to_json(self) -> dict[str, Any]:

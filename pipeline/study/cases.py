@@ -7,8 +7,8 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial
 
+from pipeline.config.metrics import Monitor
 from pipeline.config.study import NoPruning, Random, StudyConfig
-from pipeline.config.training import Monitor
 from pipeline.config.trial import TrialConfig
 from pipeline.records.results import TrialResult
 from pipeline.study.trials import CASE, SEED, outcome_of, result_of

@@ -1,11 +1,9 @@
 """Which of a study's trials are worth looking at where it has several metrics."""
 
-from typing import cast
-
 import optuna
 from optuna.trial import FrozenTrial
 
-from pipeline.config.metrics import Metric, direction
+from pipeline.config.metrics import direction
 from pipeline.core.errors import StudyError
 from pipeline.study.studies import metrics_of
 from pipeline.study.trials import best_trials, losses, rank, result_of
@@ -56,7 +54,7 @@ def preferred_trial(study: optuna.Study, *, within: float, prefer: str) -> Froze
         raise StudyError(f"study {study.study_name} has no complete trial yet")
     limit = losses(study, trials[0])[0] + within + ROUNDING
     near = [trial for trial in trials if losses(study, trial)[0] <= limit]
-    sign = -1.0 if direction(cast("Metric", prefer)) == "maximize" else 1.0
+    sign = -1.0 if direction(prefer) == "maximize" else 1.0
     return min(near, key=lambda trial: (sign * trial_metric(trial, prefer), rank(study, trial)))
 
 

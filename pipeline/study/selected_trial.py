@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState
 
+from pipeline.config.metrics import direction
 from pipeline.core.commands import command
 from pipeline.core.errors import StudyError
 from pipeline.study.attributes import CONFIG
@@ -93,9 +94,9 @@ def _price(metric: str, within: float, prefer: str, best: "FrozenTrial", chosen:
 
 def _change(name: str, before: float, after: float) -> str:
     """Says how much better a figure is: points of an accuracy or a loss, a share of anything else."""
-    if name == "valid_accuracy":
+    if direction(name) == "maximize":
         return f"{after - before:.4f} more {name}"
-    if name == "valid_loss":
+    if name.startswith("valid_"):
         return f"{before - after:.4f} less {name}"
     return f"{100.0 * (1.0 - after / before):.0f} % less {name}"
 

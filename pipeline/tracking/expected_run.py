@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.config.metrics import Metric
-from pipeline.records.results import CURVE_NAMES, DataSummary, EpochResult, Outcome, TrialResult
+from pipeline.records.results import DataSummary, EpochResult, Outcome, TrialResult
 from pipeline.space.tree import SearchSpace
 from pipeline.tracking.axes import Axes
-from pipeline.tracking.naming import NOTE, metrics_of, params_of, run_name, tags_of
+from pipeline.tracking.naming import NOTE, metric_key, metrics_of, params_of, run_name, tags_of
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -176,9 +176,10 @@ def points_of(curves: Mapping[str, Any]) -> list[Point]:
         return []
     times = [milliseconds(ended) for ended in curves["ended"]]
     points = [
-        Point(CURVE_METRICS.get(name, name), value, at, epoch)
-        for name in CURVE_NAMES
-        for epoch, (value, at) in enumerate(zip(curves[name], times, strict=True), start=1)
+        Point(CURVE_METRICS.get(name) or metric_key(name), value, at, epoch)
+        for name, values in curves.items()
+        if name not in ("gradient_flow", "ended")
+        for epoch, (value, at) in enumerate(zip(values, times, strict=True), start=1)
     ]
     for epoch, gradients in curves["gradient_flow"]:
         at = times[epoch - 1]

@@ -24,7 +24,7 @@ from pipeline.tracking.expected_run import (
     expected_run,
     milliseconds,
 )
-from pipeline.tracking.naming import NOTE
+from pipeline.tracking.naming import NOTE, metric_key
 from pipeline.tracking.note import study_note
 from pipeline.tracking.store import METRICS, find_runs, is_active
 from pipeline.tracking.ui.view import save_view, view_path
@@ -248,7 +248,7 @@ class Mirror:
             ended=None if record.outcome is None else at,
             tags={METRICS: ", ".join(record.metrics), NOTE: note, **ended},
             params={},
-            points=[Point(name, value, at, 0) for name, value in record.totals.items()],
+            points=[Point(metric_key(name), value, at, 0) for name, value in record.totals.items()],
         )
 
     def _agree(self, record: TrialRecord) -> None:

@@ -1,16 +1,19 @@
 """What runs, parameters and metrics are called in MLflow."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from pipeline.records.phases import phases_text
-from pipeline.records.results import TrialResult
+from pipeline.records.results import TrialResult, at_best_epoch
 from pipeline.space.distributions import format_value
 from pipeline.tracking.axes import Axes, set_values
 
 # MLflow's limit for a value.
 MAX_VALUE_LENGTH = 6000
 MAX_REASON_LENGTH = 500
+# What may not stand in the name of a metric, or would be taken for a path.
+_NO_KEY = re.compile(r"[^\w.\- ]")
 # The tag that MLflow shows as a run's description, in Markdown.
 NOTE = "mlflow.note.content"
 
@@ -60,10 +63,17 @@ def metrics_of(result: TrialResult) -> dict[str, float]:
         *("latency_ms", "backbone_images", "cached_images"),
     )
     values = {name: getattr(result, name) for name in names} | {
+        **{metric_key(at_best_epoch(metric)): value for metric, value in result.best_metrics.items()},
         "seconds": round(result.seconds, 2),
         "objective": result.value,
     }
     return {name: float(value) for name, value in values.items() if value is not None}
+
+
+def metric_key(name: str) -> str:
+    """Returns what a metric is called in MLflow, which does not take all characters that a class's name may have."""
+    metric, colon, argument = name.partition(":")
+    return f"{metric}{colon and '/'}{_NO_KEY.sub('_', argument)}"
 
 
 def note_of(result: TrialResult) -> str:

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -14,10 +14,9 @@ from torch.nn import functional
 from pipeline.data.image_data import Examples
 from pipeline.models.dropout import has_dropout, only_dropout_trains
 from pipeline.training.memory import GpuMemoryError, half, if_it_fits
+from pipeline.training.metrics import CALIBRATION_BINS, MetricMeter, measured, probabilities_of
 
 T = TypeVar("T")
-
-CALIBRATION_BINS = 15
 
 
 @dataclass(frozen=True)
@@ -54,12 +53,50 @@ def evaluate(model: nn.Module, data: Examples, precision: AbstractContextManager
     """
 
     def measure(inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        logits = _logits(model, inputs, precision)
-        return functional.cross_entropy(logits, labels, reduction="sum"), (logits.argmax(1) == labels).sum()
+        return _loss_and_hits(_logits(model, inputs, precision), labels)
 
     model.eval()
     losses, hits = zip(*_by_chunks(data, measure), strict=True)
     return float(torch.stack(losses).sum()) / len(data), int(torch.stack(hits).sum()) / len(data)
+
+
+@torch.inference_mode()
+def evaluate_metrics(
+    model: nn.Module,
+    data: Examples,
+    precision: AbstractContextManager[object],
+    meters: Mapping[str, MetricMeter],
+) -> tuple[float, float, dict[str, float]]:
+    """Measures a model as `evaluate` does, to the bit, and by further metrics, in one pass over the data.
+
+    Args:
+        model: From images to logits.
+        data: What to measure it on.
+        precision: Context for forward passes.
+        meters: What measures the further metrics, by name, on the data's device.
+
+    Returns:
+        Mean cross-entropy in nats, the share of images classified correctly, and the further metrics by name; none of
+        those where the cross-entropy is not finite.
+
+    Raises:
+        GpuMemoryError: One image does not fit into the GPU's memory.
+        DataError: A metric is not defined on these data.
+    """
+
+    def measure(inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        logits = _logits(model, inputs, precision)
+        return *_loss_and_hits(logits, labels), functional.log_softmax(logits, 1)
+
+    model.eval()
+    losses, hits, log_probabilities = zip(*_by_chunks(data, measure), strict=True)
+    loss, accuracy = float(torch.stack(losses).sum()) / len(data), int(torch.stack(hits).sum()) / len(data)
+    if not math.isfinite(loss):
+        return loss, accuracy, {}
+    further = measured(meters, probabilities_of(torch.cat(log_probabilities)), data.labels)
+    if "valid_log_likelihood" in further:
+        further["valid_log_likelihood"] = -loss  # probabilities may be rounded to 0; this is not
+    return loss, accuracy, further
 
 
 @torch.inference_mode()
@@ -131,6 +168,11 @@ def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = CALIBRA
     gaps = torch.zeros(bins, dtype=torch.float64, device=confidence.device)
     gaps.index_add_(0, index, confidence - (predicted == labels).double())
     return float(gaps.abs().sum()) / len(labels)
+
+
+def _loss_and_hits(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the sum of the cross-entropies, and of the images classified correctly, each 0-dimensional."""
+    return functional.cross_entropy(logits, labels, reduction="sum"), (logits.argmax(1) == labels).sum()
 
 
 def _logits(model: nn.Module, inputs: Tensor, precision: AbstractContextManager[object]) -> Tensor:

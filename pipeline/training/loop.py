@@ -5,7 +5,7 @@ Whoever drives it decides what to report, when to prune and when to stop: closin
 
 import math
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from pipeline.config.data import Sampling
-from pipeline.config.training import Monitor
+from pipeline.config.metrics import Monitor
 from pipeline.data.batches import epoch_batches
 from pipeline.records.results import EpochResult, LayerFlow
-from pipeline.training.evaluation import evaluate
+from pipeline.training.evaluation import evaluate, evaluate_metrics
+from pipeline.training.metrics import MetricMeter
 from pipeline.training.phases import Phase
 from pipeline.training.state import TrainingState
 
@@ -40,7 +41,13 @@ class DivergedError(Exception):
 
 
 def train(
-    training_state: TrainingState, *, batch_size: int, monitor: Monitor, seed: int, sampling: Sampling = "natural"
+    training_state: TrainingState,
+    *,
+    batch_size: int,
+    monitor: Monitor,
+    seed: int,
+    sampling: Sampling = "natural",
+    meters: Mapping[str, MetricMeter] | None = None,
 ) -> Generator[EpochResult]:
     """Trains a model; yields after each epoch; at the end the best epoch's weights and buffers are back in place.
 
@@ -56,6 +63,7 @@ def train(
         monitor: The measure that decides which epoch is best, and when to stop.
         seed: Of the order of the batches.
         sampling: What an epoch consists of.
+        meters: What measures metrics besides accuracy and loss, by name; a study's, and what is monitored.
 
     Raises:
         DivergedError: A loss is not finite.
@@ -69,10 +77,10 @@ def train(
                 rows = next(batches)
                 passed = _pass_over(phase, rows, training_state)
                 with phase.step.averaged():
-                    valid_loss, valid_accuracy = evaluate(phase.step.model, phase.valid, phase.step.precision)
+                    valid_loss, valid_accuracy, further = _validate(phase, meters)
                     if not math.isfinite(valid_loss):
                         raise DivergedError(training_state.epoch + 1, None, passed.gradient_flow)
-                    measures = {"valid_loss": valid_loss, "valid_accuracy": valid_accuracy}
+                    measures = {"valid_loss": valid_loss, "valid_accuracy": valid_accuracy, **further}
                     if is_best := training_state.improvement.improved(measures[monitor]):
                         training_state.best.keep()
                 phase.schedule.end_epoch(measures)
@@ -87,10 +95,19 @@ def train(
                     phase=phase.name,
                     backbone_images=backbone_images,
                     cached_images=cached_images,
+                    metrics=further,
                     **vars(passed),
                 )
     finally:
         training_state.best.restore()
+
+
+def _validate(phase: Phase, meters: Mapping[str, MetricMeter] | None) -> tuple[float, float, dict[str, float]]:
+    """Returns loss, accuracy, and what else is asked for; without that nothing is done that was not always done."""
+    step = phase.step
+    if not meters:
+        return *evaluate(step.model, phase.valid, step.precision), {}
+    return evaluate_metrics(step.model, phase.valid, step.precision, meters)
 
 
 @dataclass(frozen=True)

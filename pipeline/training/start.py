@@ -1,7 +1,7 @@
 """Training. `start` unpacks a configuration into the plain arguments of the loop."""
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline.config.metrics import direction
+from pipeline.config.metrics import direction, measured_metrics
+from pipeline.config.training import Performance
 from pipeline.config.trial import TrialConfig
 from pipeline.core.improvement import Improvement
 from pipeline.data.feature_cache import FeatureCache
@@ -21,6 +22,7 @@ from pipeline.setup.images import prepared, prepared_data
 from pipeline.training.checkpoint import Checkpoint
 from pipeline.training.evaluation import evaluate
 from pipeline.training.loop import train
+from pipeline.training.metrics import MetricMeter, build_meters
 from pipeline.training.phases import Phase, PhaseBuilder
 from pipeline.training.repetition import Repetition, repeated
 from pipeline.training.state import TrainingState
@@ -96,6 +98,7 @@ def start(
     cache: FeatureCache | None = None,
     resume: Checkpoint | None = None,
     repetition: Repetition | None = None,
+    metrics: Sequence[str] = (),
 ) -> Training:
     """Builds the model, optimizer and schedule of a configuration.
 
@@ -112,11 +115,12 @@ def start(
         repetition: A training of this configuration whose phases are repeated; then the last epoch's weights come back,
             and not the best one's, and nothing stops early: for a training whose validation images say nothing, since
             it learns from them.
+        metrics: What to measure after every epoch, besides accuracy, loss, and what the configuration monitors.
 
     Raises:
         DeviceError: The precision does not exist on the data's device.
         ModelError: The network cannot be built.
-        DataError: The images do not suit it, or the cache cannot be read or written.
+        DataError: The images do not suit it or a metric, or the cache cannot be read or written.
     """
     precision = use_precision(config.precision, data.train.labels.device)
     torch.manual_seed(config.seed)
@@ -141,5 +145,14 @@ def start(
         monitor=stopping.monitor,
         seed=config.seed,
         sampling=config.data.sampling,
+        meters=_meters(config, metrics, data),
     )
     return Training(config, training_state, epochs)
+
+
+def _meters(config: TrialConfig, metrics: Sequence[str], data: ImageData) -> Mapping[str, MetricMeter]:
+    """Builds what measures the metrics that somebody asks for."""
+    monitors = [config.early_stopping.monitor]
+    if isinstance(config.schedule, Performance):
+        monitors.append(config.schedule.monitor)
+    return build_meters(measured_metrics([*metrics, *monitors]), data.class_names, data.train.labels.device)

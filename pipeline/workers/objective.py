@@ -88,7 +88,7 @@ def run_trial(
         epochs.append(epoch)
         emit(EpochEnded(trial.number, epoch))
         if epoch.epoch not in reported:
-            trial.report(getattr(epoch, settings.metric), epoch.epoch)
+            trial.report(epoch.metric_value(settings.metric), epoch.epoch)
 
     try:
         reported = frozen_trial(study, trial.number).intermediate_values
@@ -103,7 +103,7 @@ def run_trial(
         else:
             steps = settings.gradient_flow_steps
             data = load(config)
-            training = start(config, data, measure_every=steps, cache=cache, resume=saved)
+            training = start(config, data, measure_every=steps, cache=cache, resume=saved, metrics=settings.metrics)
             for epoch in before:
                 passed(epoch)
             for epoch in training.epochs:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from optuna.trial import FrozenTrial
 
-from pipeline.config.training import Monitor
+from pipeline.config.metrics import Monitor
 from pipeline.data.image_data import ImageData
 from pipeline.evaluation.speed import batch_seconds
 from pipeline.models.build import num_parameters
@@ -42,11 +42,12 @@ def result_of_epochs(
     best = next((epoch for epoch in reversed(epochs) if epoch.is_best), None)
     return TrialResult(
         outcome=outcome,
-        value=None if best is None else getattr(best, metric),
+        value=None if best is None else best.metric_value(metric),
         epochs=len(epochs),
         best_epoch=None if best is None else best.epoch,
         best_valid_accuracy=None if best is None else best.valid_accuracy,
         best_valid_loss=None if best is None else best.valid_loss,
+        best_metrics={} if best is None else best.metrics,
         num_parameters=None if training is None else num_parameters(training.model),
         samples_per_second=statistics.median(e.samples_per_second for e in epochs) if epochs else None,
         seconds=seconds,

@@ -68,3 +68,9 @@ def test_words_and_counts_are_no_curves() -> None:
     epoch = EpochResult(1, 0.5, 0.8, 0.4, 0.7, 0.01, 1.5, 0.25, 1000.0, 0.1, True, (), "frozen", 10, 20)
     assert not set(NOT_CURVES) & epoch.measures().keys()
     assert epoch.measures()["valid_accuracy"] == 0.7
+
+
+def test_further_metrics_have_names_that_mlflow_takes() -> None:
+    metrics = {"valid_macro_f1": 0.5, "valid_recall:T-shirt/top <1>": 0.25}
+    figures = metrics_of(TrialResult("complete", 0.5, best_metrics=metrics))
+    assert (figures["best_valid_macro_f1"], figures["best_valid_recall/T-shirt_top _1_"]) == (0.5, 0.25)

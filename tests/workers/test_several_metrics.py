@@ -27,6 +27,7 @@ from pipeline.study.studies import (
 )
 from pipeline.study.summary import StudySummary
 from pipeline.study.trials import outcome_of, result_of
+from pipeline.tracking.store import find_runs, open_client
 from pipeline.workers.objective import run_trial
 from pipeline.workers.run import run_study
 
@@ -143,3 +144,24 @@ def test_a_study_carries_its_metrics_and_keeps_them(study: MultiObjectiveStudy, 
         other = read(file, f"study.metrics={metrics}")
         with pytest.raises(StudyError, match="optimizes valid_accuracy, latency_ms, and not valid_accuracy"):
             create_or_resume(study._storage, "two", other.study, other.space)
+
+
+def test_further_metrics_are_a_studys_as_any(file: Path, workspace: Path) -> None:
+    settings = ("study.metrics=[valid_macro_f1, 'valid_recall:3']", "early_stopping.monitor=valid_macro_f1")
+    summary = run(file, workspace, *settings, "study.trials=3", "study.pruner=none")
+    complete = [trial for trial in trials_of(workspace) if trial.state == TrialState.COMPLETE]
+    assert len(complete) == 3
+    for trial in complete:
+        result = result_of(trial)
+        assert result is not None
+        assert trial.values == [result.metric_value("valid_macro_f1"), result.metric_value("valid_recall:3")]
+        assert trial.values[0] == max(trial.intermediate_values.values())
+        assert trial.values[0] != result.best_valid_accuracy
+    assert summary.best is not None
+    assert summary.best.value == max(trial.values[0] for trial in complete)
+    client = open_client(Workspace(workspace).tracking_url)
+    (experiment,) = (one for one in client.search_experiments() if one.name != "Default")
+    logged = [run.data.metrics for run in find_runs(client, experiment.experiment_id, "tags.kind = 'trial'")]
+    values = [[one["best_valid_macro_f1"], one["best_valid_recall/3"]] for one in logged]
+    assert sorted(values) == sorted(trial.values for trial in complete)
+    assert all({"valid_macro_f1", "valid_recall/3"} <= one.keys() for one in logged)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from pipeline.config.metrics import Metric
 from pipeline.core.errors import TrackingError
@@ -55,7 +55,7 @@ def _shared_metrics(client: "MlflowClient", experiment: str, names: Sequence[str
     if len({known[name] for name in names}) > 1:
         said = " and ".join(f"{name} optimizes {known[name]}" for name in names)
         raise TrackingError(f"studies can be compared that optimize the same; {said}. Compare others")
-    return cast("tuple[Metric, ...]", tuple(known[names[0]].split(", ")))
+    return tuple(known[names[0]].split(", "))
 
 
 def _differing(params: Sequence[Mapping[str, str]]) -> list[tuple[str, str]]:

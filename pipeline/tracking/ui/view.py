@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config.metrics import Metric, direction
-from pipeline.records.results import AT_BEST_EPOCH
+from pipeline.records.results import at_best_epoch
 from pipeline.tracking.axes import is_partial
 from pipeline.tracking.expected_run import SUPERSEDED
+from pipeline.tracking.naming import metric_key
 from pipeline.tracking.ui.charts import curves, images, parallel, scatter, section
 
 if TYPE_CHECKING:
@@ -80,14 +81,14 @@ def view_state(
         metrics: What is optimized; the runs are sorted by the first one.
         axes: The settings that differ, each with the parameter that makes its axis.
     """
-    metric_names = [AT_BEST_EPOCH.get(metric, metric) for metric in metrics]
+    metric_names = [metric_key(at_best_epoch(metric)) for metric in metrics]
     best, *others = dict.fromkeys([*metric_names, "num_parameters"])
     sections, charts = _settings(title, [axis for _, axis in axes], best)
     sections += [
         section(REACHED, f"{title}: what was reached", columns=2, height=400),
         section(FLOW, f"{title}: gradient flow", columns=1, height=460),
     ]
-    charts += [curves(REACHED, metrics[0]), *(scatter(REACHED, other, best) for other in others)]
+    charts += [curves(REACHED, metric_key(metrics[0])), *(scatter(REACHED, other, best) for other in others)]
     charts += [images(FLOW, "gradient_flow")]
     final = [f"metrics.`{name}`" for name in ("best_epoch", "num_parameters", "seconds") if name not in metric_names]
     return {
