@@ -42,7 +42,7 @@ study:
   sampler: random
   pruner: none
 space:
-  data: {name: fashion_mnist}
+  data: {kind: fashion_mnist}
   model:
     kind: backbone
     name: tf_efficientnet_lite0

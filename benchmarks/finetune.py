@@ -24,7 +24,7 @@ import torch
 from timm.loss import LabelSmoothingCrossEntropy
 from timm.optim import create_optimizer_v2
 
-from pipeline.config.data import DataConfig
+from pipeline.config.data import Cifar10
 from pipeline.config.loss import CrossEntropy
 from pipeline.config.model import BackboneConfig
 from pipeline.config.training import Constant, EarlyStopping, Sgd
@@ -56,7 +56,7 @@ def random_data(num_images: int, num_valid: int, image_size: int, device: torch.
 def dnntune(options: argparse.Namespace, data: ImageData, augment: AugmentConfig) -> Iterator[float]:
     """Yields images a second of each epoch of dnntune's training, validation not counted."""
     config = TrialConfig(
-        data=DataConfig(name="cifar10"),  # not read
+        data=Cifar10(),  # not read
         model=BackboneConfig(name=options.model, pretrained=False, image_size=options.image_size),
         transfer=Unfreeze(frozen_epochs=0, unfreeze_top_stages="all", lr_factor=1.0),
         augment=augment,

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import torch
 
-from pipeline.config.data import DataConfig
+from pipeline.config.data import FashionMnist
 from pipeline.config.model import MlpConfig
 from pipeline.config.study import StudyConfig
 from pipeline.config.training import AdamW, ClipNorm, Constant, EarlyStopping
@@ -31,7 +31,7 @@ EVERY = StudyConfig().gradient_flow_steps or 0
 def config(hidden_layers: int, batch_size: int) -> TrialConfig:
     """Returns one of the networks that are measured."""
     return TrialConfig(
-        data=DataConfig(name="fashion_mnist"),
+        data=FashionMnist(),
         model=MlpConfig(hidden_layers=hidden_layers, width=100, activation="relu", batch_norm="before"),
         optimizer=AdamW(lr=1e-3),
         schedule=Constant(),

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from pipeline.config.data import DataConfig
+from pipeline.config.data import FashionMnist
 from pipeline.data.images import Split
-from pipeline.data.loading import READERS
+from pipeline.data.sources.idx import read_fashion_mnist
 from pipeline.data.sources.user_data import data_folders
 
 PARTS: tuple[Split, ...] = ("train", "test")
@@ -20,7 +20,7 @@ PARTS: tuple[Split, ...] = ("train", "test")
 
 def write(folder: Path, part: Split, per_class: int) -> None:
     """Writes the first images of each class as FOLDER/PART/CLASS/ROW.png."""
-    images = READERS["fashion_mnist"](part, DataConfig(name="fashion_mnist"), data_folders(None))
+    images = read_fashion_mnist(FashionMnist(), part, data_folders(None))
     assert images is not None
     written: Counter[int] = Counter()
     for row, (pixels, label) in enumerate(zip(images.pixels, images.labels.tolist(), strict=True)):

@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader
 from torchvision import datasets
 from torchvision.transforms import v2
 
-from pipeline.config.data import DataConfig
+from pipeline.config.data import FashionMnist
 from pipeline.config.model import MlpConfig
 from pipeline.config.training import AdamW, ClipNorm, Constant, EarlyStopping
 from pipeline.config.trial import TrialConfig
@@ -40,7 +40,7 @@ from pipeline.training.start import start
 
 BATCH_SIZE = 128
 CONFIG = TrialConfig(
-    data=DataConfig(name="fashion_mnist"),
+    data=FashionMnist(),
     model=MlpConfig(hidden_layers=3, width=100, activation="relu", batch_norm="before"),
     optimizer=AdamW(lr=1e-3),
     schedule=Constant(),

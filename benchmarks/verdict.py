@@ -28,7 +28,7 @@ from pipeline.training.start import start
 
 SPACE = """
 space:
-  data: {name: fashion_mnist}
+  data: {kind: fashion_mnist}
   model:
     hidden_layers: {int: [3, 40], log: true}
     width: {choice: [50, 100]}

@@ -35,7 +35,7 @@ hypothesis.settings.load_profile("dnntune")
 SMALL_SPACE = """
 study: {trials: 6, seed: 1, pruner: none}
 space:
-  data: {name: digits, max_train_images: 300}
+  data: {kind: digits, max_train_images: 300}
   model:
     hidden_layers: {int: [1, 2]}
     width: 16

@@ -43,7 +43,7 @@ with mock.patch("pipeline.tracking.log.END_SECONDS", 600.0):
 """
 ABLATED = """
 space:
-  data: {name: digits, max_train_images: 300}
+  data: {kind: digits, max_train_images: 300}
   model: {width: [16], batch_norm: before}
   epochs: 2
 """

@@ -47,5 +47,5 @@ class Setting:
 
     def trial(self, seed: int) -> TrialConfig:
         """Returns the configuration of one run."""
-        fields = {"early_stopping": {"patience": None}, **self.config, "data": {"name": "fashion_mnist"}, "seed": seed}
+        fields = {"early_stopping": {"patience": None}, **self.config, "data": {"kind": "fashion_mnist"}, "seed": seed}
         return TrialConfig.model_validate(fields)

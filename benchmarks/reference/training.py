@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from benchmarks.reference.settings import Scaling, Setting
-from pipeline.config.data import DataConfig
+from pipeline.config.data import FashionMnist
 from pipeline.config.study import StudyConfig
 from pipeline.data.image_data import ImageData, LabeledImages, to_device
 from pipeline.data.images import Images, check
@@ -90,8 +90,8 @@ def prepare(setting: Setting) -> tuple[ImageData, LabeledImages]:
 
 
 def _read(part: str) -> Images:
-    config = DataConfig(name="fashion_mnist")
-    images = read_fashion_mnist(part, config, data_folders(None))  # type: ignore[arg-type]
+    config = FashionMnist()
+    images = read_fashion_mnist(config, part, data_folders(None))  # type: ignore[arg-type]
     assert images is not None
     return check(images, part)  # type: ignore[arg-type]
 

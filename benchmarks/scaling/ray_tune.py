@@ -32,7 +32,7 @@ study:
   sampler: tpe
   pruner: none
 space:
-  data: {name: digits, max_train_images: 100}
+  data: {kind: digits, max_train_images: 100}
   model:
     kind: mlp
     hidden_layers: 1

@@ -24,7 +24,7 @@ study:
   sampler: tpe
   pruner: none
 space:
-  data: {name: fashion_mnist, valid_fraction: 0.1}
+  data: {kind: fashion_mnist, valid_fraction: 0.1}
   model:
     kind: mlp
     hidden_layers: 3
@@ -66,7 +66,7 @@ def fixed_list(file: SpaceFile, number: int) -> tuple[dict[str, Any], ...]:
 def measure(*, data: str, workers: int, rounds: int, trials: int, epochs: int) -> Report:
     """Measures studies and the bare training loop in alternation; see `benchmarks.scaling.__main__`."""
     quiet_optuna()
-    settings: dict[str, object] = {"data.name": data, "epochs": epochs, "study.trials": trials}
+    settings: dict[str, object] = {"data.kind": data, "epochs": epochs, "study.trials": trials}
     if data == "fashion_mnist":
         settings["data.max_train_images"] = TRAIN_IMAGES
     plain = space_of(SPACE, settings)
@@ -128,7 +128,7 @@ def _report(measured: Rounds, *, workers: int, file: SpaceFile, epochs: int, tri
         ]
         for words, values in kinds.items()
     ]
-    data = file.space.definition["data"]["name"]
+    data = file.space.definition["data"]["kind"]
     notes = [
         f"Median (smallest to largest) of n = {len(measured.startup[1])} rounds of each, in alternation.",
         f"One study is {trials} trials of {epochs} epochs on {data}, perceptrons of 3 x 80 to 120, the same "

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config.data import DataConfig
+from pipeline.config.data import FashionMnist
 from pipeline.config.model import BackboneConfig
 from pipeline.config.training import AdamW, EarlyStopping
 from pipeline.config.transfer import Frozen, TransferConfig, Unfreeze
@@ -54,9 +54,7 @@ def backbone_config(cell: Cell, *, epochs: int, image_size: int) -> TrialConfig:
     if cell.method != "frozen":
         transfer = Unfreeze(frozen_epochs=epochs // 4, unfreeze_top_stages=1, lr_factor=1.0)
     return TrialConfig(
-        data=DataConfig(
-            name="fashion_mnist", valid_fraction=VALID_FRACTION, split_seed=cell.seed, max_train_images=cell.size
-        ),
+        data=FashionMnist(valid_fraction=VALID_FRACTION, split_seed=cell.seed, max_train_images=cell.size),
         model=BackboneConfig(name="tf_efficientnet_lite0", image_size=image_size),
         transfer=transfer,
         optimizer=AdamW(lr=2e-3),

@@ -1,24 +1,17 @@
-"""Settings of the images."""
+"""Settings of the data: a class for each source, and what all have in common."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from pipeline.config.kinds import Block
+from pipeline.config.kinds import KindBlock, KindOf, register_built_ins
 from pipeline.config.training import Fraction
 
 Sampling = Literal["natural", "balanced"]
 
 
-class DataConfig(Block):
-    name: Literal["fashion_mnist", "mnist", "cifar10", "digits", "image_folder", "arrays"]
-    """Which data set; the last two are your own and need `path`."""
-    path: str | None = None
-    """The folder (image_folder) or .npz file (arrays); use --data-dir for the other data sets. A relative path starts
-    at the folder of the file that contains it; with --set, on standard input, or in a space that is named without its
-    folder, at the current folder."""
-    image_size: Annotated[int, Field(ge=4, le=2048)] | None = None
-    """Height and width in pixels to which the images of an image_folder are resized; null: 64."""
+class DataBlock(KindBlock):
+    group: ClassVar[str] = "data"
     valid_fraction: Fraction = 0.1
     """Share of the training images held out for validation, the same share of every class. Ignored if the data have a
     validation set of their own."""
@@ -30,3 +23,59 @@ class DataConfig(Block):
     """What an epoch trains on: natural: every image once; balanced: as many images, but every class equally often, so
     that images of rare classes are repeated and of frequent ones some are left out, others in each epoch. Validation
     and test images stay as they are."""
+
+
+class FashionMnist(DataBlock):
+    """Xiao et al., 2017: 28 x 28 gray images of 10 kinds of clothing; see --data-dir."""
+
+    kind: Literal["fashion_mnist"] = "fashion_mnist"
+
+
+class Mnist(DataBlock):
+    """LeCun et al., 1998: 28 x 28 gray images of handwritten digits; see --data-dir."""
+
+    kind: Literal["mnist"] = "mnist"
+
+
+class Cifar10(DataBlock):
+    """Krizhevsky, 2009: 32 x 32 color images of 10 kinds of animals and vehicles; see --data-dir."""
+
+    kind: Literal["cifar10"] = "cifar10"
+
+
+class Digits(DataBlock):
+    """scikit-learn's 8 x 8 gray images of handwritten digits, which come with it."""
+
+    kind: Literal["digits"] = "digits"
+
+
+class OwnData(DataBlock):
+    path: str
+    """Where your data are. A relative path starts at the folder of the file that contains it; with --set, on standard
+    input, or in a space that is named without its folder, at the current folder."""
+    test_fraction: Fraction | None = None
+    """Share of the images split off as a test set, the same share of every class. An image stays in the same part
+    whatever is added beside it, but for a few at the border. null: 0.2 if the source does not name its parts; no test
+    set if it names a training set and no test set. Refused if it has a test set."""
+
+
+class ImageFolder(OwnData):
+    """Your own images in a folder for each class: `path/CLASS`, or `path/train/CLASS`, and then `path/valid` and
+    `path/test` in the same way if you have them.
+    """
+
+    kind: Literal["image_folder"] = "image_folder"
+    image_size: Annotated[int, Field(ge=4, le=2048)] | None = None
+    """Height and width in pixels to which images are resized; null: the backbone's, or 64."""
+
+
+class Arrays(OwnData):
+    """Your own images: an .npz file with `x_train`, `y_train`, and `x_valid`, `y_valid`, `x_test`, `y_test` if you have
+    them.
+    """
+
+    kind: Literal["arrays"] = "arrays"
+
+
+DataConfig = Annotated[DataBlock, KindOf("data")]
+register_built_ins("pipeline.data.loading:READERS", FashionMnist, Mnist, Cifar10, Digits, ImageFolder, Arrays)

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pipeline.config.data import DataConfig
+from pipeline.config.kinds import build
 from pipeline.core.errors import DataError
 from pipeline.data.image_data import ImageData, LabeledImages, statistics, to_device
 from pipeline.data.images import Images, Split, check, prove_same_range, range_of
@@ -19,9 +21,10 @@ from pipeline.data.sources.image_folder import read_image_folder
 from pipeline.data.sources.user_data import data_folders
 from pipeline.data.split import num_repeated, stratified_split, stratified_subset
 
-Reader = Callable[[Split, DataConfig, Sequence[Path]], Images | None]
+Reader = Callable[[Any, Split, Sequence[Path]], Images | None]
 
-# A reader returns one part, or None where the source has no such part of its own.
+# What reads each kind: from the settings, the part that is wanted, and the folders to look in, to that part,
+# or None where the source has no such part of its own.
 READERS: dict[str, Reader] = {
     "fashion_mnist": read_fashion_mnist,
     "mnist": read_mnist,
@@ -118,5 +121,5 @@ def _train_and_valid(config: DataConfig, data_dir: str | None) -> tuple[Images, 
 
 
 def _read(config: DataConfig, split: Split, data_dir: str | None) -> Images | None:
-    images = READERS[config.name](split, config, data_folders(data_dir))
+    images: Images | None = build(config, split, data_folders(data_dir))
     return None if images is None else check(images, split)

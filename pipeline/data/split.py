@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.errors import DataError
+
 Rows = NDArray[np.int64]
 
 
@@ -28,6 +30,37 @@ def stratified_split(labels: Rows, fraction: float, seed: int) -> tuple[Rows, Ro
         second.append(generator.permutation(rows)[:count])
     chosen = np.zeros(len(labels), dtype=bool)
     chosen[np.concatenate(second)] = True
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def split_off_test(labels: Rows, keys: Sequence[str], fraction: float, origin: str) -> tuple[Rows, Rows]:
+    """Splits a test part off, class by class: the rows whose keys have the smallest hashes.
+
+    What is added later changes the part of none but a few rows at the border, so that a model that was trained before is
+    not tested on what it was trained on.
+
+    Args:
+        labels: (rows,).
+        keys: What names each row for good, such as a file's name.
+        fraction: Share of each class that is split off, rounded, at least one row.
+        origin: Where the rows come from, for messages.
+
+    Returns:
+        The other rows and those of the test part, each ascending.
+
+    Raises:
+        DataError: A class has too few rows for a training, a validation and a test part.
+    """
+    order = np.array([hashlib.blake2b(key.encode("utf-8", "surrogateescape")).hexdigest() for key in keys])
+    chosen = np.zeros(len(labels), dtype=bool)
+    for rows in _rows_by_class(labels):
+        if len(rows) < 3:
+            raise DataError(
+                f"{origin}: a class needs 3 images, for training, validation and test; class {labels[rows[0]]} has "
+                f"{len(rows)}. Add images, or put those of the test set into a part of their own"
+            )
+        count = min(max(round(fraction * len(rows)), 1), len(rows) - 2)
+        chosen[rows[np.argsort(order[rows], kind="stable")[:count]]] = True
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 

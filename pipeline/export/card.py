@@ -39,7 +39,7 @@ def model_card(
     dtype = str(images.images.dtype).removeprefix("torch.")
     named = ", ".join(map(markdown, class_names[:MOST_CLASSES])) + (", ..." if len(class_names) > MOST_CLASSES else "")
     size = f"{height} x {width} pixels"
-    data = markdown(config.data.name)
+    data = markdown(config.data.kind)
     sections = {
         f"Image classifier: {_kind(config.model)} for {data}": [
             f"It tells {len(class_names)} classes apart: {named}. It has {num_parameters:,} parameters.",
@@ -76,7 +76,7 @@ def model_card(
 def _data(config: TrialConfig, channels: int, size: str) -> Iterator[str]:
     data = config.data
     colors = {1: "gray", 3: "RGB"}.get(channels, f"{channels}-channel")
-    yield f"{markdown(data.name)}: {colors} images of {size}."
+    yield f"{markdown(data.kind)}: {colors} images of {size}."
     valid = f"{data.valid_fraction:.0%} of the training images, the same share of every class (seed {data.split_seed})"
     yield f"Validated on {valid}, unless the source brings a validation part of its own."
     if data.max_train_images is not None:

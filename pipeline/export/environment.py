@@ -7,6 +7,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from pipeline import __version__
+from pipeline.config.data import OwnData
 from pipeline.config.model import BackboneConfig
 from pipeline.config.schema import kinds_in
 from pipeline.config.trial import TrialConfig
@@ -31,7 +32,7 @@ def environment(config: TrialConfig) -> dict[str, Any]:
 def without_machine_paths(config: TrialConfig) -> tuple[TrialConfig, tuple[str, ...]]:
     """Returns a configuration whose absolute paths are cut down to their last name, and which settings these are."""
     settings: dict[str, str] = {}
-    if config.data.path is not None and Path(config.data.path).is_absolute():
+    if isinstance(config.data, OwnData) and Path(config.data.path).is_absolute():
         settings["data.path"] = PurePath(config.data.path).name
     weights = config.model.pretrained if isinstance(config.model, BackboneConfig) else False
     if isinstance(weights, str) and Path(weights).is_absolute():

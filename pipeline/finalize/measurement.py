@@ -86,7 +86,7 @@ def select_final(
     if not _is_validated_now_as_then(chosen, predictor):
         raise StudyError(
             f"the validation images must be those with which {chosen.name} was trained; those of its data set "
-            f"({chosen.config.data.name}) are different now. Restore the data, or run a new study"
+            f"({chosen.config.data.kind}) are different now. Restore the data, or run a new study"
         )
     candidates = [*models.values(), *library]
     by_name = {saved.name: saved for saved in candidates if _shares_images(saved, chosen, predictor)}

@@ -133,7 +133,7 @@ def _add(registry: Registry, candidate: Candidate, challenger: LoadedExport, che
     assert challenger.config is not None, "its plug-ins are those that have just exported it"
     tags = {
         **{name: str(metrics[name]) for name in ("study", "trial", "seed")},
-        "data": challenger.config.data.name,
+        "data": challenger.config.data.kind,
         "test_accuracy": f"{metrics['test_accuracy']:.4f}",
         "test_interval": f"{low:.4f} to {high:.4f}",
         CHECKSUM: checksum,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from pipeline.config.data import DataConfig
+from pipeline.config.data import DataConfig, ImageFolder
 from pipeline.config.model import BackboneConfig, ModelBlock
 from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import DataError
@@ -18,7 +18,7 @@ def data_config_for(config: TrialConfig) -> DataConfig:
         ModelError: There is no such backbone.
     """
     data = config.data.model_copy(update={"sampling": "natural"})  # it changes what is drawn, and not what is loaded
-    if data.name != "image_folder" or data.image_size is not None or not isinstance(config.model, BackboneConfig):
+    if not isinstance(data, ImageFolder) or data.image_size is not None or not isinstance(config.model, BackboneConfig):
         return data
     from pipeline.models.backbones.backbone import image_size
 

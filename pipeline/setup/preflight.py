@@ -14,7 +14,7 @@ from itertools import islice, pairwise
 from pathlib import Path
 
 from pipeline.config.cnn import CnnConfig
-from pipeline.config.data import DataConfig
+from pipeline.config.data import Arrays, DataConfig, ImageFolder
 from pipeline.config.loss import wrong_number_of_weights
 from pipeline.config.model import BackboneConfig, MlpConfig, ModelBlock, top_layers
 from pipeline.config.schema import did_you_mean, short_repr
@@ -58,11 +58,11 @@ MAX_CHECKED = 2_000
 SIZE_PATHS = (
     *("model.kind", "model.width", "model.hidden_layers", "model.head.width", "model.head.hidden_layers"),
     *("model.stages", "model.blocks", "model.channels", "model.channel_growth", "model.kernel_size", "model.block"),
-    *("optimizer.kind", "optimizer.momentum", "ema_decay", "data.name"),
+    *("optimizer.kind", "optimizer.momentum", "ema_decay", "data.kind"),
 )
 IMAGE_SIZE_PATHS = (
     *("model.kind", "model.stages", "model.channels", "model.pooling"),
-    *("data.name", "data.path", "data.image_size"),
+    *("data.kind", "data.path", "data.image_size"),
 )
 BFLOAT16_REMEDY = "this machine has no instructions for it, and takes ten times as long as with float32"
 
@@ -82,9 +82,9 @@ def check_ready(boundary_configs: BoundaryConfigs, device: str) -> None:
     check_device(device)
     for config in _checked_configs(boundary_configs, ("precision",)):
         check_precision(config.precision, device)
-    for data in dict.fromkeys(config.data for config in _checked_configs(boundary_configs, ("data.name", "data.path"))):
+    for data in dict.fromkeys(config.data for config in _checked_configs(boundary_configs, ("data.kind", "data.path"))):
         check_user_data(data)
-    for config in _checked_configs(boundary_configs, ("loss.class_weights", "loss.kind", "data.name", "data.path")):
+    for config in _checked_configs(boundary_configs, ("loss.class_weights", "loss.kind", "data.kind", "data.path")):
         check_class_weights(config)
     for config in _checked_configs(boundary_configs, ("model.kind", "model.name")):
         if isinstance(config.model, BackboneConfig):
@@ -114,7 +114,7 @@ def prove_built_in(boundary_configs: BoundaryConfigs, data_dir: str | None) -> l
         DataError: One is not here, and the folder for it cannot be written to or no server answers.
     """
     folders, notices = data_folders(data_dir), []
-    for name in dict.fromkeys(config.data.name for config in _checked_configs(boundary_configs, ("data.name",))):
+    for name in dict.fromkeys(config.data.kind for config in _checked_configs(boundary_configs, ("data.kind",))):
         if not (missing := missing_files(name, folders)):
             continue
         what = f"{DOWNLOADED[name]} ({', '.join(missing)})"
@@ -183,7 +183,7 @@ def check_class_weights(config: TrialConfig) -> None:
         DataError: It has not.
     """
     weights = config.loss.class_weights
-    if isinstance(weights, str) or config.data.name == "arrays":
+    if isinstance(weights, str) or config.data.kind == "arrays":
         return
     _, num_classes = _shape(config.data)
     if len(weights) != num_classes:
@@ -302,12 +302,12 @@ def training_bytes(config: TrialConfig, shape: Shape | None = None) -> int:
 
 
 def _shape(data: DataConfig) -> tuple[ImageShape, int]:
-    if data.name == "image_folder":
+    if isinstance(data, ImageFolder):
         size = data.image_size or 64
         return (3, size, size), len(class_folders(image_root(data) / "train"))
-    if data.name == "arrays":
+    if isinstance(data, Arrays):
         return archive_shape(archive_file(data)), 2
-    return KNOWN_SHAPES[data.name]
+    return KNOWN_SHAPES[data.kind]
 
 
 def _checked_configs(boundary_configs: BoundaryConfigs, paths: Sequence[str]) -> Iterable[TrialConfig]:

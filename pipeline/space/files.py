@@ -79,14 +79,12 @@ def _with_data_below(tree: YamlNode, folder: Path) -> YamlNode:
     def below(node: YamlNode, keys: Sequence[str]) -> YamlNode:
         if isinstance(node.value, dict) and keys and keys[0] in node.value:
             return YamlNode({**node.value, keys[0]: below(node.value[keys[0]], keys[1:])}, node.location)
-        if keys:
-            return node
-        if isinstance(node.value, str) and not node.value.startswith("~"):
-            return YamlNode(str((folder / node.value).resolve()), node.location)
         if isinstance(node.value, dict) and isinstance(getattr(node.value.get("choice"), "value", None), list):
             choices = node.value["choice"]
-            absolute = YamlNode([below(each, ()) for each in choices.value], choices.location)
+            absolute = YamlNode([below(each, keys) for each in choices.value], choices.location)
             return YamlNode({**node.value, "choice": absolute}, node.location)
+        if not keys and isinstance(node.value, str) and not node.value.startswith("~"):
+            return YamlNode(str((folder / node.value).resolve()), node.location)
         return node
 
     return below(tree, ("space", "data", "path"))
@@ -118,7 +116,7 @@ def read_space(tree: YamlNode, name: str, overrides: Sequence[Override] = ()) ->
     study_node = tree.value.get("study", YamlNode({}, tree.location))
     study_fields = settings.block(study_node, StudyConfig, "study.")
     root = reader.block(
-        tree.value.get("space", YamlNode({"data": with_location({"name": "digits"}, "")}, "")), TrialConfig
+        tree.value.get("space", YamlNode({"data": with_location({"kind": "digits"}, "")}, "")), TrialConfig
     )
     problems += settings.problems + reader.problems
     if problems:

@@ -149,7 +149,7 @@ def expected_run(record: TrialRecord, *, study: str, axes: Axes) -> ExpectedRun:
     params |= {"case": str(record.params["case"])} if "case" in record.params else {}
     points = points_of(record.curves)
     if config is not None:
-        own["dataset"] = str(config["data"]["name"])
+        own["dataset"] = str(config["data"]["kind"])
         params |= params_of(config, axes)
     if record.result is not None and record.ended is not None:
         at, step = milliseconds(record.ended), record.result.epochs

@@ -72,7 +72,7 @@ def _work(task: Task, channel: Channel) -> None:
     channel.emit(
         WorkerReady(
             DataSummary(
-                name=task.example.data.name,
+                name=task.example.data.kind,
                 num_train=len(data.train),
                 num_valid=len(data.valid),
                 num_classes=data.num_classes,

@@ -20,7 +20,7 @@ from pipeline.space.tree import flatten
 from pipeline.study.summary import StudySummary
 
 EVERYTHING: dict[str, Any] = {
-    "data": {"name": "digits"},
+    "data": {"kind": "digits"},
     "model": {
         "activation": "elu",
         "batch_norm": "after",
@@ -59,7 +59,7 @@ CNN: dict[str, Any] = {
 }
 OF_CNNS = ("block: plain",)
 NOTHING: dict[str, Any] = {
-    "data": {"name": "digits"},
+    "data": {"kind": "digits"},
     "model": {"activation": "relu", "batch_norm": "none", "initialization": "torch"},
     "optimizer": {"kind": "sgd"},
     "schedule": {"kind": "constant"},

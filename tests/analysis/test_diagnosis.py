@@ -49,7 +49,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def make(**settings: Any) -> TrialConfig:
-    return TrialConfig.model_validate({"data": {"name": "digits"}, **settings})
+    return TrialConfig.model_validate({"data": {"kind": "digits"}, **settings})
 
 
 CONFIGS = {name: make(model=model) for name, model in MODELS.items()} | {
@@ -189,9 +189,9 @@ def test_pasted_options_are_the_remedy(tmp_path: Path, config: TrialConfig, word
 @pytest.mark.parametrize(
     ("space", "word"),
     [
-        ("{data: {name: digits}, model: {width: [9, 8, 7, 6, 5, 4], activation: tanh}}", "vanishing"),
-        ("{data: {name: digits}}", "diverged"),
-        ("{data: {name: digits}, optimizer: sgd}", "diverged"),
+        ("{data: {kind: digits}, model: {width: [9, 8, 7, 6, 5, 4], activation: tanh}}", "vanishing"),
+        ("{data: {kind: digits}}", "diverged"),
+        ("{data: {kind: digits}, optimizer: sgd}", "diverged"),
     ],
     ids=["widths", "default optimizer", "bare optimizer"],
 )

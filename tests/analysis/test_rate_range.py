@@ -122,7 +122,7 @@ def test_the_suggested_line_belongs_into_an_optimizer(tmp_path: Path, curve: Cur
     found = suggest(RATES, losses(curve))
     search, constant = suggestion_lines(found)
     file = tmp_path / "mine.yaml"
-    head = f"space:\n  data: {{name: digits}}\n  optimizer:\n    kind: {kind}\n    "
+    head = f"space:\n  data: {{kind: digits}}\n  optimizer:\n    kind: {kind}\n    "
     file.write_text(head + search + "\n")
     (parameter,) = load_space(str(file)).space.parameters()
     assert parameter.name == "optimizer.lr"

@@ -6,7 +6,7 @@ import pytest
 
 from tests.attacks.harness import Case, answered
 
-SPACE = "space:\n  data: {name: digits}\n"
+SPACE = "space:\n  data: {kind: digits}\n"
 OVERRIDES = [
     ("epochs", "must be path=value, such as optimizer.lr=0.01"),
     ("=3", "must be path=value"),
@@ -32,7 +32,7 @@ OVERRIDES = [
     (".".join("a" * 40) + "=1", "and 32 names"),
     ("study=3", "study: must be a mapping"),
     ("space=3", "must be a mapping of settings"),
-    ("data.name=imagenet", "must be one of fashion_mnist"),
+    ("data.kind=imagenet", "must be one of fashion_mnist"),
     ("data.split_seed={int: [0, 3]}", "Give it one value"),
     ("optimizer=sgdd", "Did you mean sgd?"),
     ("epochs={int: [9, 1]}", "low must not be above high"),

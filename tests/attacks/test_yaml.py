@@ -12,7 +12,7 @@ BILLION = "\n".join(
     + [f"  a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
 )
 DEEP_ALIASES = "\n".join(["space:", "  a0: &a0 [x]", *(f"  a{n}: &a{n} [*a{n - 1}]" for n in range(1, 3000))])
-DIGITS = "data: {name: digits}"
+DIGITS = "data: {kind: digits}"
 MANY_KEYS = "".join(f"  k{n}: 1\n" for n in range(5000))
 
 
@@ -31,19 +31,19 @@ CASES = [
     file("a list", "- 1\n- 2\n", "must have a block named space"),
     file("two documents", "space: {}\n---\nspace: {}\n", "is not YAML"),
     file("UTF-16", "space: {}".encode("utf-16"), "bad.yaml: cannot be read: it is not UTF-8 text (byte 1)"),
-    file("Latin-1", "space: {data: {name: k\xf6ln}}".encode("latin-1"), "it is not UTF-8 text (byte 23)"),
+    file("Latin-1", "space: {data: {kind: k\xf6ln}}".encode("latin-1"), "it is not UTF-8 text (byte 23)"),
     file("null byte", "space: {data: \0}\n", "is not YAML"),
     file("control character", "space: {data: \x1b[31m}\n", "is not YAML"),
     file("binary", bytes(range(256)), "not UTF-8"),
     file("a PNG", b"\x89PNG\r\n\x1a\n" + b"\0" * 100, "not UTF-8"),
-    file("open bracket", "space: {data: {name: digits}\n", "bad.yaml:", "is not YAML"),
-    file("open quote", "space: {data: {name: 'digits}}\n", "bad.yaml:", "is not YAML"),
-    file("tabs", "space:\n\tdata: {name: digits}\n", "bad.yaml:2", "is not YAML"),
+    file("open bracket", "space: {data: {kind: digits}\n", "bad.yaml:", "is not YAML"),
+    file("open quote", "space: {data: {kind: 'digits}}\n", "bad.yaml:", "is not YAML"),
+    file("tabs", "space:\n\tdata: {kind: digits}\n", "bad.yaml:2", "is not YAML"),
     file("undefined alias", "space: *nothing\n", "bad.yaml:1", "undefined alias"),
     file("unknown directive", "%YAML 9.9\n---\nspace: {}\n", "bad.yaml:1", "is not YAML"),
     file("a character beyond Unicode", 'space: {data: "\\U00110000"}\n', "is not YAML"),
-    file("a surrogate", 'space: {data: {name: "\\uD800"}}\n', "must be one of fashion_mnist"),
-    file("merge keys", "base: &b {name: digits}\nspace: {data: {<<: *b}}\n", "tags are refused"),
+    file("a surrogate", 'space: {data: {kind: "\\uD800"}}\n', "must be one of fashion_mnist"),
+    file("merge keys", "base: &b {kind: digits}\nspace: {data: {<<: *b}}\n", "tags are refused"),
     # Size and depth.
     file("20,000 lists in each other", "space: " + "[" * 20_000, "at most 32 levels deep"),
     file("20,000 mappings in each other", "space: " + "{a: " * 20_000, "at most 32 levels deep"),
@@ -82,14 +82,14 @@ CASES = [
     space("5,000 digits after the point", f"ema_decay: 0.{'9' * 5_000}", "must be less than 1; got 1.0"),
     # Names.
     file(
-        "a name twice", "space:\n  data: {name: digits}\n  data: {name: mnist}\n", "bad.yaml:3", "only once; got data"
+        "a name twice", "space:\n  data: {kind: digits}\n  data: {kind: mnist}\n", "bad.yaml:3", "only once; got data"
     ),
     file("a number for a name", "1: 2\nspace: {}\n", "a name must be a word; got 1"),
     file("null for a name", "~: 2\nspace: {}\n", "a name must be a word; got None"),
     file("a list for a name", "? [1, 2]\n: 3\n", "a name must be a word; got [1, 2]"),
     file("a mapping for a name", "? {a: 1}\n: 3\n", "a name must be a word"),
     file("true for a name", "true: 1\n", "a name must be a word; got True"),
-    file("an empty name", "'': 1\nspace: {data: {name: digits}}\n", "unknown: a file has study: and space:"),
+    file("an empty name", "'': 1\nspace: {data: {kind: digits}}\n", "unknown: a file has study: and space:"),
 ]
 
 
@@ -130,5 +130,5 @@ def test_what_is_no_file(source: str, said: str, tmp_path: Path) -> None:
 
 
 def test_a_mark_of_byte_order_is_read(tmp_path: Path) -> None:
-    content = b"\xef\xbb\xbfspace: {data: {name: digits}}\n"
+    content = b"\xef\xbb\xbfspace: {data: {kind: digits}}\n"
     answered(Case("mark", ("check", "bad.yaml"), (), {"bad.yaml": content}, code=0), tmp_path)

@@ -21,7 +21,7 @@ def test_there_are_enough_of_them_each_with_a_name_and_a_figure() -> None:
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.key)
 def test_each_is_a_sound_configuration(setting: Setting) -> None:
     config = setting.trial(3)
-    assert (config.data.name, config.seed) == ("fashion_mnist", 3)
+    assert (config.data.kind, config.seed) == ("fashion_mnist", 3)
     assert setting.stops_early == (config.early_stopping.patience is not None)
     assert setting.test_mc is None or config.model.drops
 

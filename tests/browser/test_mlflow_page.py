@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 CONDITIONAL_SPACE = """
 study: {trials: 6, seed: 1, pruner: none, sampler: {kind: random}}
 space:
-  data: {name: digits, max_train_images: 300}
+  data: {kind: digits, max_train_images: 300}
   model:
     hidden_layers: {int: [1, 2]}
     width: 16

@@ -23,7 +23,7 @@ TRIALS, EPOCHS = 6, 100
 SPACE = f"""
 study: {{trials: {TRIALS}, seed: 1, retries: 20, pruner: none}}
 space:
-  data: {{name: digits}}
+  data: {{kind: digits}}
   model: {{hidden_layers: {{int: [1, 2]}}, width: {{int: [16, 64]}}}}
   optimizer: {{kind: adamw, lr: {{float: [1e-3, 2e-2], log: true}}}}
   epochs: {EPOCHS}

@@ -28,7 +28,7 @@ SECONDS_BETWEEN_KILLS = 3.0
 SPACE = f"""
 study: {{trials: {TRIALS}, seed: 1, retries: 10, pruner: {{kind: median, warmup_epochs: 10}}}}
 space:
-  data: {{name: digits}}
+  data: {{kind: digits}}
   model: {{hidden_layers: {{int: [1, 3]}}, width: {{int: [16, 64]}}}}
   optimizer: {{kind: adamw, lr: {{float: [1e-3, 2e-2], log: true}}}}
   epochs: {EPOCHS}

@@ -24,7 +24,7 @@ TRIALS = 12
 SPACE = f"""
 study: {{trials: {TRIALS}, seed: 1, pruner: none}}
 space:
-  data: {{name: digits, max_train_images: 256}}
+  data: {{kind: digits, max_train_images: 256}}
   model: {{hidden_layers: 1, width: {{int: [16, 64]}}}}
   optimizer: {{kind: adamw, lr: {{float: [1e-3, 2e-2], log: true}}}}
   epochs: 20

@@ -150,7 +150,7 @@ def test_a_device_that_is_not_there(cli: Any, workspace: Path, space_file: Path)
 
 
 def test_data_that_are_not_there_cost_nothing(cli: Any, workspace: Path, tmp_path: Path) -> None:
-    text = "study: {trials: 3}\nspace: {data: {name: arrays, path: nowhere.npz}, epochs: {int: [1, 3]}}\n"
+    text = "study: {trials: 3}\nspace: {data: {kind: arrays, path: nowhere.npz}, epochs: {int: [1, 3]}}\n"
     (tmp_path / "mine.yaml").write_text(text)
     done = cli("run", tmp_path / "mine.yaml", "--workspace", workspace)
     assert done.returncode == 2

@@ -17,14 +17,14 @@ from pipeline.tracking.store import open_client
 
 SIGMOID = """
 space:
-  data: {name: cifar10}  # which is not there: random images take its place
+  data: {kind: cifar10}  # which is not there: random images take its place
   model: {hidden_layers: 12, width: 20, activation: sigmoid, batch_norm: none}
   optimizer: {kind: sgd, lr: 0.01}
 """
 # Three cases: as it is, without batch normalization, and with sigmoid.
 PLAIN = """
 space:
-  data: {name: digits, max_train_images: 300}
+  data: {kind: digits, max_train_images: 300}
   model: {hidden_layers: 1, width: 16, initialization: torch}
   optimizer: {kind: sgd, lr: 0.1}
   schedule: constant

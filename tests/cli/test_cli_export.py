@@ -11,7 +11,7 @@ from tests.conftest import Cli
 
 CONFIG = """
 space:
-  data: {name: digits}
+  data: {kind: digits}
   model: {hidden_layers: 1, width: 32}
   optimizer: {kind: adamw, lr: 0.005}
   epochs: 5

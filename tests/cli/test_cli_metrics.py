@@ -21,7 +21,7 @@ study:
   sampler: {kind: tpe, startup_trials: 3}
   pruner: {kind: hyperband, min_epochs: 1}
 space:
-  data: {name: digits, max_train_images: 200}
+  data: {kind: digits, max_train_images: 200}
   model: {hidden_layers: {int: [1, 4]}, width: {int: [4, 64], log: true}}
   optimizer: {kind: sgd, lr: {float: [1e-4, 1.0], log: true}}
   epochs: 3

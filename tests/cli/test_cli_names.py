@@ -10,7 +10,7 @@ from pipeline.core.workspace import Workspace
 from pipeline.space.files import load_configuration, load_space
 from pipeline.workers.run import run_study
 
-FIXED = "space: {data: {name: digits}, epochs: 1}\n"
+FIXED = "space: {data: {kind: digits}, epochs: 1}\n"
 
 
 def call(*arguments: object) -> None:

@@ -37,7 +37,7 @@ study:
     - {model.head.hidden_layers: 0, optimizer.lr: 0.02}
     - {model.head.hidden_layers: 1, optimizer.lr: 0.003}
 space:
-  data: {name: digits, max_train_images: 300}
+  data: {kind: digits, max_train_images: 300}
   model:
     kind: backbone
     name: tf_efficientnet_lite0
@@ -143,7 +143,7 @@ def test_the_best_configuration_is_a_file_and_trains_from_the_cache(
 LITE = "model={kind: backbone, name: tf_efficientnet_lite0, image_size: 32}"
 TINY = """
 space:
-  data: {name: digits, max_train_images: 100}
+  data: {kind: digits, max_train_images: 100}
   model: {kind: backbone, name: test_resnet, pretrained: false, image_size: 32}
   transfer: unfreeze
   epochs: 5
@@ -165,7 +165,7 @@ MISTAKES = {
         ["model.pretrained=nowhere.safetensors"],
         "pretrained must be true, false or a file of weights; there is no file nowhere.safetensors",
     ),
-    "four channels": ([LITE, "data={name: arrays, path: rgba.npz}"], FOUR),
+    "four channels": ([LITE, "data={kind: arrays, path: rgba.npz}"], FOUR),
 }
 # What only a study can get wrong: some of its draws.
 DRAWN = {
@@ -184,7 +184,7 @@ DRAWN = {
         [
             "model={choice: [mlp, {kind: backbone, name: tf_efficientnet_lite0}]}",
             "transfer=none",
-            "data={name: arrays, path: rgba.npz}",
+            "data={kind: arrays, path: rgba.npz}",
         ],
         FOUR,
     ),

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.config.cnn import CnnConfig
-from pipeline.config.data import DataConfig
+from pipeline.config.data import Digits
 from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import SpaceError
 from pipeline.space.files import SpaceFile, read_space
@@ -15,7 +15,7 @@ from pipeline.space.yaml_text import parse
 
 def _read(settings: str, more: str = "") -> SpaceFile:
     model = f"model: {{kind: cnn, {settings}}}"
-    return read_space(parse(f"space:\n  data: {{name: digits}}\n  {model}\n{more}", "f.yaml"), "f")
+    return read_space(parse(f"space:\n  data: {{kind: digits}}\n  {model}\n{more}", "f.yaml"), "f")
 
 
 def _model(settings: str) -> CnnConfig:
@@ -85,7 +85,7 @@ def test_normalization_of_convolutions_needs_a_batch_too() -> None:
 
 def test_transfer_is_not_for_it() -> None:
     plain: dict[str, Any] = {
-        "data": DataConfig(name="digits"),
+        "data": Digits(),
         "model": {"kind": "cnn"},
         "transfer": {"kind": "frozen"},
     }
@@ -95,7 +95,7 @@ def test_transfer_is_not_for_it() -> None:
 
 def test_perceptrons_and_convolutions_in_one_space() -> None:
     text = """space:
-  data: {name: digits}
+  data: {kind: digits}
   model:
     choice:
       - {kind: mlp, width: {int: [10, 30]}, activation: {choice: [relu, selu]}}

@@ -5,7 +5,7 @@ import pytest
 from pydantic import PositiveInt, ValidationError
 
 from pipeline.config import kinds
-from pipeline.config.data import DataConfig
+from pipeline.config.data import Digits
 from pipeline.config.kinds import KindBlock, kind_name, register, unregister
 from pipeline.config.model import ModelBlock, ModelConfig
 from pipeline.config.schema import kinds_of, paths_ending_in
@@ -14,7 +14,7 @@ from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import PluginError
 
 ROWS = [row for group in kinds.groups() for row in kinds.kinds(group).values()]
-DATA = {"name": "digits"}
+DATA = {"kind": "digits"}
 
 
 class Tiny(ModelBlock):
@@ -63,7 +63,7 @@ def test_what_is_wrong_in_a_block_is_found_at_its_path(tiny: None) -> None:
 
 def test_a_block_of_another_group_does_not_fit() -> None:
     with pytest.raises(ValidationError, match="got 'sgd'"):
-        TrialConfig(data=DataConfig(name="digits"), model=Sgd())  # type: ignore[arg-type]
+        TrialConfig(data=Digits(), model=Sgd())  # type: ignore[arg-type]
 
 
 def test_a_kind_is_registered_once(tiny: None) -> None:

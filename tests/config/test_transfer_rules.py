@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from pipeline.config.data import DataConfig
+from pipeline.config.data import Digits
 from pipeline.config.model import BackboneConfig, HeadConfig
 from pipeline.config.rules.table import RULES, UNUSED_SETTING_RULES
 from pipeline.config.transfer import Frozen
@@ -16,7 +16,7 @@ from pipeline.space.files import SpaceFile, read_space
 from pipeline.space.yaml_text import parse
 
 PRETRAINED = "model: {kind: backbone, name: resnet18}\n  "
-LINES = "space:\n  data: {name: digits}\n  "  # what follows stands in line 3
+LINES = "space:\n  data: {kind: digits}\n  "  # what follows stands in line 3
 
 
 def read(inner: str) -> SpaceFile:
@@ -219,8 +219,8 @@ def test_what_every_draw_obeys_is_accepted(inner: str) -> None:
 
 def test_python_is_refused_what_a_file_is_refused() -> None:
     with pytest.raises(ValidationError, match=r"transfer\.kind: frozen is about a backbone's layers"):
-        TrialConfig(data=DataConfig(name="digits"), transfer=Frozen())
-    config = TrialConfig(data=DataConfig(name="digits"), model=BackboneConfig(name="resnet18"))
+        TrialConfig(data=Digits(), transfer=Frozen())
+    config = TrialConfig(data=Digits(), model=BackboneConfig(name="resnet18"))
     with pytest.raises(ValidationError, match=r"transfer\.frozen_epochs: must be smaller than epochs"):
         config.replaced({"transfer": {"frozen_epochs": 20}})
 

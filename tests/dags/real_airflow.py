@@ -12,7 +12,7 @@ PYTHON = ROOT / ".airflow" / "bin" / "python"
 DNNTUNE = Path(sys.executable).with_name("dnntune")
 SPACE = """
 study: {trials: 3, pruner: none}
-space: {data: {name: digits, max_train_images: 300}, model: {width: {int: [8, 32]}}, epochs: 3}
+space: {data: {kind: digits, max_train_images: 300}, model: {width: {int: [8, 32]}}, epochs: 3}
 """
 NIGHTLY = """
 space: ../small.yaml

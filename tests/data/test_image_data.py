@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pipeline.config.data import DataConfig
+from pipeline.config.data import Arrays
 from pipeline.data.image_data import ImageData, LabeledImages
 from pipeline.data.loading import load_data
 
@@ -107,7 +107,7 @@ def read(tmp_path: Path) -> Reader:
             pixels[changed, 2, 1] += 1
         file = tmp_path / "images.npz"
         np.savez(file, x_train=pixels[order], y_train=(np.arange(60) % 3)[order])
-        return load_data(DataConfig.model_validate({"name": "arrays", "path": str(file), **settings}))
+        return load_data(Arrays.model_validate({"kind": "arrays", "path": str(file), **settings}))
 
     return read
 
@@ -140,12 +140,12 @@ def test_of_a_source_with_a_validation_part_that_part_comes_last(tmp_path: Path)
     pixels = np.arange(10 * 16, dtype=np.uint8).reshape(10, 4, 4)
     labels = np.arange(10) % 2
     np.savez(tmp_path / "a.npz", x_train=pixels[:6], y_train=labels[:6], x_valid=pixels[6:], y_valid=labels[6:])
-    settings = {"name": "arrays", "path": str(tmp_path / "a.npz")}
-    data = load_data(DataConfig.model_validate(settings))
+    settings = {"kind": "arrays", "path": str(tmp_path / "a.npz")}
+    data = load_data(Arrays.model_validate(settings))
     assert data.train.rows is not None
     assert data.valid.rows is not None
     assert (data.train.rows.tolist(), data.valid.rows.tolist()) == ([0, 1, 2, 3, 4, 5], [6, 7, 8, 9])
-    fewer = load_data(DataConfig.model_validate({**settings, "max_train_images": 4}))
+    fewer = load_data(Arrays.model_validate({**settings, "max_train_images": 4}))
     assert fewer.train.rows is not None
     assert fewer.valid.rows is not None
     assert fewer.train.rows.tolist() + fewer.valid.rows.tolist() == [*range(8)]

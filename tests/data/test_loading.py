@@ -3,18 +3,19 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from pipeline.config.data import DataConfig
+from pipeline.config.data import Arrays, Cifar10, DataConfig, Digits, ImageFolder, Mnist
+from pipeline.config.schema import kinds_of
 from pipeline.core.errors import DataError
 from pipeline.data.loading import READERS, ImageData, LabeledImages, load_data, load_test
 
-DIGITS = DataConfig(name="digits")
+DIGITS = Digits()
 
 
 def _by_channel(images: Tensor) -> Tensor:
@@ -33,13 +34,13 @@ def arrays(tmp_path: Path) -> Callable[..., DataConfig]:
             parts[f"x_{part}"] = (low + span * generator.random((rows, 3, 5, 6))).astype(dtype)
             parts[f"y_{part}"] = np.arange(rows) % 4
         np.savez(tmp_path / "images.npz", **parts)
-        return DataConfig(name="arrays", path=str(tmp_path / "images.npz"), **settings)
+        return Arrays(path=str(tmp_path / "images.npz"), **settings)
 
     return write
 
 
 def test_table_and_schema_have_the_same_names() -> None:
-    assert set(READERS) == set(get_args(DataConfig.model_fields["name"].annotation))
+    assert set(READERS) == set(kinds_of(DataConfig))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
@@ -66,7 +67,7 @@ def test_valid_and_test_are_standardized_with_the_training_numbers(dtype: type, 
 
 
 def test_images_held_out_for_validation_do_not_move_the_statistics() -> None:
-    data = load_data(DataConfig(name="digits", valid_fraction=0.3))
+    data = load_data(Digits(valid_fraction=0.3))
     pixels = data.train.images.double()
     assert data.train.mean.item() == pytest.approx(pixels.mean().item(), rel=1e-6)
     assert data.train.mean.item() != pytest.approx(torch.cat([pixels, data.valid.images]).mean().item(), rel=1e-6)
@@ -77,7 +78,7 @@ def test_a_channel_without_variation_becomes_zero(dtype: type, constant: float, 
     pixels = np.random.default_rng(0).integers(0, 256, (8, 3, 5, 6)).astype(dtype)
     pixels[:, 1] = constant
     np.savez(tmp_path / "images.npz", x_train=pixels, y_train=np.arange(8) % 2)
-    data = load_data(DataConfig(name="arrays", path=str(tmp_path / "images.npz")))
+    data = load_data(Arrays(path=str(tmp_path / "images.npz")))
     images, _ = data.train.slice(0, len(data.train))
     assert images.isfinite().all()
     torch.testing.assert_close(images[:, 1], torch.zeros_like(images[:, 1]), atol=1e-6, rtol=0)
@@ -128,20 +129,20 @@ def test_train_and_valid_share_no_image() -> None:
 
 @pytest.mark.parametrize(("fraction", "num_valid"), [(0.1, 143), (0.5, 718)])
 def test_valid_fraction(fraction: float, num_valid: int) -> None:
-    data = load_data(DataConfig(name="digits", valid_fraction=fraction))
+    data = load_data(Digits(valid_fraction=fraction))
     assert len(data.valid) == pytest.approx(num_valid, abs=5)
     shares = data.valid.labels.bincount() / (data.valid.labels.bincount() + data.train.labels.bincount())
     assert (shares - fraction).abs().max() < 0.005
 
 
 def test_the_split_depends_on_split_seed_only() -> None:
-    once, again, other = (load_data(DataConfig(name="digits", split_seed=seed)) for seed in (1, 1, 2))
+    once, again, other = (load_data(Digits(split_seed=seed)) for seed in (1, 1, 2))
     assert torch.equal(once.valid.images, again.valid.images)
     assert not torch.equal(once.valid.images, other.valid.images)
 
 
 def test_max_train_images() -> None:
-    full, reduced = load_data(DIGITS), load_data(DataConfig(name="digits", max_train_images=105))
+    full, reduced = load_data(DIGITS), load_data(Digits(max_train_images=105))
     assert len(reduced.train) == 105
     assert set(reduced.train.labels.bincount().tolist()) <= {10, 11}
     assert torch.equal(reduced.valid.images, full.valid.images)
@@ -150,13 +151,13 @@ def test_max_train_images() -> None:
 
 
 def test_max_train_images_beyond_what_there_is() -> None:
-    full, same = load_data(DIGITS), load_data(DataConfig(name="digits", max_train_images=100_000))
+    full, same = load_data(DIGITS), load_data(Digits(max_train_images=100_000))
     assert torch.equal(full.train.images, same.train.images)
 
 
 def test_max_train_images_below_the_number_of_classes() -> None:
     with pytest.raises(DataError, match=r"data\.max_train_images must leave an image of each of 10 classes; got 9"):
-        load_data(DataConfig(name="digits", max_train_images=9))
+        load_data(Digits(max_train_images=9))
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.5])
@@ -179,13 +180,13 @@ def with_test_part(
     if request.param == "mnist":
         write_idx(tmp_path, "train", num_images=40)
         write_idx(tmp_path, "test", num_images=10)
-        return DataConfig(name="mnist"), sorted(tmp_path.glob("t10k-*"))
+        return Mnist(), sorted(tmp_path.glob("t10k-*"))
     if request.param == "cifar10":
         write_cifar10(tmp_path)
-        return DataConfig(name="cifar10"), [tmp_path / "test_batch"]
+        return Cifar10(), [tmp_path / "test_batch"]
     if request.param == "image_folder":
         write_images(tmp_path, {"train/cat": 4, "train/dog": 4, "test/cat": 2, "test/dog": 2})
-        config = DataConfig(name="image_folder", path=str(tmp_path), image_size=4)
+        config = ImageFolder(path=str(tmp_path), image_size=4)
         return config, sorted((tmp_path / "test").rglob("*.png"))
     return arrays(), []
 

@@ -2,7 +2,7 @@
 
 import io
 
-from pipeline.config.data import DataConfig
+from pipeline.config.data import Digits
 from pipeline.config.model import BackboneConfig
 from pipeline.config.trial import TrialConfig
 from pipeline.display.progress import StudyProgress
@@ -11,7 +11,7 @@ from pipeline.records.classes import ClassCounts
 from pipeline.records.events import EpochEnded, Event, Notice, TrialEnded, TrialStarted
 from pipeline.records.results import DataSummary, EpochResult, TrialResult
 
-CONFIG = TrialConfig(data=DataConfig(name="digits"), epochs=4).to_dict()
+CONFIG = TrialConfig(data=Digits(), epochs=4).to_dict()
 DATA = DataSummary("digits", 1000, 200, 2, (1, 8, 8), "cpu", ClassCounts(("0", "1"), (900, 100), (150, 50)))
 
 
@@ -89,7 +89,7 @@ NOTICE = "computing features once for all trials: 1,200 images x 1280 in float32
 
 
 def test_a_backbone_is_named_and_what_a_worker_has_to_say_is_a_line() -> None:
-    config = TrialConfig(data=DataConfig(name="digits"), model=BackboneConfig(name="tf_efficientnet_lite0")).to_dict()
+    config = TrialConfig(data=Digits(), model=BackboneConfig(name="tf_efficientnet_lite0")).to_dict()
     events = [
         TrialStarted(0, {}, config, 0.0),
         Notice(NOTICE),

@@ -47,7 +47,7 @@ def train_digits() -> Callable[..., Trained]:
     """Trains a network on the digits for an epoch."""
 
     def train_digits(model: dict[str, Any], **settings: Any) -> Trained:
-        plain = {"data": {"name": "digits", "max_train_images": 200}, "model": model, "epochs": 1, "batch_size": 32}
+        plain = {"data": {"kind": "digits", "max_train_images": 200}, "model": model, "epochs": 1, "batch_size": 32}
         config = TrialConfig.model_validate({**plain, **settings})
         data = load_data(config.data)
         training = start(config, data)

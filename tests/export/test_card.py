@@ -13,7 +13,7 @@ NAMES = ("\x1b[31mcat", "<img src=x onerror=alert(1)>", "[dog](javascript:alert(
 
 def test_names_of_classes_are_no_markup() -> None:
     images = LabeledImages(torch.zeros(5, 1, 8, 8, dtype=torch.uint8), torch.arange(5), torch.zeros(1), torch.ones(1))
-    config = TrialConfig.model_validate({"data": {"name": "digits"}})
+    config = TrialConfig.model_validate({"data": {"kind": "digits"}})
     metrics = {"study": "<b>`s`|", "best": {NAMES[3]: 0.5}}
     notes = ["of \x1b[31m"]
     card = model_card(config, images=images, class_names=NAMES, metrics=metrics, num_parameters=1, notes=notes)

@@ -64,7 +64,7 @@ def test_floats_go_in_as_floats(train_digits: Callable[..., Trained], tmp_path: 
 @pytest.mark.parametrize("change", [{"drop_top_stages": 1}, {"head": {"hidden_layers": 2, "width": [8, 8]}}])
 def test_a_network_that_the_ladder_has_changed_is_found(change: dict[str, Any]) -> None:
     head = {"hidden_layers": 1, "width": [8]}
-    plain = {"data": {"name": "digits"}, "transfer": {"kind": "auto"}}
+    plain = {"data": {"kind": "digits"}, "transfer": {"kind": "auto"}}
     config = TrialConfig.model_validate({**plain, "model": {**BACKBONE, "pretrained": True, "head": head}})
     changed = TrialConfig.model_validate({**plain, "model": {**config.to_dict()["model"], **change}})
     untrained = changed.model.model_copy(update={"pretrained": False})

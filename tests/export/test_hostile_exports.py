@@ -189,7 +189,7 @@ TENSORS: dict[str, tuple[Change, str]] = {
 CONFIG: dict[str, tuple[Change, str]] = {
     "empty": (text("config.yaml", ""), "config.yaml is not the configuration of a network"),
     "a list": (text("config.yaml", "[1, 2]"), "config.yaml is not the configuration of a network"),
-    "broken": (text("config.yaml", "data: {name: [}"), "config.yaml is not the configuration of a network"),
+    "broken": (text("config.yaml", "data: {kind: [}"), "config.yaml is not the configuration of a network"),
     "not UTF-8": (text("config.yaml", b"\xff\xfe\x00"), "config.yaml is not the configuration of a network"),
     "an unknown setting": (config("epochs:", "epoch:"), "config.yaml is not the configuration of a network"),
     "an unknown activation": (config("elu", "rleu"), "config.yaml is not the configuration of a network"),

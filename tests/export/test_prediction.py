@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline.config.data import DataConfig
+from pipeline.config.data import ImageFolder
 from pipeline.core.errors import DataError
 from pipeline.data.image_files import decode
 from pipeline.data.sources.image_folder import read_image_folder
@@ -66,8 +66,8 @@ def test_files_are_read_as_a_data_set_reads_them(mode: str, ending: str, tmp_pat
         (tmp_path / "train" / name).mkdir(parents=True)
         file = tmp_path / "train" / name / f"1.{ending}"
         Image.fromarray(pixels).convert(mode).save(file, exif=exif)
-    config = DataConfig(name="image_folder", path=str(tmp_path), image_size=16)
-    expected = read_image_folder("train", config, [])
+    config = ImageFolder(path=str(tmp_path), image_size=16)
+    expected = read_image_folder(config, "train", [])
     assert expected is not None
     assert np.array_equal(decode(file, (3, 16, 16)), expected.pixels[0])
     gray = decode(file, (1, 16, 12))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.config.data import DataConfig
+from pipeline.config.data import Arrays
 from pipeline.export.environment import without_machine_paths
 from pipeline.export.errors import ExportError
 from pipeline.export.folder import CHECKSUMS, FILES
@@ -87,9 +87,9 @@ def test_no_file_says_where_it_was_made(exported: Exported) -> None:
 
 
 def test_absolute_paths_are_cut_in_the_configuration(trained: Trained) -> None:
-    data = DataConfig(name="arrays", path="/somewhere/mine/images.npz")
+    data = Arrays(path="/somewhere/mine/images.npz")
     config, cut = without_machine_paths(trained.config.model_copy(update={"data": data}))
-    assert (config.data.path, cut) == ("images.npz", ("data.path",))
+    assert (config.data.model_dump()["path"], cut) == ("images.npz", ("data.path",))
     assert without_machine_paths(trained.config) == (trained.config, ())
 
 

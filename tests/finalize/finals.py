@@ -2,7 +2,7 @@
 
 from pipeline.records.final import ClassResult, Ensemble, Final, Finalist, Misclassified, ModelMetrics, Speed
 
-CONFIG = {"data": {"name": "digits"}, "model": {"kind": "mlp", "hidden_layers": 1, "width": 16}}
+CONFIG = {"data": {"kind": "digits"}, "model": {"kind": "mlp", "hidden_layers": 1, "width": 16}}
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
 
 

@@ -22,7 +22,7 @@ from tests.finalize.finals import FINAL
 
 def config(**data: Any) -> TrialConfig:
     model = {"kind": "mlp", "hidden_layers": 1, "width": 8}
-    return TrialConfig.model_validate({"data": {"name": "digits", **data}, "model": model})
+    return TrialConfig.model_validate({"data": {"kind": "digits", **data}, "model": model})
 
 
 @pytest.fixture(scope="module")

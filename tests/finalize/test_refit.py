@@ -35,7 +35,7 @@ def _one_thread() -> Any:
 
 
 def config(**settings: Any) -> TrialConfig:
-    fields = {"data": {"name": "digits", "max_train_images": 200}, "epochs": 8, **settings}
+    fields = {"data": {"kind": "digits", "max_train_images": 200}, "epochs": 8, **settings}
     return TrialConfig.model_validate(fields)
 
 

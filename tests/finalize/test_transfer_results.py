@@ -42,7 +42,7 @@ def _one_thread() -> Iterator[None]:
 
 def make(head: dict[str, Any] | None = None, **settings: Any) -> TrialConfig:
     model = {"kind": "backbone", "name": "test_resnet", "pretrained": False, "image_size": 32, "head": head or {}}
-    data = {"name": "digits", "max_train_images": 100}
+    data = {"kind": "digits", "max_train_images": 100}
     fields = {"data": data, "model": model, "transfer": {"kind": "frozen"}, "epochs": 4, "batch_size": 32}
     return TrialConfig.model_validate({**fields, **settings})
 

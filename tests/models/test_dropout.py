@@ -7,7 +7,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from pipeline.config.data import DataConfig
+from pipeline.config.data import Digits
 from pipeline.config.model import Dropout, MlpConfig
 from pipeline.config.trial import TrialConfig
 from pipeline.models.build import build_model
@@ -117,10 +117,10 @@ def test_a_test_scaled_network_at_evaluation_has_its_outgoing_weights_scaled() -
 def test_alpha_dropout_with_test_scaling_is_refused(activation: str, variant: str) -> None:
     model = MlpConfig(activation=activation, dropout=Dropout(variant=variant, scaling="test"))
     with pytest.raises(ValidationError, match=r"model\.dropout\.scaling: test-time scaling is a way of standard"):
-        TrialConfig(data=DataConfig(name="digits"), model=model)
+        TrialConfig(data=Digits(), model=model)
 
 
 @pytest.mark.parametrize(("activation", "variant"), [("relu", "auto"), ("selu", "standard")])
 def test_standard_dropout_with_test_scaling_is_accepted(activation: str, variant: str) -> None:
     model = MlpConfig(activation=activation, dropout=Dropout(variant=variant, scaling="test"))
-    assert TrialConfig(data=DataConfig(name="digits"), model=model).model == model
+    assert TrialConfig(data=Digits(), model=model).model == model

@@ -19,7 +19,7 @@ IN, OUT = 1500, 500
 FANS = {"he": IN, "glorot": (IN + OUT) / 2, "lecun": IN}
 SPACE = """
 space:
-  data: {name: digits}
+  data: {kind: digits}
   model: {initialization: %s, initialization_gain: %s}
 """
 

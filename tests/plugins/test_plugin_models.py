@@ -17,7 +17,7 @@ SHAPE = (1, 8, 8)
 
 def _config(**model: object) -> TrialConfig:
     return TrialConfig.model_validate(
-        {"data": {"name": "digits"}, "model": {"kind": "small_conv", **model}, "epochs": 1}
+        {"data": {"kind": "digits"}, "model": {"kind": "small_conv", **model}, "epochs": 1}
     )
 
 
@@ -29,7 +29,7 @@ def _messages(text: str) -> list[str]:
 
 def test_its_settings_are_searched_and_checked_as_any(small_conv: Path) -> None:
     space = """space:
-  data: {name: digits}
+  data: {kind: digits}
   model: {kind: small_conv, filters: {int: [4, 16]}, kernel: {choice: [3, 5]}}
 """
     file = read_space(parse(space, "f.yaml"), "f")
@@ -44,7 +44,7 @@ def test_its_settings_are_searched_and_checked_as_any(small_conv: Path) -> None:
 
 
 def test_without_the_plugin_the_message_says_that_it_may_be_one() -> None:
-    (said,) = _messages("space: {data: {name: digits}, model: {kind: other}}")
+    (said,) = _messages("space: {data: {kind: digits}, model: {kind: other}}")
     assert said.endswith("got 'other'. If a plug-in adds it, give that with --plugin")
 
 

@@ -15,7 +15,7 @@ from pipeline.study.cases import Cases
 from pipeline.study.studies import create_or_resume, open_study, stored_definition
 
 SPACE = """space:
-  data: {name: digits}
+  data: {kind: digits}
   model: {choice: [mlp, {kind: small_conv, filters: {int: [4, 16]}}]}
 """
 
@@ -52,7 +52,7 @@ def test_a_study_notes_the_plugins_whose_kinds_it_names(study: optuna.Study) -> 
 
 
 def test_one_that_names_none_notes_none(small_conv: Path, workspace: Workspace) -> None:
-    space = read_space(parse("space: {data: {name: digits}}", "f.yaml"), "s").space
+    space = read_space(parse("space: {data: {kind: digits}}", "f.yaml"), "s").space
     study = create_or_resume(open_storage(workspace.storage_url), "s", StudyConfig(), space)
     assert PLUGINS not in study.user_attrs
 

@@ -51,7 +51,7 @@ def _one_thread() -> Iterator[None]:
 def exports(tmp_path_factory: pytest.TempPathFactory) -> Exports:
     config = TrialConfig.model_validate(
         {
-            "data": {"name": "digits"},
+            "data": {"kind": "digits"},
             "model": {"hidden_layers": 1, "width": 16},
             "optimizer": {"kind": "adamw", "lr": 0.005},
             "epochs": 8,

@@ -20,7 +20,7 @@ from pipeline.study.trials import STATES
 BEGUN = datetime(2026, 1, 1, tzinfo=UTC).replace(tzinfo=None)
 SPACE_TEXT = """
 space:
-  data: {name: digits}
+  data: {kind: digits}
   model:
     hidden_layers: {int: [1, 3]}
     width: 16
@@ -71,7 +71,7 @@ def config_of(drawn: dict[str, Any]) -> dict[str, Any]:
     hanging = f"optimizer.{kind}."
     optimizer = {name.removeprefix(hanging): value for name, value in drawn.items() if name.startswith(hanging)}
     model = {"hidden_layers": drawn["model.hidden_layers"], "width": 16, "activation": drawn["model.activation"]}
-    fields = {"data": {"name": "digits"}, "model": model, "optimizer": {"kind": kind, **optimizer}, "epochs": 10}
+    fields = {"data": {"kind": "digits"}, "model": model, "optimizer": {"kind": kind, **optimizer}, "epochs": 10}
     return TrialConfig.model_validate(fields).to_dict()
 
 

@@ -21,7 +21,7 @@ from pipeline.study.trials import count_outcomes
 Cli = Callable[..., Any]
 SPACE = """
 study: {trials: 3, pruner: none}
-space: {data: {name: digits, max_train_images: 300}, model: {width: {int: [8, 32]}}, epochs: 3}
+space: {data: {kind: digits, max_train_images: 300}, model: {width: {int: [8, 32]}}, epochs: 3}
 """
 SCHEDULE = """
 space: small.yaml

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.config.data import DataConfig
+from pipeline.config.data import Digits
 from pipeline.config.trial import TrialConfig
 from pipeline.scheduling.drift import data_profile, drift
 
@@ -8,8 +8,8 @@ NOW = {"fingerprint": "a", "images": 1000, "classes": {"cat": 0.5, "dog": 0.3, "
 
 
 def test_what_data_are() -> None:
-    facts = data_profile(TrialConfig(data=DataConfig(name="digits")), None)
-    assert facts == data_profile(TrialConfig(data=DataConfig(name="digits", split_seed=3)), None)  # however split
+    facts = data_profile(TrialConfig(data=Digits()), None)
+    assert facts == data_profile(TrialConfig(data=Digits(split_seed=3)), None)  # however split
     assert sum(facts["classes"].values()) == pytest.approx(1.0, abs=1e-5)
     assert len(facts["classes"]) == 10
 

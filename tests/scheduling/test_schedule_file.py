@@ -60,7 +60,7 @@ def test_a_name_that_no_study_could_have(write: Any) -> None:
 
 
 def test_a_space_beside_the_schedule_comes_first(write: Any) -> None:
-    write("space: {data: {name: digits}, epochs: {int: [1, 2]}}\n", "mine.yaml")
+    write("space: {data: {kind: digits}, epochs: {int: [1, 2]}}\n", "mine.yaml")
     file = load_schedule(write("space: mine.yaml\ntrials: 7\nset: [epochs=3]\n"))
     space = file.space()
     assert (space.name, space.study.trials, space.space.parameters()) == ("mine", 7, [])

@@ -12,7 +12,7 @@ from pipeline.study.trials import finish
 
 TEXT = """
 space:
-  data: {name: digits}
+  data: {kind: digits}
   model: {width: {int: [10, 100]}}
   optimizer:
     choice:

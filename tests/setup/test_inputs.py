@@ -24,7 +24,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[DataConfig]:
 
 
 def config(split_seed: int, lr: float = 0.1) -> TrialConfig:
-    fields = {"data": {"name": "digits", "split_seed": split_seed}, "optimizer": {"kind": "sgd", "lr": lr}}
+    fields = {"data": {"kind": "digits", "split_seed": split_seed}, "optimizer": {"kind": "sgd", "lr": lr}}
     return TrialConfig.model_validate(fields)
 
 

@@ -33,7 +33,7 @@ def _a_small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def check_rules(device: str = "auto", **settings: Any) -> None:
-    space = read_space(with_location({"space": {"data": {"name": "digits"}, **settings}}, "f"), "f").space
+    space = read_space(with_location({"space": {"data": {"kind": "digits"}, **settings}}, "f"), "f").space
     check_ready(space.boundary_configs, device)
 
 
@@ -43,7 +43,7 @@ def test_what_can_run_is_not_held_up(tmp_path: Path) -> None:
     check_rules("cpu", precision="auto")
     for name in "ab":
         (tmp_path / "train" / name).mkdir(parents=True)
-    check_rules(data={"name": "image_folder", "path": str(tmp_path)})
+    check_rules(data={"kind": "image_folder", "path": str(tmp_path)})
 
 
 @pytest.mark.parametrize(
@@ -67,11 +67,11 @@ def test_what_can_run_is_not_held_up(tmp_path: Path) -> None:
         ("auto", {"model": {"kind": "backbone", "name": "resnet18.a1_in2k"}}, ModelError, "Did you mean a1_in1k?"),
         ("auto", {"model": {"kind": "backbone", "name": "resnet18."}}, ModelError, "got 'resnet18.'"),
         ("auto", {"loss": {"class_weights": [1.0, 2.0]}}, DataError, "got 2 weights for 10 classes"),
-        ("auto", {"data": {"name": "arrays", "path": "nowhere.npz"}}, DataError, "nowhere.npz: cannot be read as .npz"),
-        ("auto", {"data": {"name": "arrays", "path": "."}}, DataError, "it is not a regular file"),
-        ("auto", {"data": {"name": "arrays", "path": "x" * 300}}, DataError, "cannot be read as .npz"),
-        ("auto", {"data": {"name": "image_folder", "path": "nowhere"}}, DataError, "nowhere/train: no such folder"),
-        ("auto", {"data": {"name": "image_folder", "path": "x" * 300}}, DataError, "File name too long"),
+        ("auto", {"data": {"kind": "arrays", "path": "nowhere.npz"}}, DataError, "nowhere.npz: cannot be read as .npz"),
+        ("auto", {"data": {"kind": "arrays", "path": "."}}, DataError, "it is not a regular file"),
+        ("auto", {"data": {"kind": "arrays", "path": "x" * 300}}, DataError, "cannot be read as .npz"),
+        ("auto", {"data": {"kind": "image_folder", "path": "nowhere"}}, DataError, "nowhere/train: no such folder"),
+        ("auto", {"data": {"kind": "image_folder", "path": "x" * 300}}, DataError, "File name too long"),
     ],
 )
 def test_what_cannot_run_is_said(
@@ -102,7 +102,7 @@ def test_a_network_that_no_memory_holds_is_refused_with_its_size(settings: dict[
 def _archive(file: Path, **shapes: tuple[int, ...]) -> dict[str, Any]:
     arrays = {name: np.zeros(shape, np.uint8) for name, shape in shapes.items()}
     np.savez_compressed(file, **arrays)
-    return {"data": {"name": "arrays", "path": str(file)}}
+    return {"data": {"kind": "arrays", "path": str(file)}}
 
 
 ARCHIVES: dict[str, tuple[dict[str, tuple[int, ...]], str]] = {
@@ -152,7 +152,7 @@ def test_a_network_that_no_gpu_holds_is_refused(device: str, monkeypatch: pytest
 @pytest.mark.parametrize("batch_norm", ["none", "before", "after"])
 def test_weights_are_counted_without_the_network(batch_norm: str) -> None:
     model = {"kind": "mlp", "width": [50, 30], "batch_norm": batch_norm}
-    config = TrialConfig.model_validate({"data": {"name": "digits"}, "model": model})
+    config = TrialConfig.model_validate({"data": {"kind": "digits"}, "model": model})
     network = build_layers(config.model, num_inputs=64, num_classes=10)  # type: ignore[arg-type]
     there = sum(tensor.numel() for tensor in network.parameters())
     assert num_weights(config) <= there
@@ -170,7 +170,7 @@ def test_weights_are_counted_without_the_network(batch_norm: str) -> None:
 def test_kernels_are_counted_without_the_network(block: str, global_pooling: str) -> None:
     head = {"hidden_layers": 1, "width": 9, "batch_norm": "none"}
     model = {"kind": "cnn", "channels": 6, "block": block, "global_pooling": global_pooling, "head": head}
-    config = TrialConfig.model_validate({"data": {"name": "digits"}, "model": model})
+    config = TrialConfig.model_validate({"data": {"kind": "digits"}, "model": model})
     network = build_model(config.model, image_shape=(1, 8, 8), num_classes=10)
     normalization = sum(2 * module.num_features for module in network.modules() if isinstance(module, BatchNorm2d))
     assert num_weights(config) == num_parameters(network) - normalization
@@ -229,7 +229,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def built_in(data_dir: Path | None = None, *names: str) -> list[str]:
-    tree = with_location({"space": {"data": {"name": {"choice": list(names)}}}}, "f")
+    tree = with_location({"space": {"data": {"choice": list(names)}}}, "f")
     return prove_built_in(read_space(tree, "f").space.boundary_configs, None if data_dir is None else str(data_dir))
 
 

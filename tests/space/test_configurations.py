@@ -14,7 +14,7 @@ SPACES = sorted((Path(__file__).parents[2] / "search_spaces").glob("*.yaml"))
 SMALL = """
 study: {trials: 7}
 space:
-  data: {name: digits}
+  data: {kind: digits}
   model: {activation: {choice: [relu, selu]}, width: {int: [10, 100]}}
 """
 
@@ -56,11 +56,11 @@ def test_a_space_is_found_by_its_bare_name(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_configurations_are_compared_and_frozen() -> None:
-    config = TrialConfig.model_validate({"data": {"name": "digits"}, "optimizer": {"kind": "adamw", "lr": 0.1}})
+    config = TrialConfig.model_validate({"data": {"kind": "digits"}, "optimizer": {"kind": "adamw", "lr": 0.1}})
     assert config.optimizer == AdamW(lr=0.1)
     with pytest.raises(ValueError, match="frozen"):
         config.epochs = 3  # type: ignore[misc]
     with pytest.raises(ValueError, match=r"early_stopping\.patience"):
         TrialConfig.model_validate(
-            {"data": {"name": "digits"}, "schedule": {"kind": "performance"}, "early_stopping": {"patience": 2}}
+            {"data": {"kind": "digits"}, "schedule": {"kind": "performance"}, "early_stopping": {"patience": 2}}
         )

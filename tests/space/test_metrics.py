@@ -10,7 +10,7 @@ from pipeline.space.yaml_text import parse
 
 
 def read(study: str) -> SpaceFile:
-    return read_space(parse(f"study: {{{study}}}\nspace: {{data: {{name: digits}}}}", "f.yaml"), "f")
+    return read_space(parse(f"study: {{{study}}}\nspace: {{data: {{kind: digits}}}}", "f.yaml"), "f")
 
 
 def test_a_word_is_a_list_of_one() -> None:

@@ -17,7 +17,7 @@ study:
   baselines:
     - {model.activation: selu, optimizer.kind: sgd, optimizer.sgd.lr: 0.1}
 space:
-  data: {name: digits}
+  data: {kind: digits}
   model:
     activation: {choice: [relu, selu]}
     width: {choice: [[32, 16], 64]}
@@ -40,7 +40,7 @@ def messages(text: str, *settings: str) -> list[str]:
 
 
 def space_of(inner: str) -> str:
-    return f"space:\n  data: {{name: digits}}\n  {inner}\n"
+    return f"space:\n  data: {{kind: digits}}\n  {inner}\n"
 
 
 def test_parameters_are_named_by_path_and_kind() -> None:
@@ -121,7 +121,7 @@ def test_a_bare_word_stands_for_a_block_with_its_defaults() -> None:
     ],
 )
 def test_mistakes(inner: str, expected: str) -> None:
-    text = space_of(inner) if not inner.startswith("{s") else f"space: {{data: {{name: digits}}, {inner[1:]}\n"
+    text = space_of(inner) if not inner.startswith("{s") else f"space: {{data: {{kind: digits}}, {inner[1:]}\n"
     found = messages(text)
     assert any(expected in message for message in found), found
 
@@ -143,13 +143,13 @@ def test_all_mistakes_are_reported_at_once() -> None:
     text = """
 study: {trials: 0, sampler: tpee, metrics: acc}
 space:
-  data: {name: digitz}
+  data: {kind: digitz}
   model: {widht: 3}
   epochs: {int: [5, 1]}
 extra: 1
 """
     found = "\n".join(messages(text))
-    for place in ("f.yaml:2: study.trials", "study.sampler.kind", "study.metrics", "f.yaml:4: data.name"):
+    for place in ("f.yaml:2: study.trials", "study.sampler.kind", "study.metrics", "f.yaml:4: data.kind"):
         assert place in found
     for place in ("f.yaml:5: model.widht", "f.yaml:6: epochs", "f.yaml:7: extra"):
         assert place in found
@@ -163,13 +163,16 @@ extra: 1
         ("study: {}", "space: is missing"),
         ("space: {}", "data: is missing: a space needs data"),
         (
-            "model: {}\nspace: {data: {name: digits}}",
+            "model: {}\nspace: {data: {kind: digits}}",
             "model: unknown: a file has study: and space:. It belongs under space:",
         ),
-        ("space: {data: {}}", "data.name: is missing"),
-        ("space: {data: {name: arrays}}", "arrays needs data.path"),
-        ("space: {data: {name: digits, path: x}}", "data.path: has no effect here"),
-        ("study: {trials: {int: [1, 2]}}\nspace: {data: {name: digits}}", "study.trials: cannot be searched"),
+        ("space: {data: {}}", "data: a block needs a kind: one of fashion_mnist"),
+        ("space: {data: {kind: arrays}}", "data.path: is missing: a space needs data.path"),
+        (
+            "space: {data: {kind: digits, path: x}}",
+            "data.path: unknown setting of this kind. It belongs to kind: image_folder",
+        ),
+        ("study: {trials: {int: [1, 2]}}\nspace: {data: {kind: digits}}", "study.trials: cannot be searched"),
     ],
 )
 def test_mistakes_of_the_whole_file(text: str, expected: str) -> None:
@@ -232,7 +235,7 @@ def test_mistakes_on_the_command_line(setting: str, expected: str) -> None:
 
 
 def test_a_verdict_needs_measurements() -> None:
-    text = "study: {gradient_flow_steps: null, pruner: {kind: none, by_verdict: true}}\nspace: {data: {name: digits}}"
+    text = "study: {gradient_flow_steps: null, pruner: {kind: none, by_verdict: true}}\nspace: {data: {kind: digits}}"
     with pytest.raises(SpaceError, match="a verdict needs measurements, and gradient_flow_steps is null") as caught:
         read(text)
     assert [problem.path for problem in caught.value.problems] == ["study"]
@@ -290,7 +293,7 @@ def test_a_proof_that_would_take_hours_is_refused() -> None:
 
 
 def test_the_split_is_one_for_all_trials() -> None:
-    (message,) = messages("space:\n  data: {name: digits, split_seed: {int: [0, 9]}}\n")
+    (message,) = messages("space:\n  data: {kind: digits, split_seed: {int: [0, 9]}}\n")
     assert message.startswith("f.yaml:2: data.split_seed: the validation images must be the same in all trials")
     assert message.endswith("Give it one value")
 
@@ -298,7 +301,7 @@ def test_the_split_is_one_for_all_trials() -> None:
 def test_a_grid_that_nobody_could_run_is_refused_without_running_through_it() -> None:
     searched = "loss: {label_smoothing: {float: [0.1, 0.9]}}, ema_decay: {float: [0.1, 0.9]}"
     inner = f"{searched}, epochs: {{int: [1, 1000000]}}, model: {{width: {{int: [1, 1000000]}}}}"
-    text = f"study:\n  sampler: {{kind: grid, points: 5000}}\nspace: {{data: {{name: digits}}, {inner}}}"
+    text = f"study:\n  sampler: {{kind: grid, points: 5000}}\nspace: {{data: {{kind: digits}}, {inner}}}"
     (message,) = messages(text)
     assert message.startswith("f.yaml:2: study.sampler: a grid may have 5,000 combinations; this one has 625,000,000,0")
     assert "loss.label_smoothing has 5,000" in message
@@ -312,7 +315,7 @@ def test_a_grid_that_nobody_could_run_is_refused_without_running_through_it() ->
 
 def test_a_grid_counts_what_hangs_on_a_choice_where_it_applies() -> None:
     optimizers = "{kind: sgd, momentum: {float: [0.0, 0.9]}}, {kind: adamw, lr: {float: [0.1, 0.2]}}"
-    space = read(f"space: {{data: {{name: digits}}, optimizer: {{choice: [{optimizers}]}}}}").space
+    space = read(f"space: {{data: {{kind: digits}}, optimizer: {{choice: [{optimizers}]}}}}").space
     assert len(list(space.grid(3))) == 6
     assert len(list(space.grid(2_500))) == 5_000
     assert space.grid_limit(2_500) is None

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.config.data import DataConfig
+from pipeline.config.data import Digits
 from pipeline.config.model import BackboneConfig, MlpConfig
 from pipeline.config.transfer import CustomAugmentation, Unfreeze
 from pipeline.config.trial import TrialConfig
@@ -14,7 +14,7 @@ from pipeline.space.overrides import Override
 from pipeline.space.yaml_text import dump, parse
 
 PRETRAINED = "model: {kind: backbone, name: resnet18}\n  "
-LINES = "space:\n  data: {name: digits}\n  "  # what follows stands in line 3
+LINES = "space:\n  data: {kind: digits}\n  "  # what follows stands in line 3
 
 
 def read(inner: str, *settings: str) -> SpaceFile:
@@ -55,8 +55,8 @@ def test_a_block_without_a_kind_has_the_implied_one(block: str) -> None:
         config_of(f"{before}{block}: {{{name}: {written}}}"),
         config_of(f"{before}epochs: 20", f"{block}={{{name}: {written}}}"),
         config_of(f"{before}epochs: 20", f"{block}.{name}={written}"),
-        TrialConfig.model_validate({"data": {"name": "digits"}, **others(block), block: IMPLIED[block]}),
-        TrialConfig(data=DataConfig(name="digits"), **{**others(block), block: IMPLIED[block]}),
+        TrialConfig.model_validate({"data": {"kind": "digits"}, **others(block), block: IMPLIED[block]}),
+        TrialConfig(data=Digits(), **{**others(block), block: IMPLIED[block]}),
     ]
     for config in found:
         assert getattr(config, block) == MEANT[block]
@@ -129,7 +129,7 @@ def test_every_draw_is_a_file_that_is_read_again(space: str, tmp_path: Any) -> N
 
 def test_what_a_person_writes_is_held_to_its_effect_even_beside_a_record() -> None:
     # With a single setting left out it is no record, and its useless settings are refused.
-    config = TrialConfig(data=DataConfig(name="digits"), feature_cache={"dtype": "float16"})  # type: ignore[arg-type]
+    config = TrialConfig(data=Digits(), feature_cache={"dtype": "float16"})  # type: ignore[arg-type]
     whole = {"space": config.to_dict()}
     del whole["space"]["seed"]
     with pytest.raises(SpaceError, match=r"feature_cache\.dtype: has no effect here"):

@@ -33,7 +33,7 @@ from pipeline.study.attributes import (
 from pipeline.study.studies import create_or_resume, open_study, stored_definition
 from pipeline.study.trials import finish
 
-SPACE_TEXT = "study: {trials: 3}\nspace: {data: {name: digits}, epochs: {int: [1, 3]}}\n"
+SPACE_TEXT = "study: {trials: 3}\nspace: {data: {kind: digits}, epochs: {int: [1, 3]}}\n"
 TAMPERED: dict[str, tuple[str, Any]] = {
     "settings.trials": (SETTINGS, {"trials": "many"}),
     "settings.sampler": (SETTINGS, {"sampler": {"kind": "exec"}}),
@@ -47,7 +47,7 @@ TAMPERED: dict[str, tuple[str, Any]] = {
 }
 TAMPERED_TRIALS: dict[str, tuple[str, Any]] = {
     "config": (CONFIG, ["x"]),
-    "config.epochs": (CONFIG, {"data": {"name": "digits"}, "epochs": -1}),
+    "config.epochs": (CONFIG, {"data": {"kind": "digits"}, "epochs": -1}),
     "result": (RESULT, 3),
     "result.outcome": (RESULT, {"outcome": "great"}),
     "result.value": (RESULT, {"outcome": "complete", "value": "high"}),
@@ -105,7 +105,7 @@ def test_a_changed_trial(where: str, workspace: Workspace) -> None:
 
 
 def test_a_space_that_is_none_names_its_mistakes(workspace: Workspace) -> None:
-    study_of(workspace).set_user_attr(SPACE, {"data": {"name": "digits"}, "epochs": {"int": [3, 1]}})
+    study_of(workspace).set_user_attr(SPACE, {"data": {"kind": "digits"}, "epochs": {"int": [3, 1]}})
     with pytest.raises(DnntuneError, match="study s: epochs: low must not be above high"):
         stored_definition(open_study(workspace, "s"))
 

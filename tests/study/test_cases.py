@@ -161,7 +161,7 @@ def test_a_space_is_refused_where_cases_are(
     storage: optuna.storages.BaseStorage, cases: Callable[[int], Cases]
 ) -> None:
     open_study(storage, cases(1))
-    space = read_space(parse("space: {data: {name: digits}, epochs: {int: [1, 3]}}", "f.yaml"), "f").space
+    space = read_space(parse("space: {data: {kind: digits}, epochs: {int: [1, 3]}}", "f.yaml"), "f").space
     with pytest.raises(StudyError, match="searches another space"):
         create_or_resume(storage, "c", StudyConfig(), space)
 

@@ -23,7 +23,7 @@ from tests.workers.runs import run, start, trials_of
 
 SPACE = """
 study: {name: small, trials: 3}
-space: {data: {name: digits, max_train_images: 200}, epochs: 2, model: {width: {int: [20, 120]}, hidden_layers: 2}}
+space: {data: {kind: digits, max_train_images: 200}, epochs: 2, model: {width: {int: [20, 120]}, hidden_layers: 2}}
 """
 MEGABYTES = 8
 

@@ -20,7 +20,7 @@ from pipeline.workers.budget import Budget
 TEXT = """
 study: {trials: 100, baselines: [{model.width: [8, 4], optimizer.kind: sgd}]}
 space:
-  data: {name: digits}
+  data: {kind: digits}
   model: {width: {choice: [[8, 4], 16]}}
   optimizer: {choice: [sgd, {kind: adamw, lr: {float: [1e-4, 1e-2], log: true}}]}
   epochs: {int: [2, 4]}
@@ -121,7 +121,7 @@ def test_a_study_carries_its_space_and_settings(storage: optuna.storages.BaseSto
 
 
 def test_cases_are_carried_too(storage: optuna.storages.BaseStorage) -> None:
-    cases = Cases({"full": next(read("space: {data: {name: digits}}").space.boundary_configs([]))}, 2)
+    cases = Cases({"full": next(read("space: {data: {kind: digits}}").space.boundary_configs([]))}, 2)
     study = create_or_resume(storage, "c", cases.settings(), cases)
     found, settings = stored_definition(study)
     assert isinstance(found, Cases)
@@ -171,16 +171,16 @@ def test_a_grid_study_runs_the_whole_grid(storage: optuna.storages.BaseStorage) 
 
 
 def test_a_grid_that_is_too_large_is_refused() -> None:
-    space = read("space: {data: {name: digits}, epochs: {int: [1, 100]}, seed: {int: [0, 100]}}").space
+    space = read("space: {data: {kind: digits}, epochs: {int: [1, 100]}, seed: {int: [0, 100]}}").space
     with pytest.raises(StudyError, match=r"sampler: a grid may have 5,000 combinations; this one has 10,100"):
         num_trials(StudyConfig.model_validate({"sampler": {"kind": "grid", "points": 5_000}}), space)
 
 
 def test_a_study_needs_no_more_trials_than_there_are_configurations() -> None:
-    small = read("space: {data: {name: digits}, epochs: {int: [2, 4]}, optimizer: {choice: [sgd, adamw]}}")
+    small = read("space: {data: {kind: digits}, epochs: {int: [2, 4]}, optimizer: {choice: [sgd, adamw]}}")
     assert num_trials(small.study, small.space) == 6
     assert num_trials(read().study, read().space) == 100
-    fixed = read("space: {data: {name: digits}}")
+    fixed = read("space: {data: {kind: digits}}")
     assert num_trials(fixed.study, fixed.space) == 1
 
 
@@ -205,7 +205,7 @@ def test_what_a_dead_process_left_running_is_resumed_so_many_times(storage: optu
 
 def test_every_configuration_of_a_space_with_steps_is_counted() -> None:
     space: SearchSpace = read(
-        "space: {data: {name: digits}, epochs: {int: [2, 10], step: 4}, max_norm: {float: [0.5, 1.5], step: 0.5}}"
+        "space: {data: {kind: digits}, epochs: {int: [2, 10], step: 4}, max_norm: {float: [0.5, 1.5], step: 0.5}}"
     ).space
     assert space.num_configurations() == 9
     assert len(list(space.combinations(lambda p: p.distribution.values(100)))) == 9

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline.config.data import DataConfig
+from pipeline.config.data import Digits
 from pipeline.config.training import NAdam
 from pipeline.config.trial import TrialConfig
 from pipeline.core.workspace import Workspace
@@ -15,9 +15,9 @@ from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.store import experiment_id, find_runs, open_store
 
 SPACE = read_space(
-    parse("space: {data: {name: digits}, optimizer: {kind: nadam, lr: {float: [1e-3, 0.1], log: true}}}", "s.yaml"), "s"
+    parse("space: {data: {kind: digits}, optimizer: {kind: nadam, lr: {float: [1e-3, 0.1], log: true}}}", "s.yaml"), "s"
 ).space
-CONFIG = TrialConfig(data=DataConfig(name="digits"), optimizer=NAdam(lr=0.01)).to_dict()
+CONFIG = TrialConfig(data=Digits(), optimizer=NAdam(lr=0.01)).to_dict()
 DATA = DataSummary("digits", 1000, 200, 10, (1, 8, 8), "cpu")
 FIGURES = {"seconds": 3.0, "trials_complete": 1.0, "best_valid_accuracy": 0.6}
 

@@ -12,7 +12,7 @@ from pipeline.tracking.naming import params_of
 
 SPACE = """
 space:
-  data: {name: digits}
+  data: {kind: digits}
   model:
     width: {int: [16, 64], log: true}
     activation: {choice: [relu, selu]}
@@ -111,7 +111,7 @@ def test_each_trial_of_a_space_has_every_axis() -> None:
 def test_words_that_hang_on_a_kind_say_where_they_are_not_used() -> None:
     text = """
 space:
-  data: {name: digits}
+  data: {kind: digits}
   model:
     choice:
       - {kind: mlp, activation: {choice: [relu, selu]}}

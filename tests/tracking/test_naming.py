@@ -12,7 +12,7 @@ from pipeline.tracking.naming import MAX_VALUE_LENGTH, metrics_of, params_of, ru
 
 def make(model: dict[str, Any] | None = None, **settings: Any) -> dict[str, Any]:
     backbone = {"kind": "backbone", "name": "resnet18", **(model or {})}
-    return TrialConfig.model_validate({"data": {"name": "digits"}, "model": backbone, **settings}).to_dict()
+    return TrialConfig.model_validate({"data": {"kind": "digits"}, "model": backbone, **settings}).to_dict()
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def test_the_studys_run_says_what_was_chosen(tmp_path: Path) -> None:
     client.set_tag(run, NOTE, "Best: **trial 3**, `valid_accuracy` **0.9123**.")
     study = optuna.create_study()
     study.set_user_attr(MLFLOW_RUNS, {identity(client, experiment): run})
-    describe_chosen(study, workspace, Chosen(5, "valid_accuracy", {1: 0.89, 2: 0.91}, {"data": {"name": "digits"}}))
+    describe_chosen(study, workspace, Chosen(5, "valid_accuracy", {1: 0.89, 2: 0.91}, {"data": {"kind": "digits"}}))
     paragraphs = client.get_run(run).data.tags[NOTE].split("\n\n")
     assert paragraphs[0].startswith(
         "Chosen by `dnntune finalize`: **trial 5**, mean valid_accuracy 0.9000 over 2 fresh"

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pipeline.config import training as configs
-from pipeline.config.data import DataConfig
+from pipeline.config.data import Digits
 from pipeline.config.model import MlpConfig
 from pipeline.config.training import AdamW
 from pipeline.config.trial import TrialConfig
@@ -65,7 +65,7 @@ def configure() -> Callable[..., TrialConfig]:
 
     def configure(*, model: dict[str, Any] | None = None, **settings: Any) -> TrialConfig:
         network = MlpConfig(**{"hidden_layers": 2, "width": 16, **(model or {})})
-        usual = {"data": DataConfig(name="digits"), "optimizer": AdamW(lr=0.02), "batch_size": 32}
+        usual = {"data": Digits(), "optimizer": AdamW(lr=0.02), "batch_size": 32}
         return TrialConfig(**{**usual, "model": network, **settings})
 
     return configure

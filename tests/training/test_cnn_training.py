@@ -29,7 +29,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
 
 def _config(model: dict[str, Any], **settings: Any) -> TrialConfig:
     network = {"kind": "cnn", "stages": 2, "blocks": 1, "channels": 4, **model}
-    plain = {"data": {"name": "digits"}, "model": network, "optimizer": {"kind": "adamw", "lr": 0.02}, "batch_size": 32}
+    plain = {"data": {"kind": "digits"}, "model": network, "optimizer": {"kind": "adamw", "lr": 0.02}, "batch_size": 32}
     return TrialConfig.model_validate({**plain, **settings})
 
 

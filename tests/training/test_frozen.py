@@ -11,7 +11,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from pipeline.config.data import DataConfig
+from pipeline.config.data import Arrays
 from pipeline.config.trial import TrialConfig
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.data.features import LabeledFeatures
@@ -49,7 +49,7 @@ def configure(weights: Path) -> Configure:
     def configure(transfer: dict[str, Any], *, model: dict[str, Any] | None = None, **settings: Any) -> TrialConfig:
         body = {"kind": "backbone", "name": NAME, "pretrained": str(weights), "image_size": 32}
         usual = {"optimizer": {"kind": "adamw", "lr": 0.01}, "epochs": 2, "batch_size": 32}
-        plain = {"data": {"name": "digits"}, "model": {**body, **(model or {})}, "transfer": transfer}
+        plain = {"data": {"kind": "digits"}, "model": {**body, **(model or {})}, "transfer": transfer}
         return TrialConfig.model_validate({**plain, **usual, **settings})
 
     return configure
@@ -64,8 +64,8 @@ def read(tmp_path: Path) -> Reader:
     np.savez(tmp_path / "images.npz", x_train=pixels.astype(np.uint8), y_train=labels)
 
     def read(**settings: Any) -> ImageData:
-        where = {"name": "arrays", "path": str(tmp_path / "images.npz"), "valid_fraction": 1 / 3}
-        return load_data(DataConfig.model_validate({**where, **settings}))
+        where = {"kind": "arrays", "path": str(tmp_path / "images.npz"), "valid_fraction": 1 / 3}
+        return load_data(Arrays.model_validate({**where, **settings}))
 
     return read
 

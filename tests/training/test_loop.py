@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.config import training as configs
-from pipeline.config.data import DataConfig
+from pipeline.config.data import FashionMnist
 from pipeline.config.model import Dropout
 from pipeline.config.schema import kinds_of
 from pipeline.config.training import ClippingConfig, OptimizerConfig, ScheduleConfig
@@ -240,7 +240,7 @@ def test_tf32_is_refused_before_anything_is_built(small_data: ImageData, configu
 
 
 def test_defaults_on_a_tenth_of_fashion_mnist(fashion_mnist: Path) -> None:
-    config = TrialConfig(data=DataConfig(name="fashion_mnist", max_train_images=6000), epochs=3)
+    config = TrialConfig(data=FashionMnist(max_train_images=6000), epochs=3)
     data = load_data(config.data, data_dir=str(fashion_mnist))
     training = start(config, data)
     results = list(training.epochs)

@@ -145,7 +145,7 @@ def test_what_cannot_be_split_says_why(
 def test_frozen_batch_normalization_may_be_split_and_what_learns_may_not(small_data: ImageData) -> None:
     body = {"kind": "backbone", "name": "mobilenetv3_small_050", "pretrained": False, "image_size": 32}
     transfer = {"kind": "unfreeze", "frozen_epochs": 1}
-    plain = {"data": {"name": "digits"}, "model": body, "transfer": transfer, "epochs": 2, "batch_size": 128}
+    plain = {"data": {"kind": "digits"}, "model": body, "transfer": transfer, "epochs": 2, "batch_size": 128}
     training = start(TrialConfig.model_validate(plain), small_data)
     memory = _Memory(training.model, 64)
     assert next(training.epochs).phase == "frozen"

@@ -40,7 +40,7 @@ def configure(weights: Path) -> Configure:
     def configure(transfer: dict[str, Any], *, model: dict[str, Any] | None = None, **settings: Any) -> TrialConfig:
         body = {"kind": "backbone", "name": NAME, "pretrained": str(weights), "image_size": 32, **(model or {})}
         usual = {"optimizer": {"kind": "sgd", "lr": 0.01, "momentum": 0.0}, "epochs": 4, "batch_size": 16}
-        plain = {"data": {"name": "digits"}, "model": body, "transfer": transfer, **usual, **settings}
+        plain = {"data": {"kind": "digits"}, "model": body, "transfer": transfer, **usual, **settings}
         return TrialConfig.model_validate(plain)
 
     return configure

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pipeline.config import training as configs
-from pipeline.config.data import DataConfig, Sampling
+from pipeline.config.data import Arrays, Digits
 from pipeline.config.loss import CrossEntropy, Focal
 from pipeline.config.model import Dropout
 from pipeline.config.schema import kinds_of
@@ -115,7 +115,7 @@ def test_every_schedule(
         {"augment": CustomAugmentation(crop_padding=0.2, flip=True, erase=0.3, mixup=0.2, cutmix=1.0)},
         {"max_norm": 0.7, "clip": configs.ClipNorm(threshold=0.5), "loss": CrossEntropy(label_smoothing=0.1)},
         {"accumulation": 3, "precision": "bfloat16", "model": {"batch_norm": "none"}},
-        {"data": DataConfig(name="digits", sampling="balanced"), "loss": Focal(class_weights=(1.0, 2.0, 3.0, 4.0))},
+        {"data": Digits(sampling="balanced"), "loss": Focal(class_weights=(1.0, 2.0, 3.0, 4.0))},
     ],
     ids=["ema", "batch norm", "alpha dropout", "augmentation", "max-norm", "accumulation", "balanced"],
 )
@@ -159,7 +159,7 @@ def _backbone(transfer: dict[str, Any], **settings: Any) -> TrialConfig:
     body = {"kind": "backbone", "name": "mobilenetv3_small_050", "pretrained": False, "image_size": 32}
     usual = {"epochs": 4, "batch_size": 16, "optimizer": {"kind": "adamw", "lr": 0.01}}
     return TrialConfig.model_validate(
-        {"data": {"name": "digits"}, "model": body, "transfer": transfer, **usual, **settings}
+        {"data": {"kind": "digits"}, "model": body, "transfer": transfer, **usual, **settings}
     )
 
 
@@ -169,14 +169,14 @@ def few(tmp_path: Path) -> ImageData:
     labels, generator = np.arange(48) % 4, np.random.default_rng(0)
     pixels = generator.integers(0, 256, (48, 6, 6)).astype(np.uint8)
     np.savez(tmp_path / "images.npz", x_train=pixels, y_train=labels)
-    return load_data(DataConfig(name="arrays", path=str(tmp_path / "images.npz"), valid_fraction=1 / 3))
+    return load_data(Arrays(path=str(tmp_path / "images.npz"), valid_fraction=1 / 3))
 
 
 @pytest.mark.parametrize("sampling", ["natural", "balanced"])
 @pytest.mark.parametrize("is_cached", [False, True])
 def test_phases(is_cached: bool, sampling: Sampling, few: ImageData, tmp_path: Path) -> None:
     cache = FeatureCache(tmp_path / "cache", lambda text: None) if is_cached else None
-    data = {"name": "digits", "sampling": sampling}
+    data = {"kind": "digits", "sampling": sampling}
     config = _backbone({"kind": "unfreeze", "frozen_epochs": 2}, early_stopping={"patience": None}, data=data)
     list(start(config, few, cache=cache).epochs)  # fills the cache: then no epoch has images that are computed for it
     checkpoints = _assert_it_resumes(config, few, tmp_path, cache=cache, measure_every=3)

@@ -25,7 +25,7 @@ LITTLE, AMPLE = 100, 800  # images of four classes, where 200 a class are ample
 
 def _config(transfer: dict[str, Any], *, model: dict[str, Any] | None = None, **settings: Any) -> TrialConfig:
     body = {"kind": "backbone", "name": NAME, "pretrained": False, "image_size": 32, **(model or {})}
-    plain = {"data": {"name": "digits"}, "model": body, "transfer": transfer, "epochs": 40, **settings}
+    plain = {"data": {"kind": "digits"}, "model": body, "transfer": transfer, "epochs": 40, **settings}
     return TrialConfig.model_validate(plain)
 
 

@@ -4,7 +4,7 @@ import optuna
 import pytest
 import torch
 
-from pipeline.config.data import DataConfig
+from pipeline.config.data import Digits
 from pipeline.config.trial import TrialConfig
 from pipeline.data.image_data import ImageData
 from pipeline.data.loading import load_data
@@ -15,7 +15,7 @@ from pipeline.records.events import Event
 def small_data() -> ImageData:
     """200 digits."""
     torch.set_num_threads(1)
-    return load_data(DataConfig(name="digits", max_train_images=200))
+    return load_data(Digits(max_train_images=200))
 
 
 class Recorder:
@@ -43,7 +43,7 @@ def config() -> Callable[..., TrialConfig]:
     """Makes a configuration that trains in a moment."""
 
     def make(**settings: object) -> TrialConfig:
-        fields = {"data": {"name": "digits", "max_train_images": 200}, "epochs": 4, **settings}
+        fields = {"data": {"kind": "digits", "max_train_images": 200}, "epochs": 4, **settings}
         return TrialConfig.model_validate(fields)
 
     return make

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.config.data import DataConfig
+from pipeline.config.data import Arrays
 from pipeline.config.trial import TrialConfig
 from pipeline.core.compute import Compute
 from pipeline.core.workspace import Workspace
@@ -58,7 +58,7 @@ class Listener:
 def test_a_study_says_so_once(archive: Path, tmp_path: Path, workspace: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(
-        f"study: {{trials: 2, seed: 0}}\nspace: {{data: {{name: arrays, path: {archive}}}, epochs: 1,"
+        f"study: {{trials: 2, seed: 0}}\nspace: {{data: {{kind: arrays, path: {archive}}}, epochs: 1,"
         " model: {width: {int: [4, 8]}}}"
     )
     listener = Listener()
@@ -68,7 +68,7 @@ def test_a_study_says_so_once(archive: Path, tmp_path: Path, workspace: Path) ->
 
 def test_what_finalizes_says_so_of_the_test_images(with_test: Path, tmp_path: Path, workspace: Path) -> None:
     file = tmp_path / "mine.yaml"
-    file.write_text(f"study: {{trials: 1}}\nspace: {{data: {{name: arrays, path: {with_test}}}, epochs: 1}}")
+    file.write_text(f"study: {{trials: 1}}\nspace: {{data: {{kind: arrays, path: {with_test}}}, epochs: 1}}")
     run(file, workspace)
     told: list[str] = []
     finalize(
@@ -83,13 +83,13 @@ def test_what_finalizes_says_so_of_the_test_images(with_test: Path, tmp_path: Pa
 
 def test_a_training_says_so_of_the_test_images(with_test: Path) -> None:
     told: list[str] = []
-    config = TrialConfig(data=DataConfig(name="arrays", path=str(with_test)), epochs=1)
+    config = TrialConfig(data=Arrays(path=str(with_test)), epochs=1)
     train_and_test(config, compute=Compute(threads=1), notify=told.append)
     assert all(text.startswith(start) for text, start in zip(told, (COUNTS, TOLD, TOLD_OF_TEST), strict=True))
 
 
 def test_a_training_says_so(archive: Path) -> None:
     told: list[str] = []
-    config = TrialConfig(data=DataConfig(name="arrays", path=str(archive)), epochs=1)
+    config = TrialConfig(data=Arrays(path=str(archive)), epochs=1)
     train_and_test(config, compute=Compute(threads=1), notify=told.append)
     assert [text.startswith(TOLD) for text in told] == [False, True]

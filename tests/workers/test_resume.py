@@ -19,7 +19,7 @@ from pipeline.workers.run import run_study
 SPACE = """
 study: {trials: 1, pruner: none, metrics: valid_loss}
 space:
-  data: {name: digits}
+  data: {kind: digits}
   model: {hidden_layers: 3, width: 384, batch_norm: before, dropout: {kind: dropout, rate: 0.2}}
   optimizer: {kind: adamw, lr: {float: [1e-3, 1e-2], log: true}}
   schedule: {kind: performance, patience: 2}

@@ -44,7 +44,7 @@ def draw_config(trial: optuna.Trial) -> TrialConfig:
     layers = trial.suggest_int("layers", 1, 2)
     return TrialConfig.model_validate(
         {
-            "data": {"name": "digits", "max_train_images": 100},
+            "data": {"kind": "digits", "max_train_images": 100},
             "model": {"hidden_layers": layers, "width": trial.suggest_int("width", 4, 16 // layers)},
             "epochs": 2,
         }
@@ -90,7 +90,7 @@ def test_nothing_in_a_study_can_read_the_test_split(space_file: Path, workspace:
     with zipfile.ZipFile(tmp_path / "mine.npz", "a") as archive:
         archive.writestr("x_test.npy", b"poison")
         archive.writestr("y_test.npy", b"poison")
-    summary = run(space_file, workspace, f"data={{name: arrays, path: {tmp_path / 'mine.npz'}}}", "study.trials=1")
+    summary = run(space_file, workspace, f"data={{kind: arrays, path: {tmp_path / 'mine.npz'}}}", "study.trials=1")
     assert summary.trials["complete"] == 1
 
 

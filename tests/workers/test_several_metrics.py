@@ -40,7 +40,7 @@ study:
   sampler: random
   pruner: {kind: median, startup_trials: 2, warmup_epochs: 1}
 space:
-  data: {name: digits, max_train_images: 200}
+  data: {kind: digits, max_train_images: 200}
   model: {hidden_layers: {int: [1, 4]}, width: {int: [4, 64], log: true}}
   optimizer: {kind: sgd, lr: {float: [1e-4, 1.0], log: true}}
   epochs: 3

@@ -21,7 +21,7 @@ def test_a_task_repeats_nothing_of_where_and_on_what() -> None:
 
 
 def test_a_task_leads_to_the_same_files_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = TrialConfig.model_validate({"data": {"name": "digits"}, "model": {"hidden_layers": 1, "width": 8}})
+    config = TrialConfig.model_validate({"data": {"kind": "digits"}, "model": {"hidden_layers": 1, "width": 8}})
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
     there.mkdir()

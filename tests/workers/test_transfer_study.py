@@ -45,7 +45,7 @@ pytestmark = pytest.mark.skipif(
 SPACE = """
 study: {trials: 8, seed: 1, pruner: none}
 space:
-  data: {name: digits, max_train_images: 400}
+  data: {kind: digits, max_train_images: 400}
   model: {kind: backbone, name: tf_efficientnet_lite0, image_size: 32}
   optimizer: {kind: adamw, lr: {float: [1e-3, 1e-1], log: true}}
   epochs: 2

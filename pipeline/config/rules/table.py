@@ -5,7 +5,7 @@ extremes of just those, instead of hoping that a sample runs into it.
 """
 
 from pipeline.config.rules.layers import LAYER_RULES, LAYER_UNUSED_SETTING_RULES
-from pipeline.config.rules.rule import Rule, UnusedSettingRule
+from pipeline.config.rules.rule import Rule
 from pipeline.config.rules.transfer import TRANSFER_RULES, TRANSFER_UNUSED_SETTING_RULES
 from pipeline.config.settings import TrialSettings
 from pipeline.config.training import Performance, Piecewise, Sgd
@@ -47,19 +47,12 @@ def _piecewise_boundaries_ascend(config: TrialSettings) -> str | None:
     return None
 
 
-def _own_data_needs_a_path(config: TrialSettings) -> str | None:
-    if config.data.path is not None or config.data.name not in ("image_folder", "arrays"):
-        return None
-    return f"{config.data.name} needs data.path: the folder of images, or the .npz file"
-
-
 RULES = (
     *LAYER_RULES,
     *TRANSFER_RULES,
     Rule(("optimizer.nesterov", "optimizer.momentum", "optimizer.kind"), _nesterov_needs_momentum),
     Rule(("early_stopping.patience", "schedule.patience", "schedule.kind"), _early_stopping_outwaits_the_schedule),
     Rule(("schedule.boundaries", "schedule.factors", "schedule.kind"), _piecewise_boundaries_ascend),
-    Rule(("data.path", "data.name"), _own_data_needs_a_path),
 )
 
 
@@ -71,17 +64,5 @@ UNUSED_SETTING_RULES = (
         ("loss.class_weights", "loss.kind", "data.sampling"),
         lambda config: config.loss.class_weights != "balanced" or config.data.sampling != "balanced",
         "set data.sampling: natural; where classes are drawn equally often, balanced weights are all 1",
-    ),
-    UnusedSettingRule(
-        "data.path",
-        ("data.name",),
-        lambda config: config.data.name in ("image_folder", "arrays"),
-        "set data.name: image_folder or arrays, or give the folder of a known data set with --data-dir",
-    ),
-    UnusedSettingRule(
-        "data.image_size",
-        ("data.name",),
-        lambda config: config.data.name == "image_folder",
-        "set data.name: image_folder; the other data sets keep the size they have",
     ),
 )

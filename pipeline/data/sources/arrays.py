@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config.data import DataConfig
+from pipeline.config.data import Arrays
 from pipeline.core.errors import DataError
 from pipeline.core.filesystem.files import open_regular, reason
 from pipeline.data.images import Images, Split
@@ -20,7 +20,7 @@ from pipeline.data.sources.user_data import (
 )
 
 
-def read_arrays(split: Split, config: DataConfig, _folders: Sequence[Path]) -> Images | None:
+def read_arrays(config: Arrays, split: Split, _folders: Sequence[Path]) -> Images | None:
     """Reads one part of an .npz file; only that part's arrays are touched.
 
     Images are (images, height, width), with the channels (1, 3 or 4) in front or at the end if there are any, or

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config.data import DataConfig
+from pipeline.config.data import Cifar10
 from pipeline.core.errors import DataError
 from pipeline.core.filesystem.files import read_bounded, reason
 from pipeline.data.images import Images, Split
@@ -22,7 +22,7 @@ BYTES_PER_IMAGE = 3 * 32 * 32
 MOST_BYTES = 2**26
 
 
-def read_cifar10(split: Split, _config: DataConfig, folders: Sequence[Path]) -> Images | None:
+def read_cifar10(_config: Cifar10, split: Split, folders: Sequence[Path]) -> Images | None:
     """Reads CIFAR-10 (Krizhevsky, 2009): 32 x 32 color images of 10 kinds of things."""
     if split == "valid":
         return None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.config.data import DataConfig
+from pipeline.config.data import Digits
 from pipeline.data.images import Images, Split
 from pipeline.data.split import stratified_split
 
@@ -16,7 +16,7 @@ TEST_SEED = 0
 SCALE = 15
 
 
-def read_digits(split: Split, _config: DataConfig, _folders: Sequence[Path]) -> Images | None:
+def read_digits(_config: Digits, split: Split, _folders: Sequence[Path]) -> Images | None:
     """Reads the digits (Alpaydin and Kaynak, UCI, 1998); a fifth of each class is the test part."""
     if split == "valid":
         return None

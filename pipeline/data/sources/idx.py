@@ -12,7 +12,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config.data import DataConfig
+from pipeline.config.data import FashionMnist, Mnist
 from pipeline.core.errors import DataError
 from pipeline.core.filesystem.files import MOST_FROM_A_BYTE, open_regular, reason
 from pipeline.core.processes.machine import memory_bytes
@@ -27,12 +27,12 @@ MNIST_CLASSES = tuple(str(digit) for digit in range(10))
 _UNSIGNED_BYTES = 8
 
 
-def read_fashion_mnist(split: Split, _config: DataConfig, folders: Sequence[Path]) -> Images | None:
+def read_fashion_mnist(_config: FashionMnist, split: Split, folders: Sequence[Path]) -> Images | None:
     """Reads Fashion-MNIST (Xiao et al., 2017): 28 x 28 gray images of 10 kinds of clothing."""
     return _read(split, "fashion_mnist", FASHION_MNIST_CLASSES, folders)
 
 
-def read_mnist(split: Split, _config: DataConfig, folders: Sequence[Path]) -> Images | None:
+def read_mnist(_config: Mnist, split: Split, folders: Sequence[Path]) -> Images | None:
     """Reads MNIST: 28 x 28 gray images of handwritten digits."""
     return _read(split, "mnist", MNIST_CLASSES, folders)
 

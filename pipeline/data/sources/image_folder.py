@@ -1,4 +1,4 @@
-"""Your own images in folders: PATH/train/CLASS/*.jpg, and PATH/valid and PATH/test in the same way if you have them."""
+"""Your own images in folders: PATH/CLASS/*.jpg, or PATH/train/CLASS/*.jpg, then with PATH/valid and PATH/test."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -7,37 +7,43 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config.data import DataConfig
+from pipeline.config.data import ImageFolder
 from pipeline.core.errors import DataError
 from pipeline.data.image_files import decode, find_images
 from pipeline.data.images import Images, Split
-from pipeline.data.sources.user_data import class_folders, image_root
+from pipeline.data.sources.user_data import class_folders, image_root, test_fraction, train_folder
+from pipeline.data.split import split_off_test
 
 DEFAULT_SIZE = 64
 # Of the images that cannot be read so many are named.
 MOST_NAMED = 20
 
 
-def read_image_folder(split: Split, config: DataConfig, _folders: Sequence[Path]) -> Images | None:
+def read_image_folder(config: ImageFolder, split: Split, _folders: Sequence[Path]) -> Images | None:
     """Reads every image (see `pipeline.data.image_files`) as RGB, resized to `image_size`, turned as EXIF says.
 
     A folder is a class; what is hidden (its name begins with a dot) and files without an image's ending are passed
     over.
     """
-    root = image_root(config)
-    class_names = class_folders(root / "train")
-    if not (root / split).is_dir():
+    train, fraction = train_folder(config), test_fraction(config)
+    class_names = class_folders(train)
+    folder = train if split == "train" or (split == "test" and fraction is not None) else image_root(config) / split
+    if not folder.is_dir():
         return None
-    if strange := sorted(set(class_folders(root / split)) - set(class_names)):
-        raise DataError(f"{root / split / strange[0]}: a class without a folder in {root / 'train'}")
+    if strange := sorted(set(class_folders(folder)) - set(class_names)):
+        raise DataError(f"{folder / strange[0]}: a class without a folder in {train}")
     files: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(class_names):
-        found = sorted(find_images(root / split / name))
-        if not found and split == "train":
-            raise DataError(f"{root / split / name}: a class without images. Add some, or remove the folder")
+        found = sorted(find_images(folder / name))
+        if not found and folder == train:
+            raise DataError(f"{folder / name}: a class without images. Add some, or remove the folder")
         files += found
         labels += [label] * len(found)
+    if fraction is not None and folder == train:
+        names = [file.relative_to(train).as_posix() for file in files]
+        rows = split_off_test(np.array(labels), names, fraction, str(train))[split == "test"].tolist()
+        files, labels = [files[row] for row in rows], [labels[row] for row in rows]
     size = config.image_size or DEFAULT_SIZE
     pixels = np.empty((len(files), 3, size, size), np.uint8)
     unreadable: list[DataError] = []
@@ -49,7 +55,7 @@ def read_image_folder(split: Split, config: DataConfig, _folders: Sequence[Path]
                 pixels[row] = image
     if unreadable:
         raise _all(unreadable)
-    return Images(pixels, np.array(labels, dtype=np.int64), class_names, str(root / split))
+    return Images(pixels, np.array(labels, dtype=np.int64), class_names, str(folder))
 
 
 def _decode(file: Path, shape: tuple[int, int, int]) -> Any:

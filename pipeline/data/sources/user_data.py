@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config.data import DataConfig
+from pipeline.config.data import Arrays, DataConfig, ImageFolder
 from pipeline.core.errors import DataError
 from pipeline.core.filesystem.files import MOST_FROM_A_BYTE, open_regular, reason
 from pipeline.core.processes.machine import memory_bytes
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # What a study reads: not the test part.
 STUDIED = ("train", "valid")
 CHANNELS = (1, 3, 4)
+# Of your own data whose parts are not named so much is the test part.
+TEST_FRACTION = 0.2
 # What zipfile and NumPy raise of damaged files.
 DAMAGE = (
     EOFError, LookupError, RuntimeError, ValueError, TypeError, AttributeError, SyntaxError, MemoryError, OverflowError,
@@ -100,10 +102,40 @@ def download_addresses(name: str) -> list[str]:
     return re.findall(r'"(https?://[^"]+)"', known[1])
 
 
-def image_root(config: DataConfig) -> Path:
+def image_root(config: ImageFolder) -> Path:
     """Returns the folder of an image_folder."""
-    assert config.path is not None
     return Path(config.path).expanduser()
+
+
+def train_folder(config: ImageFolder) -> Path:
+    """Returns the folder that has a folder for each class: train/, or the whole one where no parts are named.
+
+    Raises:
+        DataError: Only other parts are named.
+    """
+    root = image_root(config)
+    if (root / "train").is_dir():
+        return root / "train"
+    if named := [part for part in ("valid", "test") if (root / part).is_dir()]:
+        raise DataError(f"{root}: has {named[0]}/ and no train/. Put the training images into train/CLASS")
+    return root
+
+
+def test_fraction(config: ImageFolder) -> float | None:
+    """Returns which share of the images is split off as a test part; None for none.
+
+    Raises:
+        DataError: A share is asked for, and there is a test set.
+    """
+    root = image_root(config)
+    if config.test_fraction is not None and (root / "test").is_dir():
+        raise has_test_set(str(root / "test"))
+    return config.test_fraction or (None if train_folder(config) != root else TEST_FRACTION)
+
+
+def has_test_set(where: str) -> DataError:
+    """Returns the error that a test part is to be split off data that have one."""
+    return DataError(f"data.test_fraction splits a test set off, and there is one: {where}. Leave test_fraction out")
 
 
 def class_folders(folder: Path) -> tuple[str, ...]:
@@ -117,20 +149,19 @@ def class_folders(folder: Path) -> tuple[str, ...]:
     except OSError as error:
         raise DataError(f"{folder}: cannot be looked into: {error.strerror}") from None
     if not is_folder:
-        raise DataError(f"{folder}: no such folder. data.path needs train/ with a folder for each class")
+        raise DataError(f"{folder}: no such folder. data.path needs a folder for each class, or train/ with them")
     names = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."))
     if len(names) < 2:
         raise DataError(f"{folder}: needs a folder for each of at least 2 classes; got {len(names)}")
     return names
 
 
-def archive_file(config: DataConfig) -> Path:
+def archive_file(config: Arrays) -> Path:
     """Returns the file of arrays.
 
     Raises:
         DataError: There is no such file.
     """
-    assert config.path is not None
     file = Path(config.path).expanduser()
     try:
         is_file = file.is_file()
@@ -267,7 +298,8 @@ def check_user_data(config: DataConfig) -> None:
     Raises:
         DataError: They are not.
     """
-    if config.name == "image_folder":
-        class_folders(image_root(config) / "train")
-    elif config.name == "arrays":
+    if isinstance(config, ImageFolder):
+        test_fraction(config)
+        class_folders(train_folder(config))
+    elif isinstance(config, Arrays):
         archive_shape(archive_file(config))

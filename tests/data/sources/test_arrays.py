@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.config.data import DataConfig
+from pipeline.config.data import Arrays, DataConfig
 from pipeline.core.errors import DataError
 from pipeline.data.images import Images, prove_same_range, range_of
 from pipeline.data.loading import load_data, load_test
@@ -24,7 +24,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def _config(file: Path) -> DataConfig:
-    return DataConfig(name="arrays", path=str(file), valid_fraction=0.25)
+    return Arrays(path=str(file), valid_fraction=0.25)
 
 
 def _values(*shape: int) -> np.ndarray:

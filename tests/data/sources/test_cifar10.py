@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.config.data import DataConfig
+from pipeline.config.data import Cifar10
 from pipeline.core.errors import DataError
 from pipeline.data.loading import load_data
 from pipeline.data.sources.cifar10 import MOST_BYTES, read_cifar10
 from tests.memory import peak
 
-CIFAR10 = DataConfig(name="cifar10")
+CIFAR10 = Cifar10()
 Write = Callable[[Path], np.ndarray]
 Pickled = Callable[[object], bytes]
 
@@ -34,13 +34,13 @@ def test_the_batches_are_like_the_real_ones(tmp_path: Path, write_cifar10: Write
 @pytest.mark.parametrize("layout", ["cifar-10-batches-py", ""])
 def test_reads_both_parts(layout: str, tmp_path: Path, write_cifar10: Write) -> None:
     pixels = write_cifar10(tmp_path / layout)
-    train, test = read_cifar10("train", CIFAR10, [tmp_path]), read_cifar10("test", CIFAR10, [tmp_path])
+    train, test = read_cifar10(CIFAR10, "train", [tmp_path]), read_cifar10(CIFAR10, "test", [tmp_path])
     np.testing.assert_array_equal(train.pixels, pixels)
     assert train.labels.tolist() == [*range(10)] * 5
     assert test.pixels.shape == (10, 3, 32, 32)
     assert test.labels.tolist() == [*range(10)]
     assert not (test.pixels[:, None] == train.pixels).all(axis=(2, 3, 4)).any()
-    assert read_cifar10("valid", CIFAR10, [tmp_path]) is None
+    assert read_cifar10(CIFAR10, "valid", [tmp_path]) is None
 
 
 @pytest.mark.parametrize("in_order", [np.ascontiguousarray, np.asfortranarray])
@@ -50,7 +50,7 @@ def test_reads_what_python_3_writes(
     pixels = write_cifar10(tmp_path)
     batch = {"data": in_order(pixels[:10].reshape(10, -1)), "labels": [*range(10)]}
     (tmp_path / "data_batch_1").write_bytes(pickle.dumps(batch, protocol=2))
-    np.testing.assert_array_equal(read_cifar10("train", CIFAR10, [tmp_path]).pixels, pixels)
+    np.testing.assert_array_equal(read_cifar10(CIFAR10, "train", [tmp_path]).pixels, pixels)
 
 
 def test_channels_are_red_green_blue_and_rows_come_before_columns(
@@ -62,7 +62,7 @@ def test_channels_are_red_green_blue_and_rows_come_before_columns(
     image[0, 1024 + 32] = 20  # green, row 1, column 0
     image[0, 2048] = 30
     (tmp_path / "test_batch").write_bytes(pickled_by_python2({"data": image, "labels": [4]}))
-    pixels = read_cifar10("test", CIFAR10, [tmp_path]).pixels[0]
+    pixels = read_cifar10(CIFAR10, "test", [tmp_path]).pixels[0]
     assert (pixels[0, 0, 1], pixels[1, 1, 0], pixels[2, 0, 0]) == (10, 20, 30)
     assert pixels.sum() == 60
 
@@ -125,14 +125,14 @@ def test_a_batch_of_something_else(
     write_cifar10(tmp_path)
     (tmp_path / "data_batch_3").write_bytes(pickled_by_python2({"data": data, "labels": labels}))
     with pytest.raises(DataError, match=f"data_batch_3: .*{message}"):
-        read_cifar10("train", CIFAR10, [tmp_path])
+        read_cifar10(CIFAR10, "train", [tmp_path])
 
 
 def test_a_missing_batch(tmp_path: Path, write_cifar10: Write) -> None:
     write_cifar10(tmp_path)
     (tmp_path / "data_batch_4").unlink()
     with pytest.raises(DataError, match=r"data_batch_4: cannot be read: No such file.*Fetch CIFAR-10 again"):
-        read_cifar10("train", CIFAR10, [tmp_path])
+        read_cifar10(CIFAR10, "train", [tmp_path])
 
 
 @pytest.mark.parametrize("label", [10, -1])

@@ -5,15 +5,15 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from pipeline.config.data import DataConfig
+from pipeline.config.data import DataConfig, Digits
 from pipeline.data.loading import load_data, load_test
 from pipeline.data.sources.digits import read_digits
 
-DIGITS = DataConfig(name="digits")
+DIGITS = Digits()
 
 
 def test_train_and_test_are_the_whole_set_once_and_scaling_loses_nothing() -> None:
-    train, test = read_digits("train", DIGITS, []), read_digits("test", DIGITS, [])
+    train, test = read_digits(DIGITS, "train", []), read_digits(DIGITS, "test", [])
     assert train.pixels.shape == (1438, 1, 8, 8)
     assert test.pixels.shape == (359, 1, 8, 8)
     assert train.pixels.dtype == test.pixels.dtype == np.uint8
@@ -29,7 +29,7 @@ def test_train_and_test_are_the_whole_set_once_and_scaling_loses_nothing() -> No
 
 def test_test_part_is_a_fifth_of_every_class() -> None:
     counts = np.bincount(load_digits().target)
-    assert np.bincount(read_digits("test", DIGITS, []).labels).tolist() == np.round(counts / 5).tolist()
+    assert np.bincount(read_digits(DIGITS, "test", []).labels).tolist() == np.round(counts / 5).tolist()
 
 
 def test_no_image_of_the_test_part_is_in_the_others() -> None:
@@ -42,9 +42,9 @@ def test_no_image_of_the_test_part_is_in_the_others() -> None:
 @pytest.mark.parametrize(
     "config",
     [
-        DataConfig(name="digits", split_seed=7),
-        DataConfig(name="digits", valid_fraction=0.4),
-        DataConfig(name="digits", max_train_images=100),
+        Digits(split_seed=7),
+        Digits(valid_fraction=0.4),
+        Digits(max_train_images=100),
     ],
 )
 def test_settings_move_the_other_parts_and_not_the_test_part(config: DataConfig) -> None:

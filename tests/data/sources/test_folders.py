@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.config.data import DataConfig
+from pipeline.config.data import Cifar10, DataConfig, FashionMnist, Mnist
 from pipeline.core.errors import DataError
 from pipeline.data.loading import load_data, load_test
 from pipeline.data.sources.idx import read_mnist
 from pipeline.data.sources.user_data import data_folders
 
-MNIST, CIFAR10 = DataConfig(name="mnist"), DataConfig(name="cifar10")
+MNIST, CIFAR10 = Mnist(), Cifar10()
 
 
 def test_data_dir_comes_first_then_the_environment_then_the_cache(
@@ -29,13 +29,15 @@ def test_data_dir_comes_first_then_the_environment_then_the_cache(
 def test_the_first_folder_that_has_the_file_is_taken(tmp_path: Path, write_idx: Callable[..., Any]) -> None:
     write_idx(tmp_path / "second", num_images=10)
     write_idx(tmp_path / "third", num_images=20)
-    images = read_mnist("train", MNIST, [tmp_path / "first", tmp_path / "second", tmp_path / "third"])
+    images = read_mnist(MNIST, "train", [tmp_path / "first", tmp_path / "second", tmp_path / "third"])
     assert len(images.labels) == 10
 
 
-@pytest.mark.parametrize(("name", "folder"), [("mnist", "MNIST"), ("fashion_mnist", "FashionMNIST")])
-def test_downloads_into_data_dir_and_only_once(name: str, folder: str, tmp_path: Path, mnist_mirror: Any) -> None:
-    config, data_dir = DataConfig(name=name), str(tmp_path / "data")
+@pytest.mark.parametrize(("config", "folder"), [(Mnist(), "MNIST"), (FashionMnist(), "FashionMNIST")])
+def test_downloads_into_data_dir_and_only_once(
+    config: DataConfig, folder: str, tmp_path: Path, mnist_mirror: Any
+) -> None:
+    data_dir = str(tmp_path / "data")
     data = load_data(config, data_dir=data_dir)
     assert len(data.train) + len(data.valid) == 40
     assert (tmp_path / "data" / folder / "raw" / "train-images-idx3-ubyte").is_file()
@@ -82,10 +84,10 @@ def test_a_wrong_checksum_of_cifar10(tmp_path: Path, cifar10_mirror: Any) -> Non
         load_data(CIFAR10, data_dir=str(tmp_path / "data"))
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10"])
-def test_no_server(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("config", [Mnist(), FashionMnist(), CIFAR10])
+def test_no_server(config: DataConfig, tmp_path: Path) -> None:
     with pytest.raises(DataError) as raised:
-        load_data(DataConfig(name=name), data_dir=str(tmp_path / "data"))
+        load_data(config, data_dir=str(tmp_path / "data"))
     message = str(raised.value)
     assert "\n" not in message
     assert f"is in none of {tmp_path / 'data'}, {tmp_path / 'home'}" in message

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.config.data import DataConfig
+from pipeline.config.data import FashionMnist, Mnist
 from pipeline.core.errors import DataError
 from pipeline.data.images import check
 from pipeline.data.loading import load_data
@@ -18,7 +18,7 @@ from pipeline.data.sources.user_data import data_folders
 from tests.memory import peak
 
 WriteIdx = Callable[..., tuple[np.ndarray, np.ndarray]]
-MNIST = DataConfig(name="mnist")
+MNIST = Mnist()
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 
 
@@ -39,7 +39,7 @@ def test_reads_both_parts(
     other = {"train": "test", "test": "train"}[part]
     pixels, labels = write_idx(tmp_path / layout, part, packed=packed, num_images=30)
     write_idx(tmp_path / layout, other, packed=packed, num_images=12)
-    images = read(part, MNIST, [tmp_path])
+    images = read(MNIST, part, [tmp_path])
     assert images.pixels.dtype == np.uint8
     np.testing.assert_array_equal(images.pixels, pixels[:, None])
     np.testing.assert_array_equal(images.labels, labels)
@@ -49,13 +49,13 @@ def test_reads_both_parts(
 def test_the_named_folder_wins_over_files_that_may_be_another_data_set(tmp_path: Path, write_idx: WriteIdx) -> None:
     write_idx(tmp_path, num_images=30)
     pixels, _ = write_idx(tmp_path / "FashionMNIST" / "raw", num_images=20, packed=True)
-    images = idx.read_fashion_mnist("train", MNIST, [tmp_path])
+    images = idx.read_fashion_mnist(MNIST, "train", [tmp_path])
     np.testing.assert_array_equal(images.pixels[:, 0], pixels)
 
 
 def test_has_no_validation_part_of_its_own(tmp_path: Path, write_idx: WriteIdx) -> None:
     write_idx(tmp_path)
-    assert idx.read_mnist("valid", MNIST, [tmp_path]) is None
+    assert idx.read_mnist(MNIST, "valid", [tmp_path]) is None
 
 
 @pytest.mark.parametrize("missing", [IMAGES, LABELS])
@@ -63,7 +63,7 @@ def test_missing_file(missing: str, tmp_path: Path, write_idx: WriteIdx) -> None
     write_idx(tmp_path)
     (tmp_path / missing).unlink()
     with pytest.raises(DataError, match=r"MNIST \(\S+-ubyte\) is in none of .*--data-dir or \$DNNTUNE_DATA") as raised:
-        idx.read_mnist("train", MNIST, [tmp_path])
+        idx.read_mnist(MNIST, "train", [tmp_path])
     assert str(raised.value).startswith(f"MNIST ({missing}) is in none of {tmp_path} and cannot be downloaded")
 
 
@@ -92,7 +92,7 @@ def test_broken_content(
         file, content = f"{file}.gz", gzip.compress(content)
     (tmp_path / file).write_bytes(content)
     with pytest.raises(DataError, match=f"{message}.*[Ff]etch it again") as raised:
-        idx.read_mnist("train", MNIST, [tmp_path])
+        idx.read_mnist(MNIST, "train", [tmp_path])
     assert str(raised.value).startswith(f"{tmp_path / file}: ")
 
 
@@ -114,7 +114,7 @@ def test_broken_packing(change: Callable[[bytes], bytes], tmp_path: Path, write_
     file = tmp_path / f"{IMAGES}.gz"
     file.write_bytes(change(file.read_bytes()))
     with pytest.raises(DataError, match=r"cannot be read: .*Fetch it again") as raised:
-        idx.read_mnist("train", MNIST, [tmp_path])
+        idx.read_mnist(MNIST, "train", [tmp_path])
     assert str(raised.value).startswith(f"{file}: ")
 
 
@@ -135,7 +135,7 @@ def test_an_archive_takes_no_more_memory_than_its_header_says(
     header = b"" if shape is None else struct.pack(">4B3I", 0, 0, 8, 3, *shape)
     file.write_bytes(gzip.compress(header + content))
     with peak() as taken, pytest.raises(DataError, match=f"{message}.*[Ff]etch it again"):
-        idx.read_mnist("train", MNIST, [tmp_path])
+        idx.read_mnist(MNIST, "train", [tmp_path])
     assert taken() < 2**22
 
 
@@ -174,8 +174,8 @@ def _debian(fashion_mnist: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_debian")
 def test_the_real_fashion_mnist_is_found_without_any_setting() -> None:
-    config = DataConfig(name="fashion_mnist")
-    train, test = (check(idx.read_fashion_mnist(part, config, data_folders(None)), part) for part in ("train", "test"))
+    config = FashionMnist()
+    train, test = (check(idx.read_fashion_mnist(config, part, data_folders(None)), part) for part in ("train", "test"))
     assert train.pixels.shape == (60_000, 1, 28, 28)
     assert test.pixels.shape == (10_000, 1, 28, 28)
     assert np.bincount(train.labels).tolist() == [6_000] * 10
@@ -186,7 +186,7 @@ def test_the_real_fashion_mnist_is_found_without_any_setting() -> None:
 
 @pytest.mark.usefixtures("_debian")
 def test_the_real_fashion_mnist_is_split_evenly() -> None:
-    data = load_data(DataConfig(name="fashion_mnist", valid_fraction=0.1))
+    data = load_data(FashionMnist(valid_fraction=0.1))
     assert data.train.labels.bincount().tolist() == [5_400] * 10
     assert data.valid.labels.bincount().tolist() == [600] * 10
     # The mean and standard deviation that everyone uses for it: 0.2860 and 0.3530.

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, features
 
-from pipeline.config.data import DataConfig
+from pipeline.config.data import ImageFolder
 from pipeline.core.errors import DataError
 from pipeline.data.images import Images, Split
 from pipeline.data.loading import load_data, load_test
 from pipeline.data.sources.image_folder import MOST_NAMED, read_image_folder
+from pipeline.data.split import split_off_test
 from tests.hostile_images import GHOSTSCRIPT, Victims
 
 WriteImages = Callable[[Path, dict[str, int]], None]
@@ -20,7 +22,7 @@ SMALL = {"train/cat": 4, "train/dog": 6}
 
 
 def _read(root: Path, part: Split = "train", image_size: int | None = 8) -> Images:
-    images = read_image_folder(part, DataConfig(name="image_folder", path=str(root), image_size=image_size), [])
+    images = read_image_folder(ImageFolder(path=str(root), image_size=image_size), part, [])
     assert images is not None
     return images
 
@@ -48,7 +50,7 @@ def test_parts(
     folders: dict[str, int], sizes: tuple[int, int, int | None], tmp_path: Path, write_images: WriteImages
 ) -> None:
     write_images(tmp_path, SMALL | folders)
-    config = DataConfig(name="image_folder", path=str(tmp_path), valid_fraction=0.2, image_size=4)
+    config = ImageFolder(path=str(tmp_path), valid_fraction=0.2, image_size=4)
     data = load_data(config)
     test = load_test(config, data)
     assert (len(data.train), len(data.valid), None if test is None else len(test)) == sizes
@@ -193,11 +195,77 @@ def test_a_class_that_is_not_in_train(part: Split, tmp_path: Path, write_images:
         _read(tmp_path, part)
 
 
-@pytest.mark.parametrize("folders", [{}, {"cat": 2, "dog": 2}], ids=["nothing", "classes without train"])
-def test_no_train_folder(folders: dict[str, int], tmp_path: Path, write_images: WriteImages) -> None:
+FLAT = {"cat": 10, "dog": 20}
+
+
+def test_of_a_flat_folder_the_same_share_of_every_class_is_the_test_part(
+    tmp_path: Path, write_images: WriteImages
+) -> None:
+    write_images(tmp_path, FLAT)
+    assert [np.bincount(_read(tmp_path, part).labels).tolist() for part in ("train", "test")] == [[8, 16], [2, 4]]
+    config = ImageFolder(path=str(tmp_path), image_size=8, valid_fraction=0.25, test_fraction=0.5)
+    data = load_data(config)
+    test = load_test(config, data)
+    assert test is not None
+    assert (len(data.train), len(data.valid), len(test)) == (11, 4, 15)
+    other = load_test(config.model_copy(update={"split_seed": 1}), data)
+    assert other is not None
+    assert torch.equal(test.images, other.images)
+
+
+def _test_files(num_images: int) -> set[str]:
+    """Returns the names of the cats in the test part of a flat folder, of so many cats and as many dogs."""
+    names = [f"{name}/{row:03}.png" for name in ("cat", "dog") for row in range(num_images)]
+    _, test = split_off_test(np.repeat([0, 1], num_images), names, 0.2, "flat")
+    return {names[row] for row in test if row < num_images}
+
+
+def test_images_that_are_added_leave_the_others_in_their_part() -> None:
+    before, after = _test_files(100), _test_files(110)
+    assert (len(before), len(after)) == (20, 22)
+    assert len(before - after) <= 4  # drawn anew, 16 of them would go
+
+
+def test_a_test_image_is_not_opened_in_tuning(tmp_path: Path, write_images: WriteImages) -> None:
+    write_images(tmp_path, FLAT)
+    config = ImageFolder(path=str(tmp_path), image_size=8)
+    for name in _test_files(10):
+        (tmp_path / name).write_bytes(b"no image")
+    data = load_data(config)
+    with pytest.raises(DataError, match="cannot be read as an image"):
+        load_test(config, data)
+
+
+def test_a_test_part_is_split_off_train_only_if_asked(tmp_path: Path, write_images: WriteImages) -> None:
+    write_images(tmp_path, {"train/cat": 10, "train/dog": 10, "valid/cat": 2, "valid/dog": 2})
+    config = ImageFolder(path=str(tmp_path), image_size=8)
+    assert load_test(config, load_data(config)) is None
+    asked = ImageFolder(path=str(tmp_path), image_size=8, test_fraction=0.3)
+    data = load_data(asked)
+    test = load_test(asked, data)
+    assert test is not None
+    assert (len(data.train), len(data.valid), len(test)) == (14, 4, 6)
+
+
+@pytest.mark.parametrize(
+    ("folders", "settings", "message"),
+    [
+        ({}, {}, "needs a folder for each of at least 2 classes; got 0"),
+        ({"cat": 3, "test/cat": 3, "test/dog": 3}, {}, "has test/ and no train/"),
+        (
+            {**SMALL, "test/cat": 1, "test/dog": 1},
+            {"test_fraction": 0.2},
+            "there is one: .*test. Leave test_fraction out",
+        ),
+        ({"cat": 3, "dog": 2}, {}, "a class needs 3 images, for training, validation and test; class 1 has 2"),
+    ],
+)
+def test_folders_of_which_no_test_part_can_be_made(
+    folders: dict[str, int], settings: dict[str, float], message: str, tmp_path: Path, write_images: WriteImages
+) -> None:
     write_images(tmp_path, folders)
-    with pytest.raises(DataError, match=f"{tmp_path / 'train'}: no such folder.*train/ with a folder for each class"):
-        _read(tmp_path)
+    with pytest.raises(DataError, match=message):
+        load_data(ImageFolder.model_validate({"path": str(tmp_path), **settings}))
 
 
 @pytest.mark.parametrize(("folders", "count"), [({"train/cat": 2}, 1), ({"train": 2}, 0)])
@@ -210,7 +278,7 @@ def test_fewer_than_2_classes(folders: dict[str, int], count: int, tmp_path: Pat
 def test_a_validation_part_without_images(tmp_path: Path, write_images: WriteImages) -> None:
     write_images(tmp_path, SMALL | {"valid/cat": 0, "valid/dog": 0})
     with pytest.raises(DataError, match=f"{tmp_path / 'valid'}: holds no images"):
-        load_data(DataConfig(name="image_folder", path=str(tmp_path)))
+        load_data(ImageFolder(path=str(tmp_path)))
 
 
 @GHOSTSCRIPT
