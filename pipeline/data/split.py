@@ -36,7 +36,7 @@ def stratified_split(labels: Rows, fraction: float, seed: int) -> tuple[Rows, Ro
 def split_off_test(labels: Rows, keys: Sequence[str], fraction: float, origin: str) -> tuple[Rows, Rows]:
     """Splits a test part off, class by class: the rows whose keys have the smallest hashes.
 
-    What is added later changes the part of none but a few rows at the border, so that a model that was trained before is
+    What is added later moves no more than a few rows at the border, so that a model that was trained before is
     not tested on what it was trained on.
 
     Args:

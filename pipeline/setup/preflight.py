@@ -31,15 +31,15 @@ from pipeline.data.sources.user_data import (
     data_folders,
     download_addresses,
     how_to_get,
-    image_root,
     missing_files,
+    train_folder,
 )
 from pipeline.models.backbones.timm_names import timm_architectures, timm_tags
 
 # (channels, height, width) of an image.
 ImageShape = tuple[int, int, int]
 # From a data set to the shape of an image, and its classes, or fewer where that is not known.
-Shape = Callable[[DataConfig], tuple[ImageShape, int]]
+Shape = Callable[[DataConfig], tuple[ImageShape, int] | None]
 # From paths in the configuration to configurations that have all extremes of these settings.
 BoundaryConfigs = Callable[[Sequence[str]], Iterable[TrialConfig]]
 
@@ -183,11 +183,11 @@ def check_class_weights(config: TrialConfig) -> None:
         DataError: It has not.
     """
     weights = config.loss.class_weights
-    if isinstance(weights, str) or config.data.kind == "arrays":
+    if isinstance(weights, str) or isinstance(config.data, Arrays):
         return
-    _, num_classes = _shape(config.data)
-    if len(weights) != num_classes:
-        raise DataError(wrong_number_of_weights(len(weights), num_classes))
+    known = _shape(config.data)
+    if known is not None and len(weights) != known[1]:
+        raise DataError(wrong_number_of_weights(len(weights), known[1]))
 
 
 def check_architecture(name: str) -> None:
@@ -257,7 +257,9 @@ def check_image_size(configs: Iterable[TrialConfig]) -> None:
     shape = functools.cache(_shape)
     for config in configs:
         if isinstance(config.model, CnnConfig):
-            _, height, width = shape(config.data)[0]
+            if (known := shape(config.data)) is None:
+                continue
+            _, height, width = known[0]
             if (message := config.model.too_small(height, width)) is not None:
                 raise ModelError(f"model.stages: {message}")
 
@@ -275,7 +277,7 @@ def num_weights(config: TrialConfig, shape: Shape | None = None) -> int:
         return 0
     inputs, kernels, classes = 1, 0, 1
     if isinstance(config.model, MlpConfig | CnnConfig):
-        (channels, height, width), classes = (shape or _shape)(config.data)
+        (channels, height, width), classes = (shape or _shape)(config.data) or ((1, 1, 1), 2)
         inputs = channels * height * width
         if isinstance(config.model, CnnConfig):
             inputs, kernels = config.model.num_features(height, width), config.model.num_kernel_weights(channels)
@@ -301,13 +303,13 @@ def training_bytes(config: TrialConfig, shape: Shape | None = None) -> int:
     return num_weights(config, shape) * copies * BYTES_PER_VALUE
 
 
-def _shape(data: DataConfig) -> tuple[ImageShape, int]:
+def _shape(data: DataConfig) -> tuple[ImageShape, int] | None:
     if isinstance(data, ImageFolder):
         size = data.image_size or 64
-        return (3, size, size), len(class_folders(image_root(data) / "train"))
+        return (3, size, size), len(class_folders(train_folder(data)))
     if isinstance(data, Arrays):
         return archive_shape(archive_file(data)), 2
-    return KNOWN_SHAPES[data.kind]
+    return KNOWN_SHAPES.get(data.kind)  # a plug-in's data are looked at when they are read
 
 
 def _checked_configs(boundary_configs: BoundaryConfigs, paths: Sequence[str]) -> Iterable[TrialConfig]:

@@ -70,7 +70,7 @@ def test_what_can_run_is_not_held_up(tmp_path: Path) -> None:
         ("auto", {"data": {"kind": "arrays", "path": "nowhere.npz"}}, DataError, "nowhere.npz: cannot be read as .npz"),
         ("auto", {"data": {"kind": "arrays", "path": "."}}, DataError, "it is not a regular file"),
         ("auto", {"data": {"kind": "arrays", "path": "x" * 300}}, DataError, "cannot be read as .npz"),
-        ("auto", {"data": {"kind": "image_folder", "path": "nowhere"}}, DataError, "nowhere/train: no such folder"),
+        ("auto", {"data": {"kind": "image_folder", "path": "nowhere"}}, DataError, "nowhere: no such folder"),
         ("auto", {"data": {"kind": "image_folder", "path": "x" * 300}}, DataError, "File name too long"),
     ],
 )

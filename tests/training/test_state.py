@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pipeline.config import training as configs
-from pipeline.config.data import Arrays, Digits
+from pipeline.config.data import Arrays, Digits, Sampling
 from pipeline.config.loss import CrossEntropy, Focal
 from pipeline.config.model import Dropout
 from pipeline.config.schema import kinds_of

@@ -5,7 +5,7 @@ extremes of just those, instead of hoping that a sample runs into it.
 """
 
 from pipeline.config.rules.layers import LAYER_RULES, LAYER_UNUSED_SETTING_RULES
-from pipeline.config.rules.rule import Rule
+from pipeline.config.rules.rule import Rule, UnusedSettingRule
 from pipeline.config.rules.transfer import TRANSFER_RULES, TRANSFER_UNUSED_SETTING_RULES
 from pipeline.config.settings import TrialSettings
 from pipeline.config.training import Performance, Piecewise, Sgd

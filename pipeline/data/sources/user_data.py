@@ -114,9 +114,9 @@ def train_folder(config: ImageFolder) -> Path:
         DataError: Only other parts are named.
     """
     root = image_root(config)
-    if (root / "train").is_dir():
+    if is_folder(root / "train"):
         return root / "train"
-    if named := [part for part in ("valid", "test") if (root / part).is_dir()]:
+    if named := [part for part in ("valid", "test") if is_folder(root / part)]:
         raise DataError(f"{root}: has {named[0]}/ and no train/. Put the training images into train/CLASS")
     return root
 
@@ -128,9 +128,21 @@ def test_fraction(config: ImageFolder) -> float | None:
         DataError: A share is asked for, and there is a test set.
     """
     root = image_root(config)
-    if config.test_fraction is not None and (root / "test").is_dir():
+    if config.test_fraction is not None and is_folder(root / "test"):
         raise has_test_set(str(root / "test"))
     return config.test_fraction or (None if train_folder(config) != root else TEST_FRACTION)
+
+
+def is_folder(folder: Path) -> bool:
+    """Returns whether there is a folder.
+
+    Raises:
+        DataError: It cannot be looked into.
+    """
+    try:
+        return folder.is_dir()
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be looked into: {error.strerror}") from None
 
 
 def has_test_set(where: str) -> DataError:
@@ -144,11 +156,7 @@ def class_folders(folder: Path) -> tuple[str, ...]:
     Raises:
         DataError: There is no such folder, or there are not at least 2 classes.
     """
-    try:
-        is_folder = folder.is_dir()
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be looked into: {error.strerror}") from None
-    if not is_folder:
+    if not is_folder(folder):
         raise DataError(f"{folder}: no such folder. data.path needs a folder for each class, or train/ with them")
     names = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."))
     if len(names) < 2:

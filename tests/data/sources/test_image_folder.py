@@ -207,7 +207,7 @@ def test_of_a_flat_folder_the_same_share_of_every_class_is_the_test_part(
     data = load_data(config)
     test = load_test(config, data)
     assert test is not None
-    assert (len(data.train), len(data.valid), len(test)) == (11, 4, 15)
+    assert (len(data.train), len(data.valid), len(test)) == (12, 3, 15)
     other = load_test(config.model_copy(update={"split_seed": 1}), data)
     assert other is not None
     assert torch.equal(test.images, other.images)
