@@ -70,7 +70,7 @@ def test_metrics_that_cannot_be_are_refused_with_the_remedy(study: str, expected
 
 @pytest.mark.parametrize("monitor", ["latency_ms", "valid_f1"])
 def test_what_is_not_known_after_every_epoch_cannot_be_watched(monitor: str) -> None:
-    text = f"space: {{data: {{name: digits}}, early_stopping: {{monitor: {monitor}}}}}"
+    text = f"space: {{data: {{kind: digits}}, early_stopping: {{monitor: {monitor}}}}}"
     with pytest.raises(SpaceError) as caught:
         read_space(parse(text, "f.yaml"), "f")
     assert "early_stopping.monitor: must be one of valid_accuracy, valid_loss, " in str(caught.value)
