@@ -17,6 +17,7 @@ PAGES = [
     ROOT / "docs" / "conventions.md",
     ROOT / "docs" / "networks.md",
     ROOT / "docs" / "imbalance.md",
+    ROOT / "docs" / "few-images.md",
     ROOT / "docs" / "techniques.md",
 ]
 

@@ -83,6 +83,8 @@ def train(
 
     def show(epoch: "EpochResult") -> None:
         if epoch.epoch == 1:  # not before: what is wrong with the data or the network is said by then
+            if epoch.fold:
+                write_line(f"fold {epoch.fold} of {trial.data.num_folds}")
             write_line(EPOCH_HEAD)
         write_line(epoch_line(epoch))
 

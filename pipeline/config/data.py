@@ -15,14 +15,23 @@ class DataBlock(KindBlock):
     valid_fraction: Fraction = 0.1
     """Share of the training images held out for validation, the same share of every class. Ignored if the data have a
     validation set of their own."""
+    folds: Annotated[int, Field(ge=1, le=20)] | None = None
+    """For small data: cross-validation. Split the training images into this many folds, the same share of every class
+    in each, and train once for each fold, validated on it and trained on the others; a trial's value is the mean over
+    folds, and it is pruned between folds. null, or 1: one training, validated on `valid_fraction`."""
     split_seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of the validation split. The test set never depends on it."""
+    """Seed of the validation split, or of the folds. The test set never depends on it."""
     max_train_images: PositiveInt | None = None
     """Train on at most this many images, the same share of every class; null: all. Validation is not reduced."""
     sampling: Sampling = "natural"
     """What an epoch trains on: natural: every image once; balanced: as many images, but every class equally often, so
     that images of rare classes are repeated and of frequent ones some are left out, others in each epoch. Validation
     and test images stay as they are."""
+
+    @property
+    def num_folds(self) -> int:
+        """How many trainings a configuration takes: 1 without folds."""
+        return self.folds or 1
 
 
 class FashionMnist(DataBlock):

@@ -106,8 +106,31 @@ class LabeledImages:
 
 
 @dataclass(frozen=True)
+class Fold:
+    """One fold of a data set: the rows of `ImageData` to learn from and to validate on, and the former's statistics.
+
+    Attributes:
+        train: (images,), int64, ascending, on the images' device.
+        valid: Likewise; the fold itself.
+        mean: See `LabeledImages.mean`.
+        scale: See `LabeledImages.scale`.
+    """
+
+    train: Tensor
+    valid: Tensor
+    mean: Tensor
+    scale: Tensor
+
+    def standardized(self, images: LabeledImages) -> LabeledImages:
+        """Returns images standardized by those that are learned from in this fold."""
+        return replace(images, mean=self.mean, scale=self.scale)
+
+
+@dataclass(frozen=True)
 class ImageData:
     """What a study may see: the training and the validation part. The test part is not here.
+
+    Data in folds have all their images in both parts: each is learned from, and each is validated on once.
 
     Attributes:
         train: Images to learn from.
@@ -115,6 +138,8 @@ class ImageData:
         class_names: A name for each class.
         num_repeated: Validation images that are among the training images, too: those say nothing of new images.
         train_range: In which unit the training images are, and a test part has to be; None where none was read.
+        folds: The folds; none where there is one split.
+        whole: Of one fold's data: those of all folds.
     """
 
     train: LabeledImages
@@ -122,6 +147,24 @@ class ImageData:
     class_names: tuple[str, ...]
     num_repeated: int = 0
     train_range: Range | None = None
+    folds: tuple[Fold, ...] = ()
+    whole: "ImageData | None" = None
+
+    def fold(self, number: int) -> "ImageData":
+        """Returns the data of one fold, a copy of the images.
+
+        Args:
+            number: From 1. Data without folds are returned as they are.
+        """
+        if not self.folds:
+            return self
+        fold = self.folds[number - 1]
+
+        def part(rows: Tensor) -> LabeledImages:
+            images, labels = (values.index_select(0, rows) for values in (self.train.images, self.train.labels))
+            return replace(fold.standardized(self.train), images=images, labels=labels, rows=rows)
+
+        return replace(self, train=part(fold.train), valid=part(fold.valid), folds=(), whole=self)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -153,6 +196,8 @@ class ImageData:
 
     def together(self) -> "ImageData":
         """Returns all images to learn from. The validation part is among them, and so says nothing about others."""
+        if self.folds:
+            return self
         parts = (self.train, self.valid)
         rows = [part.rows for part in parts if part.rows is not None]
         train = replace(
@@ -171,6 +216,8 @@ class ImageData:
     @functools.cached_property
     def fingerprint(self) -> str:
         """SHA-256 of all images, in the order of the source: however they are split, it is the same."""
+        if self.whole is not None:
+            return self.whole.fingerprint
         assert self.train.rows is not None
         assert self.valid.rows is not None
         parts = (self.train, self.valid)

@@ -11,7 +11,7 @@ from torch import Tensor
 from pipeline.config.data import DataConfig
 from pipeline.config.kinds import build
 from pipeline.core.errors import DataError
-from pipeline.data.image_data import ImageData, LabeledImages, statistics, to_device
+from pipeline.data.image_data import Fold, ImageData, LabeledImages, statistics, to_device
 from pipeline.data.images import Images, Split, check, prove_same_range, range_of
 from pipeline.data.sources.arrays import read_arrays
 from pipeline.data.sources.cifar10 import read_cifar10
@@ -19,7 +19,13 @@ from pipeline.data.sources.digits import read_digits
 from pipeline.data.sources.idx import read_fashion_mnist, read_mnist
 from pipeline.data.sources.image_folder import read_image_folder
 from pipeline.data.sources.user_data import data_folders
-from pipeline.data.split import num_repeated, stratified_split, stratified_subset
+from pipeline.data.split import (
+    num_repeated,
+    num_repeated_in_folds,
+    stratified_folds,
+    stratified_split,
+    stratified_subset,
+)
 
 Reader = Callable[[Any, Split, Sequence[Path]], Images | None]
 
@@ -46,9 +52,11 @@ def load_data(config: DataConfig, *, data_dir: str | None = None, device: torch.
     Raises:
         DataError: A file is missing, truncated or damaged, or the data cannot be used; names the file.
     """
+    device = device or torch.device("cpu")
+    if config.num_folds > 1:
+        return _load_folds(config, data_dir, device)
     train, valid, (train_rows, valid_rows) = _train_and_valid(config, data_dir)
     mean, scale = statistics(train)
-    device = device or torch.device("cpu")
     return ImageData(
         to_device(train, mean, scale, device, train_rows),
         to_device(valid, mean, scale, device, valid_rows),
@@ -118,6 +126,42 @@ def _train_and_valid(config: DataConfig, data_dir: str | None) -> tuple[Images, 
         train, train_rows = train.take(chosen), train_rows[chosen]
     used = np.sort(np.concatenate([train_rows, valid_rows]))
     return train, valid, [torch.from_numpy(np.searchsorted(used, rows)) for rows in (train_rows, valid_rows)]
+
+
+def _load_folds(config: DataConfig, data_dir: str | None, device: torch.device) -> ImageData:
+    """Loads the training part in folds; see `ImageData`."""
+    num_folds = config.num_folds
+    if (valid := _read(config, "valid", data_dir)) is not None:
+        raise DataError(
+            f"{valid.origin}: data.folds divides the training images for validation; got folds {num_folds}, and data "
+            "with a validation set of their own. Leave data.folds out, or put those images into the training part"
+        )
+    images = _read(config, "train", data_dir)
+    assert images is not None
+    counts = np.bincount(images.labels, minlength=images.num_classes)
+    if counts.min() < num_folds:
+        scarce = images.class_names[counts.argmin()]
+        raise DataError(
+            f"{images.origin}: a class needs an image for each of {num_folds} folds; class {scarce} has "
+            f"{counts.min()}. Set data.folds to fewer, add images of this class, or leave it out"
+        )
+    number_of = stratified_folds(images.labels, num_folds, config.split_seed)
+
+    def fold(number: int) -> Fold:
+        train, valid = np.flatnonzero(number_of != number), np.flatnonzero(number_of == number)
+        mean, scale = statistics(images.take(train))
+        parts = (torch.from_numpy(train), torch.from_numpy(valid), mean, scale)
+        return Fold(*(part.to(device) for part in parts))
+
+    everything = to_device(images, *statistics(images), device, torch.arange(len(images.labels)))
+    return ImageData(
+        everything,
+        everything,
+        images.class_names,
+        num_repeated_in_folds(images.pixels, number_of),
+        range_of(images.pixels),
+        tuple(map(fold, range(num_folds))),
+    )
 
 
 def _read(config: DataConfig, split: Split, data_dir: str | None) -> Images | None:

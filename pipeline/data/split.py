@@ -88,6 +88,28 @@ def stratified_subset(labels: Rows, size: int, seed: int) -> Rows:
     return np.sort(np.concatenate(chosen))
 
 
+def stratified_folds(labels: Rows, num_folds: int, seed: int) -> Rows:
+    """Divides rows into folds of equal size, as far as that goes, with the same share of every class.
+
+    They are those of scikit-learn's ``StratifiedKFold(num_folds, shuffle=True, random_state=seed)``.
+
+    Args:
+        labels: (rows,), every class with at least as many rows as there are folds.
+        num_folds: How many folds, at least 2.
+        seed: Decides which; taken modulo 2^32.
+
+    Returns:
+        The number of each row's fold, from 0, (rows,).
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    folds = np.empty(len(labels), dtype=np.int64)
+    splitter = StratifiedKFold(num_folds, shuffle=True, random_state=seed % 2**32)
+    for number, (_, rows) in enumerate(splitter.split(labels, labels)):
+        folds[rows] = number
+    return folds
+
+
 def _rows_by_class(labels: Rows) -> list[Rows]:
     return [np.flatnonzero(labels == label) for label in np.unique(labels)]
 
@@ -103,6 +125,20 @@ def num_repeated(known: Sequence[NDArray[Any]], images: NDArray[Any]) -> int:
     dtype = np.result_type(images, *known)
     digests = {digest for part in known for digest in _digests(part, dtype)}
     return sum(digest in digests for digest in _digests(images, dtype))
+
+
+def num_repeated_in_folds(images: NDArray[Any], folds: Rows) -> int:
+    """Returns how many images have the same values as an image of another fold.
+
+    Args:
+        images: (images, ...).
+        folds: The number of each image's fold, (images,).
+    """
+    digests = list(_digests(images, images.dtype))
+    folds_of: dict[bytes, set[int]] = {}
+    for digest, fold in zip(digests, folds.tolist(), strict=True):
+        folds_of.setdefault(digest, set()).add(fold)
+    return sum(len(folds_of[digest]) > 1 for digest in digests)
 
 
 def _digests(pixels: NDArray[Any], dtype: np.dtype[Any]) -> Iterator[bytes]:

@@ -119,6 +119,9 @@ def epoch_line(epoch: EpochResult) -> str:
 def metric_lines(metrics: dict[str, Any]) -> Iterator[str]:
     """Writes what `train_and_test` has found."""
     valid = f"best epoch {metrics['best_epoch']}: validation accuracy {metrics['best_valid_accuracy']:.4f}"
+    if "folds" in metrics:
+        yield from _fold_lines(metrics)
+        valid = f"{len(metrics['folds'])} models"
     yield f"{valid}, {metrics['num_parameters']:,} parameters, {metrics['seconds']:.1f} s"
     if "phases" in metrics:
         yield metrics["phases"]
@@ -128,7 +131,8 @@ def metric_lines(metrics: dict[str, Any]) -> Iterator[str]:
     else:
         low, high = metrics["test_accuracy_interval"]
         accuracy = f"test accuracy {metrics['test_accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f})"
-        yield f"{accuracy}, test loss {metrics['test_loss']:.4f}"
+        averaged = ", of the folds' models averaged" if "folds" in metrics else ""
+        yield f"{accuracy}, test loss {metrics['test_loss']:.4f}{averaged}"
     evaluation = metrics["evaluation"]
     yield f"on the {evaluation['split']} images:  accuracy  log-likelihood  calibration error  entropy"
     yield f"  plain                {_assessed(evaluation['deterministic'])}"
@@ -139,6 +143,17 @@ def metric_lines(metrics: dict[str, Any]) -> Iterator[str]:
         yield f"gradients: {metrics['verdict']['label']}, {metrics['verdict']['text']}"
     if "export" in metrics:
         yield from exported_lines(metrics["export"])
+
+
+def _fold_lines(metrics: dict[str, Any]) -> Iterator[str]:
+    yield "fold  valid acc  valid loss  best epoch"
+    for number, fold in enumerate(metrics["folds"], 1):
+        values = f"{fold['best_valid_accuracy']:9.4f}  {fold['best_valid_loss']:10.4f}"
+        yield f"{number:4d}  {values}  {fold['best_epoch']:2d} of {fold['epochs']}"
+    accuracy = f"{metrics['best_valid_accuracy']:.4f} ± {metrics['best_valid_accuracy_std']:.4f} over folds"
+    if (interval := metrics["best_valid_accuracy_interval"]) is not None:
+        accuracy += f" (95 % interval {interval[0]:.4f} to {interval[1]:.4f})"
+    yield f"validation accuracy {accuracy}, validation loss {metrics['best_valid_loss']:.4f}"
 
 
 def exported_lines(exported: dict[str, Any]) -> Iterator[str]:

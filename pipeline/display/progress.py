@@ -14,6 +14,7 @@ from pipeline.core.stores.urls import hide
 from pipeline.display.rich_console import PlainConsole
 from pipeline.records.events import EpochEnded, Event, Notice, TrialClaimed, TrialEnded, TrialExpired, TrialStarted
 from pipeline.records.results import COUNTED, DataSummary
+from pipeline.study.leaderboard import spread_text
 from pipeline.tracking.naming import run_name
 
 
@@ -24,8 +25,16 @@ class _Running:
     name: str
     metric_name: str
     max_epochs: int
+    num_folds: int
     epoch: int = 0
+    fold: int = 0
     value: float | None = None
+
+    @property
+    def epochs_text(self) -> str:
+        """Says how far it has come."""
+        where = f"epoch {self.epoch} of {self.max_epochs}"
+        return where if self.num_folds == 1 else f"fold {max(self.fold, 1)} of {self.num_folds}, {where}"
 
 
 @dataclass
@@ -73,8 +82,7 @@ class StudyProgress:
         """The study starts or resumes."""
         self.state = _State(total, counted, direction == "maximize", self.metric, counted_before=counted)
         shape = " x ".join(map(str, data.image_shape))
-        images = f"{data.num_train:,} images to train on, {data.num_valid:,} to validate on"
-        self._print(f"{study}: {data.name}, {images}, {shape}, {data.num_classes} classes, on {data.device}")
+        self._print(f"{study}: {data.name}, {data.images_text}, {shape}, {data.num_classes} classes, on {data.device}")
         if data.classes.text:
             self._print(data.classes.text)
         if counted:
@@ -93,10 +101,12 @@ class StudyProgress:
             self._print(f"t{event.number:03d} of another process: {event.result.outcome}: {event.result.reason}")
         elif isinstance(event, TrialStarted):
             name = run_name(event.number, event.config, event.params, event.retry)
-            state.running[event.number] = _Running(name, self.metric, int(event.config["epochs"]))
+            num_folds = event.config["data"].get("folds") or 1
+            state.running[event.number] = _Running(name, self.metric, int(event.config["epochs"]), num_folds)
         elif isinstance(event, EpochEnded):
             running = state.running[event.number]
             running.epoch, running.value = event.result.epoch, event.result.metric_value(self.metric)
+            running.fold = event.result.fold
         elif isinstance(event, TrialEnded):
             self._ended(state, event)
 
@@ -115,7 +125,7 @@ class StudyProgress:
         result = event.result
         state.outcomes[result.outcome] += 1
         state.counted += result.outcome in COUNTED
-        value = "" if result.value is None else f" {result.value:.4f}"
+        value = "" if result.value is None else f" {result.value:.4f}{spread_text(result.value_std)}"
         if result.outcome == "complete" and result.value is not None:
             best = state.best
             if best is None or (result.value > best[0] if state.maximize else result.value < best[0]):
@@ -148,9 +158,10 @@ class StudyProgress:
             parts.append(f"about {_clock(left)} left")
         rows = Table.grid(padding=(0, 2))
         for running in state.running.values():
-            bar = ProgressBar(total=running.max_epochs, completed=running.epoch, width=20)
+            done = max(running.fold - 1, 0) * running.max_epochs + running.epoch
+            bar = ProgressBar(total=running.num_folds * running.max_epochs, completed=done, width=20)
             value = "" if running.value is None else f"{running.metric_name} {running.value:.4f}"
-            rows.add_row(running.name, bar, f"epoch {running.epoch} of {running.max_epochs}", value)
+            rows.add_row(running.name, bar, running.epochs_text, value)
         whole = Table.grid()
         whole.add_row(ProgressBar(total=state.total, completed=state.counted, width=60))
         return Group(", ".join(parts), whole, rows)

@@ -9,7 +9,7 @@ from pipeline.analysis.importance import Importance
 from pipeline.evaluation.intervals import Interval
 from pipeline.records.final import Final
 from pipeline.report.final_text import interval_text
-from pipeline.study.leaderboard import Entry, differences, format_metric
+from pipeline.study.leaderboard import Entry, differences, epochs_text, metric_text
 
 
 def leaderboard_table(study: str, metrics: Sequence[str], entries: Sequence[Entry]) -> Table:
@@ -31,8 +31,8 @@ def leaderboard_table(study: str, metrics: Sequence[str], entries: Sequence[Entr
     for entry, cell in zip(entries, cells, strict=True):
         result = entry.result
         row = [str(entry.number), *(["*" if entry.is_pareto_optimal else ""] if len(metrics) > 1 else [])]
-        row += [format_metric(name, result.metric_value(name)) for name in figures]
-        row += [f"{result.best_epoch} of {result.epochs}", f"{result.seconds:.1f}"]
+        row += [metric_text(result, name) for name in figures]
+        row += [epochs_text(result), f"{result.seconds:.1f}"]
         board.add_row(*row, *(cell[block] for block in blocks))
     return board
 

@@ -40,6 +40,22 @@ def mean_interval(values: Sequence[float], bounds: Interval = UNBOUNDED) -> Inte
     return _interval(values, 1.0 / len(values), bounds) if len(values) >= FEWEST else None
 
 
+def fold_interval(values: Sequence[float], bounds: Interval = UNBOUNDED) -> Interval | None:
+    """Returns the 95 % interval of what a training on so many images is worth; None for fewer than `FEWEST` folds.
+
+    Folds share most of their training images, so that their values vary together, and by less than the interval of a
+    mean of independent values takes into account: the variance is corrected as Nadeau and Bengio (Machine Learning 52,
+    2003) do, by the share of images that are validated on.
+
+    Args:
+        values: One for each fold, taken as normally distributed.
+        bounds: What the values cannot leave; the interval is cut there.
+    """
+    if len(values) < FEWEST:
+        return None
+    return _interval(values, 1.0 / len(values) + 1.0 / (len(values) - 1), bounds)
+
+
 def prediction_interval(values: Sequence[float], bounds: Interval = UNBOUNDED) -> Interval | None:
     """Returns the interval in which one more run of the same setting lies with 95 %; None for fewer than `FEWEST`.
 

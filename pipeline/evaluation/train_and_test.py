@@ -1,11 +1,15 @@
-"""One configuration, trained and measured: what `dnntune train` does."""
+"""One configuration, trained and measured, with folds once for each: what `dnntune train` does."""
 
 import dataclasses
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
 
 from pipeline.config.study import StudyConfig
 from pipeline.config.trial import TrialConfig
@@ -13,18 +17,23 @@ from pipeline.core.compute import Compute
 from pipeline.core.errors import DnntuneError
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.data.loading import doubt_of_test
-from pipeline.evaluation.intervals import wilson_interval
+from pipeline.evaluation.ensembles import averaged
+from pipeline.evaluation.intervals import SHARE, fold_interval, wilson_interval
 from pipeline.export.folder import check_folder
 from pipeline.export.graphs import check_packages
 from pipeline.export.writing import export_model
 from pipeline.models.build import num_parameters
-from pipeline.records.phases import backbone_counts, phases_of, phases_text
-from pipeline.records.results import EpochResult
+from pipeline.records.folds import by_fold, fold_result, worst_verdict
+from pipeline.records.phases import backbone_counts, phases_text
+from pipeline.records.results import EpochResult, FoldResult
 from pipeline.records.verdict import judge
 from pipeline.setup.inputs import Inputs
-from pipeline.training.evaluation import classification_metrics, predict, predict_by_monte_carlo
+from pipeline.training.evaluation import ClassificationMetrics, classification_metrics, predict, predict_by_monte_carlo
 from pipeline.training.loop import DivergedError
-from pipeline.training.start import start
+from pipeline.training.start import Training, start_folds
+
+if TYPE_CHECKING:
+    from pipeline.data.image_data import LabeledImages
 
 # An export is compared with the trained model on so many validation images.
 CHECKED_IMAGES = 512
@@ -60,7 +69,9 @@ def train_and_test(
         export: Folder to export the model to, see `pipeline.export.writing`; None for nowhere.
 
     Returns:
-        best_valid_accuracy, best_valid_loss, best_epoch, epochs, test_accuracy, test_accuracy_interval and test_loss
+        best_valid_accuracy, best_valid_loss, best_epoch, epochs (with folds: means, the median, all together; then
+        also best_valid_accuracy_std, best_valid_accuracy_interval, see `fold_interval`, and folds, a mapping for each),
+        test_accuracy, test_accuracy_interval and test_loss
         (None where the data have no test set), samples_per_second (median over the epochs, training alone),
         num_parameters, seconds; verdict (label and text, on gradient flow); evaluation: its split (test, or valid where
         the data have no test set), deterministic, and monte_carlo (None without), each as `ClassificationMetrics`; of
@@ -75,6 +86,11 @@ def train_and_test(
             "Monte Carlo dropout needs dropout; this network has none. Set model.dropout, or leave --mc-samples out"
         )
     if export is not None:
+        if config.data.num_folds > 1:
+            raise DnntuneError(
+                f"an export is one model, and data.folds: {config.data.folds} trains {config.data.folds}. "
+                "Train one: leave data.folds out (--set data.folds=1)"
+            )
         check_packages()
         check_folder(export, overwrite=False)
     started = time.monotonic()
@@ -83,39 +99,62 @@ def train_and_test(
     notify(data.class_counts.text)
     for warning in data.warnings:
         notify(warning)
-    training = start(config, data, measure_every=StudyConfig().gradient_flow_steps, cache=cache)
     epochs: list[EpochResult] = []
+    plain: list[Tensor] = []
+    sampled: list[Tensor] = []
+    labels: list[Tensor] = []
+    training: Training | None = None
+    test: LabeledImages | None = None
     try:
-        for epoch in training.epochs:
-            epochs.append(epoch)
-            show(epoch)
+        for training in start_folds(config, data, measure_every=StudyConfig().gradient_flow_steps, cache=cache):
+            for epoch in training.epochs:
+                epochs.append(replace(epoch, fold=training.fold))
+                show(epochs[-1])
+            if training.fold <= 1:
+                test = inputs.test(config)
+                if test is not None and (doubt := doubt_of_test(data, test)) is not None:
+                    notify(doubt)
+            images = data.fold(training.fold).valid if test is None else test
+            if training.fold and test is not None:
+                images = data.folds[training.fold - 1].standardized(test)
+            images = training.prepared(images)
+            labels.append(images.labels)
+            plain.append(predict(training.model, images, training.precision))
+            if mc_samples is not None:
+                sampled.append(
+                    predict_by_monte_carlo(
+                        training.model, images, training.precision, samples=mc_samples, seed=config.seed
+                    )
+                )
     except DivergedError as error:
+        where = f" in fold {training.fold}" if training is not None and training.fold else ""
         verdict = judge(error.gradient_flow, str(error))
         exploding = verdict is not None and verdict.label == "exploding"
         cause = f" Gradients explode: {verdict.text}." if verdict is not None and exploding else ""
         remedy = "Lower optimizer.lr, or clip the gradient (clip: norm); dnntune diagnose tries what helps"
-        raise DnntuneError(f"training diverged: {error}.{cause} {remedy}") from None
-    best = next(epoch for epoch in reversed(epochs) if epoch.is_best)
-    test = inputs.test(config)
-    if test is not None and (doubt := doubt_of_test(data, test)) is not None:
-        notify(doubt)
-    images = training.prepared(data.valid if test is None else test)
-    deterministic = classification_metrics(predict(training.model, images, training.precision), images.labels)
+        raise DnntuneError(f"training diverged{where}: {error}.{cause} {remedy}") from None
+    assert training is not None
+
+    def assessed(predicted: Sequence[Tensor]) -> ClassificationMetrics:
+        """Measures what a model, or that of each fold, has predicted: of the folds, or, averaged, of the test part."""
+        if test is None:
+            return classification_metrics(torch.cat(list(predicted)), torch.cat(labels))
+        return classification_metrics(averaged(predicted) if len(predicted) > 1 else predicted[0], labels[0])
+
+    deterministic = assessed(plain)
     monte_carlo = None
     if mc_samples is not None:
-        averaged = predict_by_monte_carlo(
-            training.model, images, training.precision, samples=mc_samples, seed=config.seed
-        )
-        monte_carlo = {"samples": mc_samples, **dataclasses.asdict(classification_metrics(averaged, images.labels))}
+        monte_carlo = {"samples": mc_samples, **dataclasses.asdict(assessed(sampled))}
     accuracy = None if test is None else deterministic.accuracy
-    flow = next((epoch.gradient_flow for epoch in reversed(epochs) if epoch.gradient_flow), ())
-    verdict = judge(flow)
-    phases = phases_text(phases_of(epochs, config.early_stopping.monitor))
+    verdict = worst_verdict(epochs)
+    folds = [fold_result(fold, config.early_stopping.monitor) for fold in by_fold(epochs)]
+    phases = None if data.folds else phases_text(folds[0].phases)
     metrics = {
-        "best_valid_accuracy": best.valid_accuracy,
-        "best_valid_loss": best.valid_loss,
-        "best_epoch": best.epoch,
+        "best_valid_accuracy": statistics.fmean(fold.best_valid_accuracy for fold in folds),
+        "best_valid_loss": statistics.fmean(fold.best_valid_loss for fold in folds),
+        "best_epoch": round(statistics.median(fold.best_epoch for fold in folds)),
         "epochs": len(epochs),
+        **(_fold_metrics(folds) if data.folds else {}),
         "test_accuracy": accuracy,
         "test_accuracy_interval": None if accuracy is None or test is None else wilson_interval(accuracy, len(test)),
         "test_loss": None if test is None else -deterministic.log_likelihood,
@@ -143,3 +182,13 @@ def train_and_test(
         folder=export,
     )
     return {**metrics, "export": written.to_json()}
+
+
+def _fold_metrics(folds: Sequence[FoldResult]) -> dict[str, Any]:
+    values = [fold.best_valid_accuracy for fold in folds]
+    names = ("best_valid_accuracy", "best_valid_loss", "best_epoch", "epochs")
+    return {
+        "best_valid_accuracy_std": statistics.stdev(values),
+        "best_valid_accuracy_interval": fold_interval(values, SHARE),
+        "folds": [{name: getattr(fold, name) for name in names} for fold in folds],
+    }

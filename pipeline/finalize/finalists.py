@@ -9,6 +9,7 @@ import optuna
 
 from pipeline.config.metrics import Monitor, direction, metric_row
 from pipeline.config.trial import TrialConfig
+from pipeline.core.commands import command
 from pipeline.core.errors import StudyError
 from pipeline.core.names import numbered
 from pipeline.core.workspace import Workspace
@@ -37,6 +38,20 @@ def best_entries(study: optuna.Study, top: int) -> list[Entry]:
     if not (entries := leaderboard(study, top)):
         raise StudyError(f"study {study.study_name} has no complete trial yet. Run more with --trials, or prune fewer")
     return entries
+
+
+def refuse_folds(study: str, config: TrialConfig) -> None:
+    """Refuses a configuration whose trainings have no single model.
+
+    Raises:
+        StudyError: It trains in folds.
+    """
+    if (folds := config.data.num_folds) > 1:
+        raise StudyError(
+            f"a trial of study {study} is {folds} trainings (data.folds: {folds}), and leaves no single model. Train "
+            f"one of its best configuration: {command('best', study)} > best.yaml, and dnntune train best.yaml --set "
+            "data.folds=1 --export DIR"
+        )
 
 
 def cases_of(entries: Sequence[Entry], num_seeds: int) -> Cases:

@@ -3,12 +3,21 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from pipeline.config.trial import TrialConfig
 from pipeline.core.compute import Compute
 from pipeline.core.errors import StudyError, TrackingError
 from pipeline.core.workspace import Workspace
 from pipeline.evaluation.predictor import Predictor
 from pipeline.finalize.final_file import load_final, save_final
-from pipeline.finalize.finalists import best_entries, cases_of, finalists, finals_name, saved_finalists, saved_trials
+from pipeline.finalize.finalists import (
+    best_entries,
+    cases_of,
+    finalists,
+    finals_name,
+    refuse_folds,
+    saved_finalists,
+    saved_trials,
+)
 from pipeline.finalize.measurement import measure, select_final
 from pipeline.finalize.refit import refit
 from pipeline.records.final import Final
@@ -85,6 +94,7 @@ def finalize(
     """
     study = open_study(workspace, name, computes=True)
     entries = best_entries(study, options.top)
+    refuse_folds(name, TrialConfig.model_validate(entries[0].config))
     cases, metric = cases_of(entries, options.num_seeds), study.user_attrs[METRICS][0]
     finals = finals_name(storage_of(study), name, cases)
     summary = run_study(

@@ -16,7 +16,7 @@ from pipeline.export.folder import check_folder
 from pipeline.export.graphs import check_packages
 from pipeline.export.writing import Exported, export_model
 from pipeline.finalize.final_file import load_final
-from pipeline.finalize.finalists import best_entries, weights_file
+from pipeline.finalize.finalists import best_entries, refuse_folds, weights_file
 from pipeline.finalize.refit import REFIT
 from pipeline.records.final import Final, Split
 from pipeline.study.attributes import CONFIG
@@ -67,6 +67,8 @@ def trial_model(study: optuna.Study, number: int, workspace: Workspace) -> Expor
     result = result_of(trials[number]) if 0 <= number < len(trials) else None
     if result is None or result.outcome != "complete":
         raise StudyError(f"study {study.study_name} has no complete trial {number}. See dnntune leaderboard")
+    config = TrialConfig.model_validate(trials[number].user_attrs[CONFIG])
+    refuse_folds(study.study_name, config)
     file = SavedModels(workspace.models(study.study_name), 0).file(
         number if result.duplicate_of is None else result.duplicate_of
     )
@@ -76,7 +78,6 @@ def trial_model(study: optuna.Study, number: int, workspace: Workspace) -> Expor
             "the best are saved, as many as study.keep_models says, where they were trained. dnntune train --export "
             "trains a configuration again"
         )
-    config = TrialConfig.model_validate(trials[number].user_attrs[CONFIG])
     metrics = {name: getattr(result, name) for name in TRIAL_METRICS}
     note = "its figures are one trial's, the best of many: dnntune finalize tells what they are worth"
     return Exportable(

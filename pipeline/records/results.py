@@ -4,6 +4,7 @@ Nothing here imports torch, so whoever only watches need not load it.
 """
 
 import dataclasses
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -26,7 +27,17 @@ def at_best_epoch(metric: str) -> str:
 
 
 # Of an epoch's fields, those that are no measure.
-NOT_CURVES = ("epoch", "is_best", "gradient_flow", "phase", "backbone_images", "cached_images", "ended", "metrics")
+NOT_CURVES = (
+    "epoch",
+    "is_best",
+    "gradient_flow",
+    "phase",
+    "backbone_images",
+    "cached_images",
+    "ended",
+    "fold",
+    "metrics",
+)
 
 
 @dataclass(frozen=True)
@@ -85,6 +96,7 @@ class EpochResult:
         cached_images: Images that did not have to pass through its frozen layers: the cache had what they give.
         ended: Unix time in seconds at its end; 0 where nobody looked at a clock.
         metrics: Further metrics of the validation images, by name: those that the study or the configuration asks for.
+        fold: Number of the fold that it was validated on, from 1; 0 without folds.
     """
 
     epoch: int
@@ -104,6 +116,7 @@ class EpochResult:
     cached_images: int = 0
     ended: float = 0.0
     metrics: dict[str, float] = field(default_factory=dict)
+    fold: int = 0
 
     def measures(self) -> dict[str, float]:
         """Returns all that can be drawn as a curve over epochs, by name."""
@@ -182,8 +195,41 @@ class PhaseResult:
 
 
 @dataclass(frozen=True)
+class FoldResult:
+    """What the training of a fold brought.
+
+    Attributes:
+        value: The study's first metric at the best epoch.
+        epochs: Epochs trained.
+        best_epoch: The epoch whose weights came back, from 1.
+        best_valid_accuracy: Accuracy on the fold at that epoch.
+        best_valid_loss: Loss on the fold at that epoch, in nats.
+        ended: Unix time in seconds at the end of its last epoch.
+        phases: What each phase brought, in their order.
+        best_metrics: Further metrics at the best epoch, by name.
+    """
+
+    value: float
+    epochs: int
+    best_epoch: int
+    best_valid_accuracy: float
+    best_valid_loss: float
+    ended: float
+    phases: tuple[PhaseResult, ...]
+    best_metrics: dict[str, float] = field(default_factory=dict)
+
+    def metric_value(self, metric: str) -> float | None:
+        """Returns what a metric came to; None if it was not measured after an epoch."""
+        value: float | None = self.best_metrics.get(metric, getattr(self, at_best_epoch(metric), None))
+        return value
+
+
+@dataclass(frozen=True)
 class TrialResult:
     """How a trial ended.
+
+    With folds, value and the metrics at the best epoch are means over the folds that are done (if none is, those
+    of the first one so far), epochs are those of all folds together, and best_epoch is the median.
 
     Attributes:
         outcome: complete; pruned by the pruner; diverged (a loss was not finite); failed with an exception;
@@ -206,7 +252,8 @@ class TrialResult:
         latency_ms: Median time of a forward pass of one image, in milliseconds; None where the study does not ask.
         best_metrics: Further metrics at the best epoch, by name.
         valid_images: What tells its validation images from others, see `pipeline.data.image_data.ImageData`; None
-            unless it is complete.
+            unless it is complete, and with folds.
+        folds: The folds that are done, in their order; empty without folds.
     """
 
     outcome: Outcome
@@ -228,6 +275,17 @@ class TrialResult:
     latency_ms: float | None = None
     valid_images: str | None = None
     best_metrics: dict[str, float] = field(default_factory=dict)
+    folds: tuple[FoldResult, ...] = ()
+
+    @property
+    def value_std(self) -> float | None:
+        """The sample standard deviation of the first metric over folds; None with fewer than two."""
+        return statistics.stdev(fold.value for fold in self.folds) if len(self.folds) > 1 else None
+
+    def metric_std(self, metric: str) -> float | None:
+        """Returns the sample standard deviation of a metric over folds; None where it has none."""
+        values = [value for fold in self.folds if (value := fold.metric_value(metric)) is not None]
+        return statistics.stdev(values) if len(values) > 1 else None
 
     def metric_value(self, metric: str) -> float | None:
         """Returns what a metric of `StudyConfig.metrics` came to; None if it was not measured."""
@@ -243,6 +301,8 @@ class TrialResult:
 class DataSummary:
     """The data that a worker has loaded: numbers of images and classes, (channels, height, width), the device, and how
     many images there are of each class.
+
+    With folds, the numbers of images are those of the first one.
     """
 
     name: str
@@ -252,6 +312,13 @@ class DataSummary:
     image_shape: tuple[int, int, int]
     device: str
     classes: ClassCounts = UNKNOWN_CLASSES
+    folds: int = 1
+
+    @property
+    def images_text(self) -> str:
+        """Says how many images there are for what."""
+        each = "" if self.folds == 1 else f", in each of {self.folds} folds"
+        return f"{self.num_train:,} images to train on, {self.num_valid:,} to validate on{each}"
 
 
 EPOCHS_TYPE, RESULT_TYPE = TypeAdapter(list[EpochResult]), TypeAdapter(TrialResult)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pipeline.report.final_text import interval_text, share, values_text
 from pipeline.report.headline import format_number, metrics_rows
 from pipeline.report.spending import time_text
-from pipeline.study.leaderboard import format_metric
+from pipeline.study.leaderboard import epochs_text, format_metric, metric_text
 
 if TYPE_CHECKING:
     from pipeline.records.final import Final
@@ -59,9 +59,9 @@ def _leaders(data: "ReportData") -> Table:
     rows = []
     for entry, differing in zip(data.leaders, data.differences, strict=True):
         result = entry.result
-        values = [format_metric(metric, result.metric_value(metric)) for metric in data.metrics]
+        values = [metric_text(result, metric) for metric in data.metrics]
         size = format_metric("num_parameters", result.num_parameters)
-        cells = [str(entry.number), *values, f"{result.best_epoch} of {result.epochs}", time_text(result.seconds)]
+        cells = [str(entry.number), *values, epochs_text(result), time_text(result.seconds)]
         cells.append(size if not several else "on the front" if entry.is_pareto_optimal else "")
         rows.append([*cells, *(differing[block] for block in blocks)])
     head = ["trial", *data.metrics, "best epoch", "time", "trade-off" if several else "parameters", *blocks]

@@ -1,4 +1,7 @@
-"""Pruners: a row each. They see the study's first metric after every epoch, which they count from 1."""
+"""Pruners: a row each. They see the study's first metric after every epoch, which they count from 1.
+
+With folds they see its mean over those that are done after every fold, which they count likewise.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -63,13 +66,19 @@ PRUNERS: dict[str, Callable[[Any, int], pruners.BasePruner]] = {
 }
 
 
-def build_pruner(config: PrunerConfig, *, max_epochs: int) -> pruners.BasePruner:
+def build_pruner(config: PrunerConfig, *, max_epochs: int, num_folds: int = 1) -> pruners.BasePruner:
     """Builds the pruner that a configuration describes.
 
     Args:
-        config: Its description.
+        config: Its description; with folds, without patience.
         max_epochs: The most epochs that a trial can have.
+        num_folds: The folds of each trial; 1 for none. The epochs of a warm-up, and those that every trial gets, are
+            over when the first of several is.
     """
+    if num_folds > 1:
+        first_fold = {"warmup_epochs": 0, "min_epochs": 1}
+        here = {name: value for name, value in first_fold.items() if name in type(config).model_fields}
+        config, max_epochs = config.model_copy(update=here), num_folds
     pruner: pruners.BasePruner = built(config, max_epochs, returns=pruners.BasePruner)
     if isinstance(config, PrunerBlock) and config.patience is not None:
         warmup_epochs = config.warmup_epochs if isinstance(config, MedianBlock) else 0

@@ -123,10 +123,11 @@ def read_space(tree: YamlNode, name: str, overrides: Sequence[Override] = ()) ->
         raise SpaceError(problems)
     assert isinstance(root, Fields)
     space = SearchSpace(root, tree.value["space"].to_python())
-    if any(parameter.path == "data.split_seed" for parameter in space.parameters()):
-        rule = "the validation images must be the same in all trials of a study, or their values do not compare"
-        location = reader.locations.get("data.split_seed", tree.location)
-        problems.append(Problem("data.split_seed", f"{rule}; got a free parameter. Give it one value", location))
+    for path in ("data.split_seed", "data.folds"):
+        if any(parameter.path == path for parameter in space.parameters()):
+            rule = "the validation images must be the same in all trials of a study, or their values do not compare"
+            location = reader.locations.get(path, tree.location)
+            problems.append(Problem(path, f"{rule}; got a free parameter. Give it one value", location))
     baselines, notices = check_baselines(study_node, space, touched, problems)
     problems += broken_rules_of(space, reader.locations, tree.value["space"].location)
     if problems:
@@ -140,6 +141,11 @@ def read_space(tree: YamlNode, name: str, overrides: Sequence[Override] = ()) ->
     if isinstance(study.sampler, Grid) and (too_large := space.grid_limit(study.sampler.points)) is not None:
         node = study_node.value.get("sampler", study_node)
         raise SpaceError([Problem("study.sampler", too_large, node.location)])
+    if next(space.boundary_configs([])).data.num_folds > 1 and getattr(study.pruner, "patience", None) is not None:
+        node = study_node.value.get("pruner", study_node)
+        rule = "patience counts epochs, and with data.folds a pruner sees a value for each fold"
+        remedy = "Leave patience out, or take median; early_stopping.patience ends the training of each fold"
+        raise SpaceError([Problem("study.pruner", f"{rule}; got {study.pruner.kind}. {remedy}", node.location)])
     return SpaceFile(study.name or name, study, space, notices)
 
 

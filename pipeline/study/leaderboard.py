@@ -59,6 +59,23 @@ def format_metric(metric: str, value: float | None) -> str:
     return f"{value:.3g}" if metric == "latency_ms" else f"{value:.4f}"
 
 
+def spread_text(std: float | None) -> str:
+    """Writes the standard deviation of a metric over folds, to stand after their mean; nothing for None."""
+    return "" if std is None else f" ± {std:.4f}"
+
+
+def metric_text(result: TrialResult, metric: str) -> str:
+    """Writes what a metric of a trial came to, with folds also their standard deviation."""
+    return f"{format_metric(metric, result.metric_value(metric))}{spread_text(result.metric_std(metric))}"
+
+
+def epochs_text(result: TrialResult) -> str:
+    """Says which epoch was the best, of how many; with folds, how many there were in how many folds."""
+    if result.folds:
+        return f"{result.epochs} in {len(result.folds)} folds"
+    return f"{result.best_epoch} of {result.epochs}"
+
+
 def differences(entries: Sequence[Entry]) -> list[dict[str, str]]:
     """Returns, for each entry, its searched settings that are not the same in all: words by block (``model``, ...)."""
     searched = {without_kinds(name, entry.params.get) for entry in entries for name in entry.params}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.config.metrics import Metric
-from pipeline.records.results import DataSummary, EpochResult, Outcome, TrialResult
+from pipeline.records.results import DataSummary, EpochResult, FoldResult, Outcome, TrialResult
 from pipeline.space.tree import SearchSpace
 from pipeline.tracking.axes import Axes
 from pipeline.tracking.naming import NOTE, metric_key, metrics_of, params_of, run_name, tags_of
@@ -154,6 +154,8 @@ def expected_run(record: TrialRecord, *, study: str, axes: Axes) -> ExpectedRun:
     if record.result is not None and record.ended is not None:
         at, step = milliseconds(record.ended), record.result.epochs
         points += [Point(name, value, at, step) for name, value in metrics_of(record.result).items()]
+        if record.result.duplicate_of is None:
+            points += fold_points(record.result.folds)
     bare = f"t{record.number:03d}"
     return ExpectedRun(
         name=bare if config is None else run_name(record.number, config, record.params, record.retry),
@@ -191,6 +193,25 @@ def points_of(curves: Mapping[str, Any]) -> list[Point]:
             for layer, value in enumerate(gradients, start=1)
         ]
     return points
+
+
+def fold_points(folds: Sequence[FoldResult], first: int = 1) -> list[Point]:
+    """Returns the points of a trial's folds: their numbers are the steps.
+
+    Args:
+        folds: Folds that are done, one after the other.
+        first: The number of the first one.
+    """
+    return [
+        Point(f"fold/{metric_key(name)}", value, milliseconds(fold.ended), number)
+        for number, fold in enumerate(folds, first)
+        for name, value in (
+            ("valid_accuracy", fold.best_valid_accuracy),
+            ("valid_loss", fold.best_valid_loss),
+            ("epochs", float(fold.epochs)),
+            *fold.best_metrics.items(),
+        )
+    ]
 
 
 def details_of(epoch: EpochResult) -> list[Point]:

@@ -4,6 +4,7 @@ import importlib.metadata
 import subprocess
 import time
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import optuna
 
@@ -11,17 +12,21 @@ from pipeline import __version__
 from pipeline.core.errors import StudyError
 from pipeline.core.workspace import Workspace
 from pipeline.records.events import EpochEnded, Event, TrialEnded, TrialStarted
+from pipeline.records.folds import by_fold, fold_result
 from pipeline.records.results import EpochResult, curves_of
 from pipeline.storage.lease import Lease
 from pipeline.storage.open import RecentTrials, open_existing
-from pipeline.study.attributes import DATA, MLFLOW_RUNS
+from pipeline.study.attributes import DATA, METRICS, MLFLOW_RUNS
 from pipeline.study.studies import load_study
 from pipeline.tracking.axes import axes_of
-from pipeline.tracking.expected_run import TrialRecord, details_of, points_of
+from pipeline.tracking.expected_run import TrialRecord, details_of, fold_points, points_of
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.retry import is_transient
 from pipeline.tracking.store import Opened, identity, open_store
 from pipeline.tracking.study_records import space_of, study_record, trial_records
+
+if TYPE_CHECKING:
+    from pipeline.config.metrics import Monitor
 
 # How often the curves of trials that run are sent.
 FLUSH_SECONDS = 5.0
@@ -202,13 +207,24 @@ class LogWriter:
         self._live.clear()
 
     def flush(self, number: int) -> None:
-        """Sends the epochs of a trial that runs here, with the times and digits that the storage will have."""
+        """Sends the epochs of a trial that runs here, with the times and digits that the storage will have.
+
+        Of one with folds the folds that are done: how far its mean curves go is known at its end.
+        """
         epochs = self._live[number]
         if not epochs:
             return
+        if epochs[0].fold:
+            *done, going_on = by_fold(epochs)
+            metric: Monitor = self.study.user_attrs[METRICS][0]
+            folds = [fold_result(fold, metric) for fold in done]
+            self.mirror.log_live(number, fold_points(folds, done[0][0].fold) if done else [], epoch=0)
+            self._live[number] = going_on
+            return
         points = points_of(curves_of([replace(epoch, epoch=index) for index, epoch in enumerate(epochs, start=1)]))
         points = [point._replace(step=epochs[point.step - 1].epoch) for point in points]
-        self.mirror.log_live(number, points + [point for epoch in epochs for point in details_of(epoch)])
+        points += [point for epoch in epochs for point in details_of(epoch)]
+        self.mirror.log_live(number, points, epoch=epochs[-1].epoch)
         epochs.clear()
 
     def _known_run(self) -> str | None:

@@ -173,11 +173,17 @@ class Mirror:
         self._log(run.info.run_id, [], expected.params, [])
         self._live[number] = 0
 
-    def log_live(self, number: int, points: Sequence[Point]) -> None:
-        """Adds points to the run of a trial that runs."""
+    def log_live(self, number: int, points: Sequence[Point], *, epoch: int) -> None:
+        """Adds points to the run of a trial that runs.
+
+        Args:
+            number: The trial's.
+            points: The points.
+            epoch: The last one whose points of curves have been sent.
+        """
         if points and number in self._live:
             self._log(self.runs[number].info.run_id, points, {}, [])
-            self._live[number] = max(point.step for point in points)
+            self._live[number] = epoch
 
     def end_live(self, record: TrialRecord) -> None:
         """Says of a trial that this process ran that it waits to be resumed; of one that has ended, `write` tells."""

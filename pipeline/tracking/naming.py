@@ -66,6 +66,7 @@ def metrics_of(result: TrialResult) -> dict[str, float]:
         **{metric_key(at_best_epoch(metric)): value for metric, value in result.best_metrics.items()},
         "seconds": round(result.seconds, 2),
         "objective": result.value,
+        "objective_std": result.value_std,
     }
     return {name: float(value) for name, value in values.items() if value is not None}
 

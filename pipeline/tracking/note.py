@@ -44,7 +44,7 @@ def study_note(
         run: Address of the study's run, likewise.
     """
     aims = " and ".join(f"the {_aim(metric)} `{metric}`" for metric in metrics)
-    images = f"{data.num_train:,} images to train on, {data.num_valid:,} to validate, {data.num_classes} classes"
+    images = f"{data.images_text}, {data.num_classes} classes"
     # Links first: the page shows some lines, and the rest on demand.
     links = (
         f"**[Compare the trials]({_link(view)})**",

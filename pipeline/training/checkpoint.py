@@ -33,13 +33,18 @@ class Checkpoint:
 
     Attributes:
         config: Its configuration as plain values.
-        epochs: What its epochs have brought.
-        state: All else; see `pipeline.training.start.Training.state_dict`.
+        epochs: What its epochs have brought, those of earlier folds included.
+        state: All else of the present fold's training; see `pipeline.training.start.Training.state_dict`.
     """
 
     config: dict[str, Any]
     epochs: list[EpochResult]
     state: dict[str, Any]
+
+    @property
+    def fold(self) -> int:
+        """Number of the fold that it is in, from 1; 0 without folds."""
+        return self.epochs[-1].fold if self.epochs else 0
 
 
 def save_checkpoint(file: Path, checkpoint: Checkpoint) -> None:

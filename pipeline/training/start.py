@@ -1,9 +1,9 @@
 """Training. `start` unpacks a configuration into the plain arguments of the loop."""
 
 import math
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -38,11 +38,13 @@ class Training:
         config: What is trained.
         training_state: Where it is; before any epoch, in the first phase or in that of the checkpoint.
         epochs: Trains while it is iterated, until it is closed; see `pipeline.training.loop.train`.
+        fold: Number of the fold that it is validated on, from 1; 0 without folds.
     """
 
     config: TrialConfig
     training_state: TrainingState
     epochs: Generator[EpochResult]
+    fold: int = 0
 
     @property
     def phase(self) -> Phase:
@@ -156,3 +158,40 @@ def _meters(config: TrialConfig, metrics: Sequence[str], data: ImageData) -> Map
     if isinstance(config.schedule, Performance):
         monitors.append(config.schedule.monitor)
     return build_meters(measured_metrics([*metrics, *monitors]), data.class_names, data.train.labels.device)
+
+
+def start_folds(
+    config: TrialConfig,
+    data: ImageData,
+    *,
+    measure_every: int | None = None,
+    cache: FeatureCache | None = None,
+    resume: Checkpoint | None = None,
+    metrics: Sequence[str] = (),
+) -> Iterator[Training]:
+    """Starts a training for each fold of the data, one when the last is over; a single one where they have no folds.
+
+    Each is what `start` returns for the configuration and the fold's data: all begin with the same weights.
+
+    Args:
+        config: What to train.
+        data: The data, as `load_data` returns them.
+        measure_every: See `start`.
+        cache: See `start`.
+        resume: A checkpoint of this configuration, on the same data; the trainings of earlier folds are left out.
+        metrics: See `start`.
+
+    Raises:
+        DnntuneError: See `start`.
+    """
+    folds = range(1, len(data.folds) + 1) if data.folds else (0,)
+    for fold in folds:
+        if resume is not None and fold < resume.fold:
+            continue
+        checkpoint = resume if resume is not None and fold == resume.fold else None
+        fold_data = data.fold(fold)
+        # Nothing here keeps a training: it makes room for the next one.
+        yield replace(
+            start(config, fold_data, measure_every=measure_every, cache=cache, resume=checkpoint, metrics=metrics),
+            fold=fold,
+        )

@@ -1,7 +1,7 @@
 """What a trial has come to, as a `TrialResult`."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from optuna.trial import FrozenTrial
@@ -10,9 +10,9 @@ from pipeline.config.metrics import Monitor
 from pipeline.data.image_data import ImageData
 from pipeline.evaluation.speed import batch_seconds
 from pipeline.models.build import num_parameters
-from pipeline.records.phases import backbone_counts, phases_of
-from pipeline.records.results import EpochResult, LayerFlow, Outcome, TrialResult
-from pipeline.records.verdict import judge
+from pipeline.records.folds import by_fold, fold_result, worst_verdict
+from pipeline.records.phases import backbone_counts
+from pipeline.records.results import EpochResult, Outcome, TrialResult
 from pipeline.study.trials import result_of
 from pipeline.training.start import Training
 
@@ -28,6 +28,7 @@ def result_of_epochs(
     metric: Monitor,
     training: Training | None,
     seconds: float,
+    num_folds: int = 0,
 ) -> TrialResult:
     """Returns what a trial has come to by its epochs.
 
@@ -38,24 +39,36 @@ def result_of_epochs(
         metric: The study's first metric.
         training: Its training; None if it has not come to that.
         seconds: Wall-clock time that it took.
+        num_folds: How many folds are done; 0 without folds.
     """
-    best = next((epoch for epoch in reversed(epochs) if epoch.is_best), None)
+    found = [fold_result(each, metric) for each in by_fold(epochs)]
+    done = found[: max(num_folds, 1)]
     return TrialResult(
         outcome=outcome,
-        value=None if best is None else best.metric_value(metric),
+        value=_mean(fold.value for fold in done),
         epochs=len(epochs),
-        best_epoch=None if best is None else best.epoch,
-        best_valid_accuracy=None if best is None else best.valid_accuracy,
-        best_valid_loss=None if best is None else best.valid_loss,
-        best_metrics={} if best is None else best.metrics,
+        best_epoch=round(statistics.median(fold.best_epoch for fold in done)) if done else None,
+        best_valid_accuracy=_mean(fold.best_valid_accuracy for fold in done),
+        best_valid_loss=_mean(fold.best_valid_loss for fold in done),
+        best_metrics={
+            name: statistics.fmean(fold.best_metrics[name] for fold in done)
+            for name in (done[0].best_metrics if done else ())
+        },
         num_parameters=None if training is None else num_parameters(training.model),
         samples_per_second=statistics.median(e.samples_per_second for e in epochs) if epochs else None,
         seconds=seconds,
         reason=reason,
-        verdict=judge(last_flow(epochs)),
-        phases=phases_of(epochs, metric),
+        verdict=worst_verdict(epochs),
+        phases=found[0].phases if found and not epochs[0].fold else (),
+        folds=tuple(found[:num_folds]),
         **backbone_counts(epochs),
     )
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    """Returns the mean of some values, of a single one that itself; None of none."""
+    there = list(values)
+    return statistics.fmean(there) if there else None
 
 
 def reused_result(duplicate: FrozenTrial) -> TrialResult:
@@ -71,11 +84,6 @@ def reused_result(duplicate: FrozenTrial) -> TrialResult:
         duplicate_of=duplicate.number,
         reason=f"duplicate of trial {duplicate.number}",
     )
-
-
-def last_flow(epochs: Sequence[EpochResult]) -> tuple[LayerFlow, ...]:
-    """Returns what of gradient flow was measured last; nothing if it never was."""
-    return next((epoch.gradient_flow for epoch in reversed(epochs) if epoch.gradient_flow), ())
 
 
 def latency_ms(training: Training, data: ImageData) -> float:

@@ -73,12 +73,13 @@ def _work(task: Task, channel: Channel) -> None:
         WorkerReady(
             DataSummary(
                 name=task.example.data.kind,
-                num_train=len(data.train),
-                num_valid=len(data.valid),
+                num_train=len(data.folds[0].train if data.folds else data.train),
+                num_valid=len(data.folds[0].valid if data.folds else data.valid),
                 num_classes=data.num_classes,
                 image_shape=data.image_shape,
                 device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
                 classes=data.class_counts,
+                folds=max(len(data.folds), 1),
             )
         )
     )
@@ -126,7 +127,7 @@ def _claim(
         study_name=task.study_name,
         storage=storage,
         sampler=build_sampler(task.study.sampler, seed=task.study.seed, ordinal=claim.ordinal),
-        pruner=build_pruner(task.study.pruner, max_epochs=task.example.epochs),
+        pruner=build_pruner(task.study.pruner, max_epochs=task.example.epochs, num_folds=task.example.data.num_folds),
     )
     try:
         channel.emit(TrialClaimed(claim.number, claim.counted))

@@ -2,8 +2,15 @@
 
 import numpy as np
 import pytest
+from sklearn.model_selection import StratifiedKFold
 
-from pipeline.data.split import num_repeated, stratified_split, stratified_subset
+from pipeline.data.split import (
+    num_repeated,
+    num_repeated_in_folds,
+    stratified_folds,
+    stratified_split,
+    stratified_subset,
+)
 
 SIZES = (100, 50, 7, 2)
 LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(4), SIZES))
@@ -98,3 +105,27 @@ def test_images_of_both_parts_are_counted() -> None:
 def test_images_are_the_same_in_whichever_type_a_part_is_held() -> None:
     images = np.random.default_rng(0).integers(0, 256, (20, 1, 4, 4), dtype=np.uint8)
     assert num_repeated([images[:15]], images[12:].astype(np.float32)) == 3
+
+
+@pytest.mark.parametrize("num_folds", [2, 3, 7])
+def test_folds_are_of_equal_size_with_the_same_share_of_every_class(num_folds: int) -> None:
+    labels = LABELS[LABELS < 3]
+    folds = stratified_folds(labels, num_folds, seed=0)
+    counts = np.array([np.bincount(labels[folds == number]) for number in range(num_folds)])
+    assert counts.sum(0).tolist() == [*SIZES[:3]]
+    assert (np.ptp(counts, 0) <= 1).all()
+    assert np.ptp(counts.sum(1)) <= 1
+
+
+def test_folds_are_those_of_scikit_learn() -> None:
+    labels = LABELS[LABELS < 3]
+    folds = stratified_folds(labels, 5, seed=2**32 + 3)
+    splitter = StratifiedKFold(5, shuffle=True, random_state=3)
+    for number, (_, valid) in enumerate(splitter.split(labels, labels)):
+        assert np.flatnonzero(folds == number).tolist() == valid.tolist()
+    assert folds.tolist() != stratified_folds(labels, 5, seed=4).tolist()
+
+
+def test_an_image_is_repeated_where_another_fold_has_it() -> None:
+    images = np.array([1, 2, 1, 3, 3, 2, 4]).reshape(-1, 1, 1, 1)
+    assert num_repeated_in_folds(images, np.array([0, 0, 1, 1, 1, 2, 0])) == 4

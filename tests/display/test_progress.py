@@ -1,6 +1,7 @@
 """What a person sees while a study runs."""
 
 import io
+from dataclasses import replace
 
 from pipeline.config.data import Digits
 from pipeline.config.model import BackboneConfig
@@ -9,7 +10,7 @@ from pipeline.display.progress import StudyProgress
 from pipeline.display.rich_console import PlainConsole
 from pipeline.records.classes import ClassCounts
 from pipeline.records.events import EpochEnded, Event, Notice, TrialEnded, TrialStarted
-from pipeline.records.results import DataSummary, EpochResult, TrialResult
+from pipeline.records.results import DataSummary, EpochResult, FoldResult, TrialResult
 
 CONFIG = TrialConfig(data=Digits(), epochs=4).to_dict()
 DATA = DataSummary("digits", 1000, 200, 2, (1, 8, 8), "cpu", ClassCounts(("0", "1"), (900, 100), (150, 50)))
@@ -107,3 +108,13 @@ def test_a_notice_may_come_before_the_study_begins() -> None:
     progress.close()
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue().splitlines()[1:] == [NOTICE]  # whole, however narrow the terminal
+
+
+def test_a_trial_with_folds_says_in_which_one_it_is() -> None:
+    config = {**CONFIG, "data": {**CONFIG["data"], "folds": 5}}
+    fold = FoldResult(0.7, 4, 2, 0.7, 0.4, 0.0, ())
+    result = TrialResult("complete", 0.75, seconds=2.0, folds=(fold, replace(fold, value=0.8)))
+    told = (TrialStarted(0, {}, config, 0.0), EpochEnded(0, replace(epoch(3, 0.7), fold=2)), TrialEnded(0, result))
+    assert "fold 2 of 5, epoch 3 of 4" in watch(*told[:2], terminal=True)
+    assert "complete 0.7500 ± 0.0707 (best so far)" in watch(*told, terminal=False)
+    assert replace(DATA, folds=5).images_text.endswith("200 to validate on, in each of 5 folds")

@@ -1,10 +1,11 @@
 """95 % intervals, against numbers from tables."""
 
 import math
+import statistics
 
 import pytest
 
-from pipeline.evaluation.intervals import SHARE, mean_interval, prediction_interval, wilson_interval
+from pipeline.evaluation.intervals import SHARE, fold_interval, mean_interval, prediction_interval, wilson_interval
 
 # Student's 97.5 % quantiles for 2 and 4 degrees of freedom.
 T2, T4 = 4.302653, 2.776445
@@ -70,3 +71,14 @@ def test_an_interval_is_cut_at_its_bounds() -> None:
 def test_fewer_than_three_values_have_no_interval(values: list[float]) -> None:
     assert mean_interval(values) is None
     assert prediction_interval(values) is None
+    assert fold_interval(values) is None
+
+
+def test_the_interval_over_folds_takes_into_account_that_they_share_images() -> None:
+    """Nadeau and Bengio: with 5 folds the variance is 1/5 + 1/4 of that of a fold, t is 2.7764 with 4 degrees."""
+    values = [0.80, 0.84, 0.82, 0.79, 0.85]
+    interval = fold_interval(values)
+    assert interval is not None
+    half = 2.776445 * statistics.stdev(values) * math.sqrt(0.45)
+    assert interval == pytest.approx((0.82 - half, 0.82 + half), abs=1e-6)
+    assert fold_interval([0.0, 0.5, 1.0], SHARE) == (0.0, 1.0)

@@ -132,7 +132,7 @@ def test_of_two_runs_of_a_trial_one_stays(mirror: Mirror, beside: Mirror) -> Non
 
 def test_a_trial_that_runs_is_watched_and_ended_without_a_second_point(mirror: Mirror) -> None:
     mirror.begin_live(record(0, None))
-    mirror.log_live(0, [point for point in points_of(curves(2)) if point.step == 1])
+    mirror.log_live(0, [point for point in points_of(curves(2)) if point.step == 1], epoch=1)
     run = runs_of(mirror)[0]
     assert (run.info.status, run.data.metrics["valid_accuracy"]) == ("RUNNING", 0.1)
     mirror.write(record(0))
@@ -142,12 +142,12 @@ def test_a_trial_that_runs_is_watched_and_ended_without_a_second_point(mirror: M
 
 def test_an_interrupted_trial_goes_on_in_its_run(mirror: Mirror, beside: Mirror) -> None:
     mirror.begin_live(record(0, None))
-    mirror.log_live(0, [point for point in points_of(curves(2)) if point.step == 1])
+    mirror.log_live(0, [point for point in points_of(curves(2)) if point.step == 1], epoch=1)
     mirror.end_live(record(0, "interrupted"))
     assert (runs_of(mirror)[0].info.status, runs_of(mirror)[0].data.tags["outcome"]) == ("KILLED", "interrupted")
     beside.begin_live(record(0, None))
     assert runs_of(mirror)[0].info.status == "RUNNING"
-    beside.log_live(0, [point for point in points_of(curves(2)) if point.step == 1])
+    beside.log_live(0, [point for point in points_of(curves(2)) if point.step == 1], epoch=1)
     mirror.look_at_open()
     mirror.write(record(0, "pruned"))
     run = runs_of(mirror)[0]

@@ -38,7 +38,9 @@ def test_a_note_says_what_was_found_and_where_to_look() -> None:
     assert first.startswith("Best: **trial 3**, `valid_accuracy` **0.9123**. Trials: 7 complete, 2 pruned.")
     for link in ("(#/view)", "(#/run/artifacts/report.html)", "(#/run/artifacts/best_config.yaml)"):
         assert link in first
-    assert "for the highest `valid_accuracy` on digits (1,000 images to train on, 200 to validate, 10 classes)" in text
+    assert (
+        "for the highest `valid_accuracy` on digits (1,000 images to train on, 200 to validate on, 10 classes)" in text
+    )
     assert "dnntune best s > best.yaml" in text
     assert "| optimizer.lr | float 0.001 to 0.1, log |" in text
 

@@ -47,12 +47,23 @@ def _piecewise_boundaries_ascend(config: TrialSettings) -> str | None:
     return None
 
 
+def _folds_take_all_images(config: TrialSettings) -> str | None:
+    data = config.data
+    if data.num_folds == 1 or data.max_train_images is None:
+        return None
+    return (
+        f"folds use every training image, so that each is validated on once; got max_train_images "
+        f"{data.max_train_images:,} with folds {data.folds}. Leave one of them out"
+    )
+
+
 RULES = (
     *LAYER_RULES,
     *TRANSFER_RULES,
     Rule(("optimizer.nesterov", "optimizer.momentum", "optimizer.kind"), _nesterov_needs_momentum),
     Rule(("early_stopping.patience", "schedule.patience", "schedule.kind"), _early_stopping_outwaits_the_schedule),
     Rule(("schedule.boundaries", "schedule.factors", "schedule.kind"), _piecewise_boundaries_ascend),
+    Rule(("data.folds", "data.max_train_images"), _folds_take_all_images),
 )
 
 
@@ -64,5 +75,11 @@ UNUSED_SETTING_RULES = (
         ("loss.class_weights", "loss.kind", "data.sampling"),
         lambda config: config.loss.class_weights != "balanced" or config.data.sampling != "balanced",
         "set data.sampling: natural; where classes are drawn equally often, balanced weights are all 1",
+    ),
+    UnusedSettingRule(
+        "data.valid_fraction",
+        ("data.folds",),
+        lambda config: config.data.num_folds == 1,
+        "with data.folds each fold is validated on in its turn: leave data.folds out",
     ),
 )
