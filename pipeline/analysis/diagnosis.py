@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import shlex
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from pipeline.config.trial import TrialConfig
 from pipeline.data.image_data import ImageData
 from pipeline.records.results import LayerFlow, Verdict
 from pipeline.records.verdict import judge
-from pipeline.space.distributions import format_value
 
 # Steps that are measured, spread evenly over those that are taken.
 NUM_MEASURED = 10
@@ -64,7 +62,7 @@ class Diagnosis:
 
 
 def diagnose(
-    config: TrialConfig, data: ImageData, *, num_steps: int, show: Callable[[str], None] = lambda line: None
+    config: TrialConfig, data: ImageData, *, num_steps: int, trying: Callable[[Remedy], None] = lambda remedy: None
 ) -> Diagnosis:
     """Trains for some steps, measures gradient flow, and tries what might help.
 
@@ -72,13 +70,12 @@ def diagnose(
         config: What to diagnose.
         data: Its images.
         num_steps: Optimizer steps, of the network and of each remedy.
-        show: Is told what is being done.
+        trying: Is told which remedy is tried next.
     """
-    show(network(config.model))
     probe_run, verdict = _measure(config, data, num_steps)
     tried = []
     for remedy in remedies(config, verdict.label):
-        show(f"trying {settings_text(remedy)}")
+        trying(remedy)
         outcome, found = _measure(config.replaced(remedy.settings), data, num_steps)
         tried.append(TriedRemedy(remedy, found, _last_loss(outcome)))
     return Diagnosis(
@@ -91,18 +88,6 @@ def diagnose(
         findings=tuple(_findings(probe_run.layers)),
         tried=tuple(sorted(tried, key=_usefulness)),
     )
-
-
-def settings_text(remedy: Remedy) -> str:
-    """Writes a remedy as options of the command line."""
-    return " ".join(f"--set {_option(path, value)}" for path, value in remedy.settings.items())
-
-
-def _option(path: str, value: Any) -> str:
-    if isinstance(value, dict):
-        inner = ", ".join(f"{name}: {format_value(each)}" for name, each in value.items())
-        return shlex.quote(f"{path}={{{inner}}}")
-    return shlex.quote(f"{path}={'null' if value is None else format_value(value)}")
 
 
 def _measure(config: TrialConfig, data: ImageData, num_steps: int) -> tuple[ProbeRun, Verdict]:

@@ -50,12 +50,18 @@ def diagnose(
 
     trial = load_configuration(config, overrides)
     from pipeline.analysis.diagnosis import diagnose
+    from pipeline.analysis.remedies import Remedy, network
     from pipeline.display.console import wide_console
-    from pipeline.display.diagnosis_text import diagnosis_lines, diagnosis_table
+    from pipeline.display.diagnosis_text import diagnosis_lines, diagnosis_table, settings_text
     from pipeline.setup.inputs import load_images
 
     data = load_images(trial, random_images, data_dir=workspace.data_dir, compute=compute)
-    found = diagnose(trial, data, num_steps=steps, show=lambda line: print_line(line, err=True))
+
+    def trying(remedy: Remedy) -> None:
+        print_line(f"trying {settings_text(remedy)}", err=True)
+
+    print_line(network(trial.model), err=True)
+    found = diagnose(trial, data, num_steps=steps, trying=trying)
     wide_console(err=as_json).print(diagnosis_table(found))
     for line in diagnosis_lines(found):
         print_line(line, err=as_json)

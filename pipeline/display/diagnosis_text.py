@@ -1,11 +1,15 @@
 """What `dnntune diagnose` prints."""
 
+import shlex
 from collections.abc import Iterator
+from typing import Any
 
 from rich.table import Table
 
-from pipeline.analysis.diagnosis import Diagnosis, settings_text
+from pipeline.analysis.diagnosis import Diagnosis
+from pipeline.analysis.remedies import Remedy
 from pipeline.records.verdict import hidden_layers
+from pipeline.space.distributions import format_value
 
 
 def diagnosis_table(diagnosis: Diagnosis) -> Table:
@@ -40,3 +44,15 @@ def diagnosis_lines(diagnosis: Diagnosis) -> Iterator[str]:
         found = f"{tried.verdict.label} ({tried.verdict.text}){loss}"
         yield f"  {settings_text(tried.remedy)}    # {tried.remedy.reason}"
         yield f"      {found}"
+
+
+def settings_text(remedy: Remedy) -> str:
+    """Writes a remedy as options of the command line."""
+    return " ".join(f"--set {_option(path, value)}" for path, value in remedy.settings.items())
+
+
+def _option(path: str, value: Any) -> str:
+    if isinstance(value, dict):
+        inner = ", ".join(f"{name}: {format_value(each)}" for name, each in value.items())
+        return shlex.quote(f"{path}={{{inner}}}")
+    return shlex.quote(f"{path}={'null' if value is None else format_value(value)}")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.analysis.diagnosis import diagnose, settings_text
+from pipeline.analysis.diagnosis import diagnose
 from pipeline.analysis.probe import range_test
 from pipeline.analysis.rate_range import suggest
 from pipeline.analysis.remedies import REMEDIES, network, remedies
@@ -20,7 +20,7 @@ from pipeline.core.errors import DnntuneError
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.data.loading import load_data
 from pipeline.display.console import EPOCH_HEAD, epoch_line, metric_lines
-from pipeline.display.diagnosis_text import diagnosis_lines
+from pipeline.display.diagnosis_text import diagnosis_lines, settings_text
 from pipeline.evaluation.train_and_test import train_and_test
 from pipeline.records.results import EpochResult, VerdictLabel
 from pipeline.space.files import configuration_text, read_space
