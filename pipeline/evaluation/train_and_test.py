@@ -96,9 +96,6 @@ def train_and_test(
     started = time.monotonic()
     inputs = Inputs(compute, data_dir=data_dir)
     data = inputs.data(config)
-    notify(data.class_counts.text)
-    for warning in data.warnings:
-        notify(warning)
     epochs: list[EpochResult] = []
     plain: list[Tensor] = []
     sampled: list[Tensor] = []
@@ -107,6 +104,10 @@ def train_and_test(
     test: LabeledImages | None = None
     try:
         for training in start_folds(config, data, measure_every=StudyConfig().gradient_flow_steps, cache=cache):
+            if training.fold <= 1:  # not before: what is wrong with the network is said by then
+                notify(data.class_counts.text)
+                for warning in data.warnings:
+                    notify(warning)
             for epoch in training.epochs:
                 epochs.append(replace(epoch, fold=training.fold))
                 show(epochs[-1])
