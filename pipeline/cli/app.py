@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from pipeline import __version__
-from pipeline.cli import configurations, running, studies  # help has the commands in the order of these imports
+from pipeline.cli import auto, configurations, running, studies  # help has the commands in the order of these imports
 
 # isort: split
 from pipeline.cli import evidence, pages, predict, register, report, results, schedule
@@ -17,6 +17,7 @@ from pipeline.core.processes.interrupts import answered
 
 __all__ = [
     "app",
+    "auto",
     "configurations",
     "evidence",
     "main",

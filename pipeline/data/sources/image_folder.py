@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,11 +19,23 @@ DEFAULT_SIZE = 64
 MOST_NAMED = 20
 
 
-def read_image_folder(config: ImageFolder, split: Split, _folders: Sequence[Path]) -> Images | None:
-    """Reads every image (see `pipeline.data.image_files`) as RGB, resized to `image_size`, turned as EXIF says.
+class Files(NamedTuple):
+    """The images of a part, unread: their files, the class of each by its number, the classes' names, and where."""
+
+    files: list[Path]
+    labels: list[int]
+    class_names: tuple[str, ...]
+    folder: Path
+
+
+def list_images(config: ImageFolder, split: Split) -> Files | None:
+    """Lists a part's images; None where there is no such part.
 
     A folder is a class; what is hidden (its name begins with a dot) and files without an image's ending are passed
     over.
+
+    Raises:
+        DataError: The folders are not as they should be.
     """
     train, fraction = train_folder(config), test_fraction(config)
     class_names = class_folders(train)
@@ -44,6 +56,15 @@ def read_image_folder(config: ImageFolder, split: Split, _folders: Sequence[Path
         names = [file.relative_to(train).as_posix() for file in files]
         rows = split_off_test(np.array(labels), names, fraction, str(train))[split == "test"].tolist()
         files, labels = [files[row] for row in rows], [labels[row] for row in rows]
+    return Files(files, labels, class_names, folder)
+
+
+def read_image_folder(config: ImageFolder, split: Split, _folders: Sequence[Path]) -> Images | None:
+    """Reads every image (see `pipeline.data.image_files`) as RGB, resized to `image_size`, turned as EXIF says."""
+    listed = list_images(config, split)
+    if listed is None:
+        return None
+    files = listed.files
     size = config.image_size or DEFAULT_SIZE
     pixels = np.empty((len(files), 3, size, size), np.uint8)
     unreadable: list[DataError] = []
@@ -55,7 +76,7 @@ def read_image_folder(config: ImageFolder, split: Split, _folders: Sequence[Path
                 pixels[row] = image
     if unreadable:
         raise _all(unreadable)
-    return Images(pixels, np.array(labels, dtype=np.int64), class_names, str(folder))
+    return Images(pixels, np.array(listed.labels, dtype=np.int64), listed.class_names, str(listed.folder))
 
 
 def _decode(file: Path, shape: tuple[int, int, int]) -> Any:

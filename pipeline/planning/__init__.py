@@ -1,0 +1,1 @@
+"""From data to a space file, and from there to a model, without a word from the user."""
