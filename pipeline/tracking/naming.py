@@ -38,11 +38,18 @@ def _network_name(config: Mapping[str, Any]) -> str:
     if model["kind"] == "backbone":
         what = {"none": "all", "unfreeze": f"top {transfer.get('unfreeze_top_stages')}"}
         return f"{what.get(transfer['kind'], transfer['kind'])} {model['name'].removeprefix('tf_')}"
-    if model["kind"] != "mlp":
-        return str(model["kind"])
-    width = model["width"]
-    shape = f"{model['hidden_layers']}x{width}" if isinstance(width, int) else "-".join(map(str, width))
-    return f"{model['activation']} {shape}"
+    if model["kind"] == "mlp":
+        return f"{model['activation']} {_shape(model['width'], model['hidden_layers'])}"
+    if model["kind"] == "cnn":
+        return f"{model['activation']} {model['block']} {_shape(model['channels'], model['stages'], model['blocks'])}"
+    return str(model["kind"])
+
+
+def _shape(width: Any, *depths: int) -> str:
+    """Writes how deep and wide layers are: 3x100 or, with a width for each, 300-100."""
+    if isinstance(width, int):
+        return "x".join(map(str, (*depths, width)))
+    return "x".join(map(str, (*depths[1:], "-".join(map(str, width)))))
 
 
 def params_of(config: Mapping[str, Any], axes: Axes) -> dict[str, str]:

@@ -31,6 +31,19 @@ def test_a_backbone_is_named_by_its_architecture_and_what_learns(config: dict[st
     assert run_name(7, config, {"case": "augment: none"}) == "t007 augment: none seed 0"
 
 
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ({"hidden_layers": 3, "width": 100}, "t007 relu 3x100 adamw"),
+        ({"width": [300, 100], "activation": "selu"}, "t007 selu 300-100 adamw"),
+        ({"kind": "cnn", "channels": 16}, "t007 relu plain 3x2x16 adamw"),
+        ({"kind": "cnn", "channels": [16, 24], "block": "residual"}, "t007 relu residual 2x16-24 adamw"),
+    ],
+)
+def test_other_networks_are_named_by_their_shape(model: dict[str, Any], name: str) -> None:
+    assert run_name(7, TrialConfig.model_validate({"data": {"kind": "digits"}, "model": model}).to_dict(), {}) == name
+
+
 def test_parameters_of_a_backbone_stand_under_their_paths() -> None:
     config = make({"head": {"width": [30, 20]}}, transfer={"lr_factor": 0.1}, feature_cache={"dtype": "float16"})
     params = params_of(config, Axes(log_scaled=frozenset({"transfer.lr_factor"})))
