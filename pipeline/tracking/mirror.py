@@ -14,20 +14,15 @@ from pipeline.tracking.attach import attach, show_image
 from pipeline.tracking.axes import Axes
 from pipeline.tracking.expected_run import (
     PARENT_TAG,
-    STATUS,
     SUPERSEDED,
     ExpectedRun,
     Point,
-    StudyRecord,
     TrialRecord,
     differences,
     expected_run,
-    milliseconds,
 )
-from pipeline.tracking.naming import NOTE, metric_key
-from pipeline.tracking.note import study_note
-from pipeline.tracking.store import METRICS, find_runs, is_active
-from pipeline.tracking.ui.view import save_view, view_path
+from pipeline.tracking.store import find_runs
+from pipeline.tracking.study_run import StudyRun
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -38,7 +33,7 @@ if TYPE_CHECKING:
 FIGURE = "gradient_flow"
 
 
-class Mirror:
+class Mirror(StudyRun):
     """Writes a study's runs, and compares them with the storage.
 
     Args:
@@ -49,32 +44,16 @@ class Mirror:
         axes: What charts must know of the space.
 
     Attributes:
-        parent: Id of the study's own run.
         runs: The runs of trials, as they were when they were looked at, by the trials' numbers.
     """
 
     def __init__(
         self, client: "MlflowClient", experiment: str, study: str, *, tags: Mapping[str, str], axes: Axes
     ) -> None:
-        self.client, self.experiment, self.study, self.tags, self.axes = client, experiment, study, tags, axes
-        self.parent = ""
+        super().__init__(client, experiment, study, tags=tags, axes=axes)
         self.runs: dict[int, Run] = {}
         self._live: dict[int, int] = {}  # by number: the last epoch that was sent while the trial ran
         self._agreed: dict[int, tuple[Outcome, int | None]] = {}  # and which trial tries this one again
-
-    def adopt(self, parent: str | None, started: float) -> str:
-        """Goes on with the study's run, or finds or makes one; returns its id.
-
-        Args:
-            parent: Its id, if the study's storage knows one.
-            started: Unix time in seconds at which the study began.
-        """
-        if parent is None or not is_active(self.client, parent):
-            made = find_runs(self.client, self.experiment, "tags.kind = 'study'", f'tags.study = "{self.study}"')
-            tags = {**self.tags, "study": self.study, "kind": "study"}
-            parent = made[0].info.run_id if made else self._create(self.study, tags, milliseconds(started))
-        self.parent = parent
-        return parent
 
     def look(self) -> None:
         """Looks at the runs of all trials. Of several runs of a trial, which two processes made at once, one stays."""
@@ -190,34 +169,6 @@ class Mirror:
         if record.number in self._live and record.outcome == "interrupted":
             self.write(record)
 
-    def begin_study(self, record: StudyRecord) -> None:
-        """Opens the study's run, and prepares its view."""
-        from mlflow.entities import RunTag
-
-        tags = {**self.tags, "dataset": record.data.name, METRICS: ", ".join(record.metrics)}
-        self.client.log_batch(self.parent, tags=[RunTag(*tag) for tag in tags.items()])
-        self.client.update_run(self.parent, status="RUNNING")
-        searched_paths = [] if record.space is None else [parameter.path for parameter in record.space.parameters()]
-        axes = self.axes.differing(self.axes.examples, searched_paths)
-        save_view(self.client, self.experiment, self.study, metrics=record.metrics, axes=axes, anew=False)
-
-    def study_differs(self, record: StudyRecord) -> bool:
-        """Returns whether the study's run says something else than the storage."""
-        return bool(differences(self._expected_study_run(record), self.client.get_run(self.parent)))
-
-    def write_study(self, record: StudyRecord) -> None:
-        """Writes the study's run, ends it if the study has ended, and saves its view with what differs by now."""
-        from mlflow.entities import RunTag
-
-        expected = self._expected_study_run(record)
-        self._log(self.parent, expected.points, {}, [RunTag(*tag) for tag in expected.tags.items()])
-        if record.best_config is not None:
-            self.client.log_text(self.parent, record.best_config, "best_config.yaml")
-        axes = self.axes.differing(record.configs, record.searched_paths)
-        save_view(self.client, self.experiment, self.study, metrics=record.metrics, axes=axes, anew=True)
-        if record.outcome is not None:
-            self.client.set_terminated(self.parent, expected.status, end_time=expected.ended)
-
     def draw_best(self, best: TrialRecord) -> None:
         """Draws the best trial's gradient flow, as a file and for the grid of images; the report draws others'."""
         flow = best.curves.get(FIGURE, [])
@@ -233,30 +184,6 @@ class Mirror:
         show_image(self.client, run_id, FIGURE, image)
         attach(self.client, run_id, {f"{FIGURE}.png": image})
 
-    def _expected_study_run(self, record: StudyRecord) -> ExpectedRun:
-        at = milliseconds(record.ended)
-        note = study_note(
-            self.study,
-            space=record.space,
-            metrics=record.metrics,
-            data=record.data,
-            totals=record.totals,
-            best_trial=None if record.best is None else record.best.number,
-            chosen=record.chosen,
-            view=view_path(self.experiment, self.study),
-            run=f"/#/experiments/{self.experiment}/runs/{self.parent}",
-        )
-        ended = {} if record.outcome is None else {"outcome": record.outcome}
-        return ExpectedRun(
-            name=self.study,
-            status="RUNNING" if record.outcome is None else STATUS[record.outcome],
-            started=milliseconds(record.started),
-            ended=None if record.outcome is None else at,
-            tags={METRICS: ", ".join(record.metrics), NOTE: note, **ended},
-            params={},
-            points=[Point(metric_key(name), value, at, 0) for name, value in record.totals.items()],
-        )
-
     def _agree(self, record: TrialRecord) -> None:
         assert record.outcome is not None
         self._agreed[record.number] = (record.outcome, record.retried_as)
@@ -271,17 +198,3 @@ class Mirror:
         run = self.client.create_run(self.experiment, start_time=expected.started, run_name=expected.name, tags=tags)
         self.runs[int(expected.tags["trial"])] = run
         return run
-
-    def _create(self, name: str, tags: dict[str, Any], started: int) -> str:
-        return str(self.client.create_run(self.experiment, start_time=started, run_name=name, tags=tags).info.run_id)
-
-    def _log(self, run_id: str, points: Sequence[Point], params: Mapping[str, str], tags: Sequence[Any]) -> None:
-        """Sends all at once; the client divides what is more than MLflow takes in a request."""
-        from mlflow.entities import Metric, Param
-
-        self.client.log_batch(
-            run_id,
-            metrics=[Metric(point.metric, point.value, point.at, point.step) for point in points],
-            params=[Param(*param) for param in params.items()],
-            tags=tags,
-        )
