@@ -30,6 +30,6 @@ def dashboard(
     port: PortOption = 8080,
 ) -> None:
     """Open Optuna's dashboard: history, importance, slices, contours."""
-    from pipeline.study.dashboard import serve_dashboard
+    from pipeline.storage.dashboard import serve_dashboard
 
     serve_dashboard(workspace, port, notify=print_line)

@@ -17,7 +17,8 @@ from pipeline.scheduling.run import ScheduledRun, mark, studies_of
 from pipeline.scheduling.warm_start import warm_start
 from pipeline.storage.open import open_existing, open_storage, quiet_optuna, study_names
 from pipeline.study.attributes import DATA_PROFILE, METRICS, SCHEDULE, SPACE
-from pipeline.study.studies import create_or_resume, load_study
+from pipeline.study.creation import create_or_resume
+from pipeline.study.studies import load_study
 from pipeline.study.summary import best_of
 
 if TYPE_CHECKING:

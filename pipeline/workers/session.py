@@ -18,7 +18,8 @@ from pipeline.records.results import DataSummary, Outcome
 from pipeline.storage.open import open_storage, study_names
 from pipeline.study.attributes import DATA, OUTCOME, TOTAL
 from pipeline.study.claims import withdraw_leftovers
-from pipeline.study.studies import ConfigSource, create_or_resume, load_study, num_trials, recover_trials
+from pipeline.study.creation import create_or_resume, num_trials
+from pipeline.study.studies import ConfigSource, load_study, recover_trials
 from pipeline.study.summary import Chosen, StudySummary, best_of, config_text, pareto_points
 from pipeline.study.trials import count_outcomes, images_through_backbone, num_counted
 from pipeline.tracking.attach import attach, put_above

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from pipeline.core.errors import PortError, StudyError
 from pipeline.core.workspace import Workspace
-from pipeline.study.dashboard import serve_dashboard
+from pipeline.storage.dashboard import serve_dashboard
 from tests.pages import served
 from tests.servers import free_port
 

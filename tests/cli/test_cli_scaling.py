@@ -8,7 +8,7 @@ import pytest
 from pipeline.core.workspace import Workspace
 from pipeline.space.files import load_space
 from pipeline.storage.open import open_storage
-from pipeline.study.studies import create_or_resume
+from pipeline.study.creation import create_or_resume
 from tests.conftest import Cli
 
 

@@ -12,7 +12,8 @@ from pipeline.space.yaml_text import parse
 from pipeline.storage.open import open_storage
 from pipeline.study.attributes import PLUGINS
 from pipeline.study.cases import Cases
-from pipeline.study.studies import create_or_resume, open_study, stored_definition
+from pipeline.study.creation import create_or_resume
+from pipeline.study.studies import open_study, stored_definition
 
 SPACE = """space:
   data: {kind: digits}

@@ -30,7 +30,8 @@ from pipeline.study.attributes import (
     StudyAttributes,
     TrialAttributes,
 )
-from pipeline.study.studies import create_or_resume, open_study, stored_definition
+from pipeline.study.creation import create_or_resume
+from pipeline.study.studies import open_study, stored_definition
 from pipeline.study.trials import finish
 
 SPACE_TEXT = "study: {trials: 3}\nspace: {data: {kind: digits}, epochs: {int: [1, 3]}}\n"

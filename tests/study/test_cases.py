@@ -19,7 +19,8 @@ from pipeline.space.files import read_space
 from pipeline.space.yaml_text import parse
 from pipeline.storage.open import open_storage
 from pipeline.study.cases import CASE, SEED, Cases, case_label, results_by_case
-from pipeline.study.studies import create_or_resume, load_study, num_trials
+from pipeline.study.creation import create_or_resume, num_trials
+from pipeline.study.studies import load_study
 from pipeline.study.trials import finish, outcome_of
 from pipeline.workers.run import run_study
 

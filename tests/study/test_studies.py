@@ -13,7 +13,8 @@ from pipeline.space.yaml_text import parse
 from pipeline.study import studies
 from pipeline.study.attributes import SETTINGS, TOTAL
 from pipeline.study.cases import Cases
-from pipeline.study.studies import create_or_resume, grid, load_study, num_trials, recover_trials, stored_definition
+from pipeline.study.creation import create_or_resume, grid, num_trials
+from pipeline.study.studies import load_study, recover_trials, stored_definition
 from pipeline.study.trials import attempt_of, outcome_of, result_of
 from pipeline.workers.budget import Budget
 

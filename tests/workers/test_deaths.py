@@ -19,7 +19,7 @@ from pipeline.space.files import load_space
 from pipeline.space.overrides import Override
 from pipeline.storage.open import open_storage
 from pipeline.study.attributes import RETRY
-from pipeline.study.studies import create_or_resume
+from pipeline.study.creation import create_or_resume
 from pipeline.study.trials import HEARTBEAT_EXPIRED, Attempt, attempt_of, finish, outcome_of, result_of
 from pipeline.workers.run import run_study
 from tests.processes import LONG, parents, wait_until, workers_of

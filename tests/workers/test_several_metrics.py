@@ -17,14 +17,8 @@ from pipeline.records.results import TrialResult
 from pipeline.search.multi_objective import MultiObjectiveStudy, MultiObjectiveTrial
 from pipeline.space.files import SpaceFile, load_space
 from pipeline.space.overrides import Override
-from pipeline.study.studies import (
-    UNEXPLAINED,
-    create_or_resume,
-    metrics_of,
-    open_study,
-    recover_trials,
-    stored_definition,
-)
+from pipeline.study.creation import create_or_resume
+from pipeline.study.studies import UNEXPLAINED, metrics_of, open_study, recover_trials, stored_definition
 from pipeline.study.summary import StudySummary
 from pipeline.study.trials import outcome_of, result_of
 from pipeline.tracking.store import find_runs, open_client

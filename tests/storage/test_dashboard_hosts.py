@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.study.dashboard import for_this_machine
+from pipeline.storage.dashboard import for_this_machine
 
 
 def status(**headers: str) -> str:
