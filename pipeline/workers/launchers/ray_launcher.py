@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import StudyError
 from pipeline.workers.launchers.local import run_worker
-from pipeline.workers.launchers.ray_bridge import RayProcess, remote_function, start_mailboxes, submit
+from pipeline.workers.launchers.ray_bridge import RayProcess, start_mailboxes, submit
+from pipeline.workers.launchers.ray_worker import remote_function
 from pipeline.workers.task import Task
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ import pytest
 
 from pipeline import __version__
 from pipeline.records.events import WorkerFailed
-from pipeline.workers.launchers.ray_bridge import RayProcess, mailboxes, remote_function, serve, submit
+from pipeline.workers.launchers.ray_bridge import RayProcess, mailboxes, submit
+from pipeline.workers.launchers.ray_worker import remote_function, serve
 from tests.workers.launchers.test_ray_launcher import PATIENCE, assert_closed, hear
 
 pytestmark = pytest.mark.skipif(
