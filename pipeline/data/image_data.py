@@ -128,7 +128,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class ImageData:
-    """What a study may see: the training and the validation part. The test part is not here.
+    """What a study may see: the training and the validation set. The test set is not here.
 
     Data in folds have all their images in both parts: each is learned from, and each is validated on once.
 
@@ -137,7 +137,7 @@ class ImageData:
         valid: Images to compare configurations with.
         class_names: A name for each class.
         num_repeated: Validation images that are among the training images, too: those say nothing of new images.
-        train_range: In which unit the training images are, and a test part has to be; None where none was read.
+        train_range: In which unit the training images are, and a test set has to be; None where none was read.
         folds: The folds; none where there is one split.
         whole: Of one fold's data: those of all folds.
     """
@@ -195,7 +195,7 @@ class ImageData:
         return len(self.class_names)
 
     def together(self) -> "ImageData":
-        """Returns all images to learn from. The validation part is among them, and so says nothing about others."""
+        """Returns all images to learn from. The validation set is among them, and so says nothing about others."""
         if self.folds:
             return self
         parts = (self.train, self.valid)

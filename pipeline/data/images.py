@@ -44,7 +44,7 @@ def check(images: Images, split: Split) -> Images:
 
     Raises:
         DataError: There are none, labels and images do not pair up, a label lies outside the classes, a value is not
-            finite, or, in the training part, a class has no image or there is one class only.
+            finite, or, in the training set, a class has no image or there is one class only.
     """
     pixels, labels, origin = images.pixels, images.labels, images.origin
     if len(pixels) != len(labels):
@@ -115,14 +115,14 @@ def range_of(pixels: NDArray[Any]) -> Range:
 
 
 def prove_same_range(train: Range, other: Images) -> None:
-    """Proves that a part's values mean the same as those of the training part.
+    """Proves that a part's values mean the same as those of the training set.
 
     They do not if both their largest value and their mean, signs left out, differ by more than a factor of
     `MOST_RANGE_RATIO` in the same direction. Dark images have bright points, and a rare outlier does not move a mean,
     so that natural images stay far below; those divided by 255 in one part alone lie far above.
 
     Args:
-        train: The training part's.
+        train: The training set's.
         other: The other part.
 
     Raises:

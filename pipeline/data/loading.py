@@ -1,4 +1,4 @@
-"""Data sets. `load_data` gives a study what it may see; `load_test` gives the test part, to nobody who tunes."""
+"""Data sets. `load_data` gives a study what it may see; `load_test` gives the test set, to nobody who tunes."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -42,7 +42,7 @@ READERS: dict[str, Reader] = {
 
 
 def load_data(config: DataConfig, *, data_dir: str | None = None, device: torch.device | None = None) -> ImageData:
-    """Loads the training and the validation part; the test part's files are not opened.
+    """Loads the training and the validation set; the test set's files are not opened.
 
     Args:
         config: Which data, and how they are split.
@@ -69,7 +69,7 @@ def load_data(config: DataConfig, *, data_dir: str | None = None, device: torch.
 def load_test(
     config: DataConfig, data: ImageData, *, data_dir: str | None = None, device: torch.device | None = None
 ) -> LabeledImages | None:
-    """Loads the test part, standardized as the training part is; None where the data have no test set.
+    """Loads the test set, standardized as the training set is; None where the data have no test set.
 
     Raises:
         DataError: As `load_data`.
@@ -85,7 +85,7 @@ def load_test(
 
 
 def doubt_of_test(data: ImageData, test: LabeledImages) -> str | None:
-    """Returns what a person should know of a test part before trusting a value measured on it; None for nothing."""
+    """Returns what a person should know of a test set before trusting a value measured on it; None for nothing."""
     known = [split.images.cpu().numpy() for split in (data.train, data.valid)]
     repeated = num_repeated(known, test.images.cpu().numpy())
     if not repeated:
@@ -129,12 +129,12 @@ def _train_and_valid(config: DataConfig, data_dir: str | None) -> tuple[Images, 
 
 
 def _load_folds(config: DataConfig, data_dir: str | None, device: torch.device) -> ImageData:
-    """Loads the training part in folds; see `ImageData`."""
+    """Loads the training set in folds; see `ImageData`."""
     num_folds = config.num_folds
     if (valid := _read(config, "valid", data_dir)) is not None:
         raise DataError(
             f"{valid.origin}: data.folds divides the training images for validation; got folds {num_folds}, and data "
-            "with a validation set of their own. Leave data.folds out, or put those images into the training part"
+            "with a validation set of their own. Leave data.folds out, or put those images into the training set"
         )
     images = _read(config, "train", data_dir)
     assert images is not None

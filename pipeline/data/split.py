@@ -34,7 +34,7 @@ def stratified_split(labels: Rows, fraction: float, seed: int) -> tuple[Rows, Ro
 
 
 def split_off_test(labels: Rows, keys: Sequence[str], fraction: float, origin: str) -> tuple[Rows, Rows]:
-    """Splits a test part off, class by class: the rows whose keys have the smallest hashes.
+    """Splits a test set off, class by class: the rows whose keys have the smallest hashes.
 
     What is added later moves no more than a few rows at the border, so that a model that was trained before is
     not tested on what it was trained on.
@@ -46,10 +46,10 @@ def split_off_test(labels: Rows, keys: Sequence[str], fraction: float, origin: s
         origin: Where the rows come from, for messages.
 
     Returns:
-        The other rows and those of the test part, each ascending.
+        The other rows and those of the test set, each ascending.
 
     Raises:
-        DataError: A class has too few rows for a training, a validation and a test part.
+        DataError: A class has too few rows for a training, a validation and a test set.
     """
     order = np.array([hashlib.blake2b(key.encode("utf-8", "surrogateescape")).hexdigest() for key in keys])
     chosen = np.zeros(len(labels), dtype=bool)

@@ -1,4 +1,4 @@
-"""The models that studies have kept, at work: what they predict for the validation and the test part."""
+"""The models that studies have kept, at work: what they predict for the validation and the test set."""
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ class Predictor:
         return self.inputs.data(config)
 
     def images(self, config: TrialConfig, split: Split) -> LabeledImages | None:
-        """Returns a part of a configuration's data, as the data set holds it; None where there is no test part.
+        """Returns a part of a configuration's data, as the data set holds it; None where there is no test set.
 
         Raises:
             DataError: It cannot be read.
@@ -65,7 +65,7 @@ class Predictor:
         return self.inputs.data(config).valid if split == "valid" else self.inputs.test(config)
 
     def doubt_of_test(self, config: TrialConfig) -> str | None:
-        """Returns what a person should know of a configuration's test part; None for nothing, or where there is none.
+        """Returns what a person should know of a configuration's test set; None for nothing, or where there is none.
 
         Raises:
             DataError: It cannot be read.

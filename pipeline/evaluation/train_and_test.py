@@ -55,7 +55,7 @@ def train_and_test(
     notify: Callable[[str], None] = lambda text: None,
     export: Path | None = None,
 ) -> dict[str, Any]:
-    """Trains a configuration, measures the best epoch's model on the test part once, and exports it if asked to.
+    """Trains a configuration, measures the best epoch's model on the test set once, and exports it if asked to.
 
     Args:
         config: What to train.
@@ -137,7 +137,7 @@ def train_and_test(
     assert training is not None
 
     def assessed(predicted: Sequence[Tensor]) -> ClassificationMetrics:
-        """Measures what a model, or that of each fold, has predicted: of the folds, or, averaged, of the test part."""
+        """Measures what a model, or that of each fold, has predicted: of the folds, or, averaged, of the test set."""
         if test is None:
             return classification_metrics(torch.cat(list(predicted)), torch.cat(labels))
         return classification_metrics(averaged(predicted) if len(predicted) > 1 else predicted[0], labels[0])

@@ -78,7 +78,7 @@ def _data(config: TrialConfig, channels: int, size: str) -> Iterator[str]:
     colors = {1: "gray", 3: "RGB"}.get(channels, f"{channels}-channel")
     yield f"{markdown(data.kind)}: {colors} images of {size}."
     valid = f"{data.valid_fraction:.0%} of the training images, the same share of every class (seed {data.split_seed})"
-    yield f"Validated on {valid}, unless the source brings a validation part of its own."
+    yield f"Validated on {valid}, unless the source brings a validation set of its own."
     if data.max_train_images is not None:
         yield f"Trained on at most {data.max_train_images:,} images."
 

@@ -1,4 +1,4 @@
-"""What is chosen by the validation part, and then, once, what it is worth on the test part."""
+"""What is chosen by the validation set, and then, once, what it is worth on the test set."""
 
 import statistics
 import time
@@ -54,7 +54,7 @@ class FinalSelection:
 
 @dataclass(frozen=True)
 class Refit:
-    """A model trained on all images but the test part's, and for how many epochs, phase by phase, in words."""
+    """A model trained on all images but the test set's, and for how many epochs, phase by phase, in words."""
 
     model: SavedModel
     epochs: str
@@ -130,7 +130,7 @@ def measure(
     mc_samples: int,
     times_measured: int,
 ) -> Final:
-    """Measures what was chosen on the test part, or on the validation part where the data have none.
+    """Measures what was chosen on the test set, or on the validation set where the data have none.
 
     Args:
         selection: What was chosen.
@@ -143,7 +143,7 @@ def measure(
         times_measured: How often the part has been measured, this time included.
 
     Raises:
-        DataError: The test part cannot be read.
+        DataError: The test set cannot be read.
     """
     saved, config = selection.model, selection.model.config
     split: Split = "valid" if predictor.images(config, "test") is None else "test"

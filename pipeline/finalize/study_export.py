@@ -34,7 +34,7 @@ class Exportable:
 
     Attributes:
         model: The model.
-        split: The images to compare its files on: the test part only where that has been measured already.
+        split: The images to compare its files on: the test set only where that has been measured already.
         metrics: Its figures.
         notes: What a person should know.
     """

@@ -91,7 +91,7 @@ class Ensemble:
         name: Which: seeds, top or greedy.
         members: The models in words; one that was chosen twice appears twice.
         num_parameters: Of all different members together.
-        valid_accuracy: Accuracy on the validation part, on which greedy members are chosen.
+        valid_accuracy: Accuracy on the validation set, on which greedy members are chosen.
         metrics: What it is worth.
     """
 

@@ -34,8 +34,8 @@ def register(study: str, *, model: str, workspace: Workspace, compute: Compute =
     """
     if final_of(workspace, study).split != "test":
         raise StudyError(
-            f"a champion is chosen on test images, and the data of study {study} had no test part when it was "
-            "finalized. Give the data a test part, and run dnntune finalize again; or take the model without a "
+            f"a champion is chosen on test images, and the data of study {study} had no test set when it was "
+            "finalized. Give the data a test set, and run dnntune finalize again; or take the model without a "
             "registry: dnntune export"
         )
     registry = Registry(workspace.tracking_url, model)

@@ -51,7 +51,7 @@ class Inputs:
         return self._data[wanted]
 
     def test(self, config: TrialConfig) -> LabeledImages | None:
-        """Returns a configuration's test images; None where the data have no test part.
+        """Returns a configuration's test images; None where the data have no test set.
 
         Raises:
             DataError: They cannot be read.

@@ -1,4 +1,4 @@
-"""`load_data` and `load_test`: standardization by the training part alone, sizes, and a test part left alone."""
+"""`load_data` and `load_test`: standardization by the training set alone, sizes, and a test set left alone."""
 
 import shutil
 from collections.abc import Callable
@@ -176,7 +176,7 @@ def with_test_part(
     write_images: Callable[[Path, dict[str, int]], None],
     arrays: Callable[..., DataConfig],
 ) -> tuple[DataConfig, list[Path]]:
-    """A data set of each source that keeps its test part in files, and these files."""
+    """A data set of each source that keeps its test set in files, and these files."""
     if request.param == "mnist":
         write_idx(tmp_path, "train", num_images=40)
         write_idx(tmp_path, "test", num_images=10)

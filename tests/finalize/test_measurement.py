@@ -1,4 +1,4 @@
-"""What is chosen by the validation part: of models that were validated on the same images."""
+"""What is chosen by the validation set: of models that were validated on the same images."""
 
 import dataclasses
 from pathlib import Path

@@ -296,7 +296,7 @@ def elsewhere(finished: dict[str, Any], workspace: Path) -> Workspace:
 
 def test_a_study_without_test_images_is_refused(elsewhere: Workspace) -> None:
     save_final(elsewhere, replace(FINAL, split="valid"))
-    with pytest.raises(StudyError, match=r"no test part .* dnntune finalize again; .* dnntune export"):
+    with pytest.raises(StudyError, match=r"no test set .* dnntune finalize again; .* dnntune export"):
         register("small", model="m", workspace=elsewhere)
 
 

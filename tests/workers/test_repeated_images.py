@@ -1,4 +1,4 @@
-"""Images that are in the training and in the validation part: a person is told before the first trial."""
+"""Images that are in the training and in the validation set: a person is told before the first trial."""
 
 from pathlib import Path
 from typing import Any

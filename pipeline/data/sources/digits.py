@@ -9,7 +9,7 @@ from pipeline.config.data import Digits
 from pipeline.data.images import Images, Split
 from pipeline.data.split import stratified_split
 
-# The data set has no test part of its own; this one is the same whatever the validation split's seed.
+# The data set has no test set of its own; this one is the same whatever the validation split's seed.
 TEST_FRACTION = 0.2
 TEST_SEED = 0
 # The pixels are 0 to 16; times 15 they fill a byte without loss.
@@ -17,7 +17,7 @@ SCALE = 15
 
 
 def read_digits(_config: Digits, split: Split, _folders: Sequence[Path]) -> Images | None:
-    """Reads the digits (Alpaydin and Kaynak, UCI, 1998); a fifth of each class is the test part."""
+    """Reads the digits (Alpaydin and Kaynak, UCI, 1998); a fifth of each class is the test set."""
     if split == "valid":
         return None
     from sklearn.datasets import load_digits

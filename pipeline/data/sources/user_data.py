@@ -22,10 +22,10 @@ from pipeline.core.processes.machine import memory_bytes
 if TYPE_CHECKING:
     import numpy as np
 
-# What a study reads: not the test part.
+# What a study reads: not the test set.
 STUDIED = ("train", "valid")
 CHANNELS = (1, 3, 4)
-# Of your own data whose parts are not named so much is the test part.
+# Of your own data whose parts are not named so much is the test set.
 TEST_FRACTION = 0.2
 # What zipfile and NumPy raise of damaged files.
 DAMAGE = (
@@ -80,7 +80,7 @@ def idx_files(name: str, part: str, folders: Sequence[Path]) -> dict[str, Path |
 
 
 def missing_files(name: str, folders: Sequence[Path]) -> list[str]:
-    """Returns the files of a built-in data set's training part that are in none of the folders."""
+    """Returns the files of a built-in data set's training set that are in none of the folders."""
     if name == "cifar10":
         files = CIFAR10_FILES["train"]
         first = find_file([f"{CIFAR10_FOLDER}/{files[0]}", files[0]], folders)
@@ -122,7 +122,7 @@ def train_folder(config: ImageFolder) -> Path:
 
 
 def test_fraction(config: ImageFolder) -> float | None:
-    """Returns which share of the images is split off as a test part; None for none.
+    """Returns which share of the images is split off as a test set; None for none.
 
     Raises:
         DataError: A share is asked for, and there is a test set.
@@ -146,7 +146,7 @@ def is_folder(folder: Path) -> bool:
 
 
 def has_test_set(where: str) -> DataError:
-    """Returns the error that a test part is to be split off data that have one."""
+    """Returns the error that a test set is to be split off data that have one."""
     return DataError(f"data.test_fraction splits a test set off, and there is one: {where}. Leave test_fraction out")
 
 

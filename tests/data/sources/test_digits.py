@@ -1,4 +1,4 @@
-"""scikit-learn's digits: nothing lost in scaling, and a test part that no setting moves."""
+"""scikit-learn's digits: nothing lost in scaling, and a test set that no setting moves."""
 
 import numpy as np
 import pytest

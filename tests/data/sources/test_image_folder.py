@@ -214,7 +214,7 @@ def test_of_a_flat_folder_the_same_share_of_every_class_is_the_test_part(
 
 
 def _test_files(num_images: int) -> set[str]:
-    """Returns the names of the cats in the test part of a flat folder, of so many cats and as many dogs."""
+    """Returns the names of the cats in the test set of a flat folder, of so many cats and as many dogs."""
     names = [f"{name}/{row:03}.png" for name in ("cat", "dog") for row in range(num_images)]
     _, test = split_off_test(np.repeat([0, 1], num_images), names, 0.2, "flat")
     return {names[row] for row in test if row < num_images}
