@@ -84,10 +84,10 @@ def _lines(done: Mapping[str, Sequence[Done]]) -> Iterator[str]:
     yield "# Published results on Fashion-MNIST, reproduced\n"
     yield _paragraph(
         f"{settings} published settings, {len(published)} figures. The published figure lies within our 95 % interval"
-        f" for one run in {within} cases, below it (ours is better) in {below}, above it in {above}. Each setting"
-        " was trained as its source did: preparation of the images, epochs, and what is measured when; over several"
-        " seeds (n). A published figure is one run, so it is held against the interval in which one more run of ours"
-        " lies with 95 % (Student's t), and not against the interval of the mean."
+        f" for one run in {within} cases, below it (ours is better) in {below} and above it in {above}. Each setting"
+        " was trained as in its source (the same image preparation, epochs and moments of measurement), over several"
+        " seeds (n). A published figure comes from one run, so we compare it with the interval that contains one more"
+        " run of ours with a probability of 95 % (Student's t), not with the interval of the mean."
     )
     yield _paragraph(
         f"Machine: {os.cpu_count()} cores ({platform.machine()}), shared, no GPU; Python {platform.python_version()},"
@@ -98,7 +98,7 @@ def _lines(done: Mapping[str, Sequence[Done]]) -> Iterator[str]:
     yield from _table(rows)
     yield EXPLANATION.read_text().rstrip()
     yield "\n## The settings\n"
-    yield "| setting | source | in full | images | taken where the source is silent |"
+    yield "| setting | source | in full | images | our choice where the source says nothing |"
     yield "| --- | --- | --- | --- | --- |"
     for setting in SETTINGS:
         split = "first 5,000 validate" if setting.split == "first" else "30 % validate"
