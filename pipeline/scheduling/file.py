@@ -58,7 +58,12 @@ class ScheduleFile:
         for name in ("trials", "timeout"):
             if (value := getattr(schedule, name)) is not None:
                 overrides.append(Override(f"study.{name}", str(value), f"{self.name}: {name}"))
-        return load_space(str(beside) if beside.is_file() else schedule.space, overrides)
+        file = load_space(str(beside) if beside.is_file() else schedule.space, overrides)
+        if (folds := next(file.space.boundary_configs([])).data.num_folds) > 1:
+            rule = "a schedule finalizes its studies, and a trial in folds leaves no single model"
+            problem = f"{rule}; got folds {folds}. Leave folds out of its space (set: [data.folds=1])"
+            raise SpaceError([Problem("data.folds", problem, f"{self.name}: space {schedule.space}")])
+        return file
 
 
 def load_schedule(path: Path, overrides: list[str] | None = None) -> ScheduleFile:

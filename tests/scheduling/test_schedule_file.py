@@ -66,6 +66,13 @@ def test_a_space_beside_the_schedule_comes_first(write: Any) -> None:
     assert (space.name, space.study.trials, space.space.parameters()) == ("mine", 7, [])
 
 
+def test_a_study_in_folds_cannot_be_finalized_and_so_not_be_scheduled(write: Any) -> None:
+    write("space: {data: {kind: digits, folds: 5}, epochs: {int: [1, 2]}}\n", "mine.yaml")
+    with pytest.raises(SpaceError, match=r"data\.folds: a schedule finalizes its studies.*; got folds 5\. Leave folds"):
+        load_schedule(write("space: mine.yaml\n")).space()
+    assert load_schedule(write("space: mine.yaml\nset: [data.folds=1]\n")).space().name == "mine"
+
+
 def test_settings_are_overridden_as_on_the_command_line(write: Any) -> None:
     path = write("space: digits_mlp\nworkers: 4\n")
     assert load_schedule(path, ["workers=2", "champion=digits"]).schedule.workers == 2

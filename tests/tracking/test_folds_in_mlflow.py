@@ -12,6 +12,7 @@ from pipeline.records.results import EpochResult, TrialResult, curves_of
 from pipeline.tracking.expected_run import differences, fold_points
 from pipeline.tracking.log_writer import LogWriter
 from pipeline.tracking.mirror import Mirror
+from pipeline.tracking.store import open_experiment
 from tests.tracking.logs import CONFIG, record, runs_of
 
 EPOCHS = [
@@ -66,7 +67,7 @@ def test_a_fold_that_is_done_is_shown_while_the_trial_runs(mirror: Mirror) -> No
 def test_a_watched_trial_sends_the_folds_that_are_done(finished: dict[str, Any], tmp_path: Path) -> None:
     """And no epochs: how far its mean curves go, and what they are, is known at its end."""
     copy = Path(shutil.copytree(finished["workspace"], tmp_path / "elsewhere" / "runs"))
-    writer = LogWriter(Workspace(copy), "small", alive=True)
+    writer = LogWriter(Workspace(copy), "small", open_experiment(Workspace(copy)), alive=True)
     writer.hear(TrialStarted(6, {}, CONFIG, 1000.0))
     for epoch in EPOCHS[:5]:
         writer.hear(EpochEnded(6, epoch))
