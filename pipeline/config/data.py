@@ -5,8 +5,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, PositiveInt
 
 from pipeline.config.kinds import KindBlock, KindOf, register_built_ins
-from pipeline.config.training import Fraction
+from pipeline.config.training import Fraction, tuple_from_list
 
+Names = Annotated[tuple[str, ...], tuple_from_list]
 Sampling = Literal["natural", "balanced"]
 
 
@@ -86,5 +87,31 @@ class Arrays(OwnData):
     kind: Literal["arrays"] = "arrays"
 
 
+class Table(OwnData):
+    """Your own data in a table, CSV or Parquet, with a row for each example: an image's path and its label, or numbers
+    and categories and a label.
+    """
+
+    kind: Literal["table"] = "table"
+    label: str
+    """The column with the labels: words, or numbers that stand for classes."""
+    image: str | None = None
+    """The column with the paths of the images; relative ones start at the table's folder. null: there are no images,
+    and all other columns are the values to learn from."""
+    split: str | None = None
+    """The column that says train, valid or test; null: a test set and a validation set are split off."""
+    image_size: Annotated[int, Field(ge=4, le=2048)] | None = None
+    """Height and width in pixels to which images are resized; null: the backbone's, or 64."""
+    categorical: Names = ()
+    """Columns of numbers that are names of categories. A column with anything but numbers is one anyway; each category
+    becomes a value of its own, 1 or 0."""
+    ignore: Names = ()
+    """Columns that are not learned from, such as an identifier."""
+    missing: Literal["refuse", "median"] = "refuse"
+    """What becomes of empty cells. refuse: the row is named, and nothing is trained; median: the median of the column
+    in the training and validation rows takes the place of a number, no category is 1, and a value is added that is 1
+    where the cell was empty. A label is never empty."""
+
+
 DataConfig = Annotated[DataBlock, KindOf("data")]
-register_built_ins("pipeline.data.loading:READERS", FashionMnist, Mnist, Cifar10, Digits, ImageFolder, Arrays)
+register_built_ins("pipeline.data.loading:READERS", FashionMnist, Mnist, Cifar10, Digits, ImageFolder, Arrays, Table)

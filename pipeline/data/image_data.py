@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.data.columns import Column
 from pipeline.data.images import Images, Range
 from pipeline.records.classes import ClassCounts
 
@@ -53,6 +54,7 @@ class LabeledImages:
         image_size: Height and width in pixels that images are brought to; None leaves them as they are.
         rows: (images,), int64, each image's place among all of `ImageData`, in the order of the source; None where the
             images come from none.
+        columns: See `Images`.
     """
 
     images: Tensor
@@ -61,9 +63,15 @@ class LabeledImages:
     scale: Tensor
     image_size: int | None = None
     rows: Tensor | None = None
+    columns: tuple[Column, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def has_numbers(self) -> bool:
+        """Whether the data are rows of numbers, each a channel of its own, and no images."""
+        return self.images.shape[2:] == (1, 1)
 
     @property
     def chunk_size(self) -> int:
@@ -245,18 +253,23 @@ def _hash_of(images: LabeledImages) -> str:
 def statistics(images: Images) -> tuple[Tensor, Tensor]:
     """Returns mean and 1 / standard deviation by channel, each (1, channels, 1, 1).
 
-    A channel without variation has scale 1.
+    A channel without variation has scale 1. What is 0 or 1 for a category stays as it is.
     """
     means, scales = [], []
+    is_scaled = None if images.columns is None else [each for column in images.columns for each in column.is_scaled]
     for channel in range(images.pixels.shape[1]):
         values = images.pixels[:, channel]
-        if values.dtype == np.uint8:  # exact, and without a copy of the images as floats
+        if is_scaled is not None and not is_scaled[channel]:
+            mean, deviation = 0.0, 1.0
+        elif values.dtype == np.uint8:  # exact, and without a copy of the images as floats
             counts = torch.from_numpy(values.reshape(-1)).bincount(minlength=256).numpy()
             levels = np.arange(256.0)
             mean = (counts * levels).sum() / counts.sum()
             deviation = np.sqrt((counts * (levels - mean) ** 2).sum() / counts.sum())
         else:
             mean, deviation = values.mean(dtype=np.float64), values.std(dtype=np.float64)
+            if values.min() == values.max():  # by rounding, the deviation of equal values need not be 0
+                deviation = 0.0
         means.append(float(mean))
         scales.append(1.0 / float(deviation) if deviation > 0.0 else 1.0)
     shape = (1, len(means), 1, 1)
@@ -274,4 +287,5 @@ def to_device(
         mean.to(device),
         scale.to(device),
         rows=None if rows is None else rows.to(device),
+        columns=images.columns,
     )

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.errors import DataError
+from pipeline.data.columns import Column
 
 Split = Literal["train", "valid", "test"]
 # Parts of one kind of images differ by less; 0 to 1 beside 0 to 255 is a factor of 255.
@@ -23,12 +24,14 @@ class Images:
         labels: (images,), int64, from 0 to the number of classes - 1.
         class_names: A name for each class.
         origin: The file or folder it came from, for messages.
+        columns: Which columns of a table the values, its channels, were made of; None where they come from none.
     """
 
     pixels: NDArray[np.uint8] | NDArray[np.float32]
     labels: NDArray[np.int64]
     class_names: tuple[str, ...]
     origin: str
+    columns: tuple[Column, ...] | None = None
 
     @property
     def num_classes(self) -> int:
@@ -36,7 +39,7 @@ class Images:
 
     def take(self, rows: NDArray[np.int64]) -> "Images":
         """Returns the images at the given rows."""
-        return Images(self.pixels[rows], self.labels[rows], self.class_names, self.origin)
+        return Images(self.pixels[rows], self.labels[rows], self.class_names, self.origin, self.columns)
 
 
 def check(images: Images, split: Split) -> Images:

@@ -18,6 +18,7 @@ from pipeline.data.sources.cifar10 import read_cifar10
 from pipeline.data.sources.digits import read_digits
 from pipeline.data.sources.idx import read_fashion_mnist, read_mnist
 from pipeline.data.sources.image_folder import read_image_folder
+from pipeline.data.sources.table import read_table
 from pipeline.data.sources.user_data import data_folders
 from pipeline.data.split import (
     num_repeated,
@@ -38,6 +39,7 @@ READERS: dict[str, Reader] = {
     "digits": read_digits,
     "image_folder": read_image_folder,
     "arrays": read_arrays,
+    "table": read_table,
 }
 
 

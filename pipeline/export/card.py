@@ -50,7 +50,7 @@ def model_card(
             f"`probabilities` is (batch, {len(class_names)}), float32. Preprocessing is part of the graph.",
             "`dnntune train config.yaml` trains it again; `sha256sum -c SHA256SUMS` says whether a file has changed.",
         ],
-        "Data": list(_data(config, channels, size)),
+        "Data": list(_data(config, images, size)),
         "Training": list(_training(config)),
         "Figures": ["\n".join(_table(metrics)) if metrics else "None were given."],
         "Pretrained weights": list(_weights(config)),
@@ -73,10 +73,16 @@ def model_card(
     return "\n\n".join(text) + "\n"
 
 
-def _data(config: TrialConfig, channels: int, size: str) -> Iterator[str]:
-    data = config.data
-    colors = {1: "gray", 3: "RGB"}.get(channels, f"{channels}-channel")
-    yield f"{markdown(data.kind)}: {colors} images of {size}."
+def _data(config: TrialConfig, images: LabeledImages, size: str) -> Iterator[str]:
+    data, channels = config.data, images.images.shape[1]
+    if images.has_numbers:
+        yield f"{markdown(data.kind)}: rows of {channels:,} numbers."
+    else:
+        colors = {1: "gray", 3: "RGB"}.get(channels, f"{channels}-channel")
+        yield f"{markdown(data.kind)}: {colors} images of {size}."
+    if images.columns is not None:
+        names = ", ".join(markdown(column.name) for column in images.columns)
+        yield f"They are made of the columns {names}, as `preprocessing.json` says: `dnntune predict DIR TABLE`."
     valid = f"{data.valid_fraction:.0%} of the training images, the same share of every class (seed {data.split_seed})"
     yield f"Validated on {valid}, unless the source brings a validation set of its own."
     if data.max_train_images is not None:

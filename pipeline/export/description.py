@@ -21,6 +21,7 @@ from typing_extensions import TypedDict
 from pipeline.config.schema import short_repr
 from pipeline.core.broken_rule import broken_rule
 from pipeline.core.filesystem.files import read_bounded, reason
+from pipeline.data.columns import Column
 from pipeline.export.errors import ExportError
 from pipeline.plugins.needed import NeededPlugin
 
@@ -55,6 +56,19 @@ class Output(Described):
     shape: tuple[Literal["batch"], PositiveInt]
 
 
+class TableColumn(Described):
+    """A column of a table; see `pipeline.data.columns.Column`."""
+
+    name: str
+    categories: tuple[str, ...] | None
+    fill: Single | None
+    says_missing: bool
+
+    def column(self) -> Column:
+        """Returns it as what encodes cells."""
+        return Column(self.name, self.categories, self.fill, self.says_missing)
+
+
 class Preprocessing(Described):
     """preprocessing.json: what an export takes, does to it, and gives.
 
@@ -65,6 +79,7 @@ class Preprocessing(Described):
         mean: What is subtracted, by channel.
         scale: What is multiplied with then, by channel.
         image_size: To which height and width images are brought then; None leaves them as they are.
+        columns: Which columns of a table the channels are made of; None where they are made of images or arrays.
     """
 
     input: Input
@@ -73,6 +88,7 @@ class Preprocessing(Described):
     mean: tuple[Single, ...]
     scale: tuple[Annotated[Single, Field(gt=0.0)], ...]
     image_size: Annotated[int, Field(ge=1, le=2048)] | None
+    columns: tuple[TableColumn, ...] | None = None
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -89,6 +105,8 @@ class Preprocessing(Described):
                 f"mean and scale must have a value for each of {channels} channels; got {len(self.mean)} and "
                 f"{len(self.scale)}"
             )
+        if self.columns is not None and sum(len(each.column().is_scaled) for each in self.columns) != channels:
+            raise ValueError(f"columns must become as many values as the input has channels, {channels}")
         return self
 
 

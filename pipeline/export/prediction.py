@@ -3,12 +3,15 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from pipeline.core.errors import DataError
+from pipeline.data.columns import Column, encode
 from pipeline.data.image_files import MODES, decode, find_images
+from pipeline.data.sources.table_file import read_table_file
 from pipeline.export.errors import ExportError
 from pipeline.export.reading import LoadedExport
 
@@ -18,7 +21,7 @@ class Prediction:
     """What an image shows, probably.
 
     Attributes:
-        file: The image.
+        file: The image, or the table and its row (FILE:ROW, from 1).
         probabilities: Of each class, in the classes' order; with Monte Carlo dropout their mean over the passes.
         spread: Their standard deviation over the passes of Monte Carlo dropout; None without.
     """
@@ -35,11 +38,11 @@ class Prediction:
 def predict_files(
     export: LoadedExport, paths: Sequence[Path], *, batch_size: int = 64, mc_samples: int | None = None
 ) -> Iterator[Prediction | DataError]:
-    """Classifies image files.
+    """Classifies image files; with a model of a table's columns, the rows of tables.
 
     Args:
         export: The model.
-        paths: Files, and folders of them.
+        paths: Files, and folders of them; or tables.
         batch_size: Images at a time.
         mc_samples: Passes of Monte Carlo dropout; None for a plain prediction.
 
@@ -50,6 +53,9 @@ def predict_files(
         ExportError: There are no files, the model does not take images, or Monte Carlo dropout is asked of a network
             without dropout.
     """
+    if export.columns is not None:
+        yield from _predict_rows(export, export.columns, paths, batch_size, mc_samples)
+        return
     channels, height, width = export.image_shape
     if export.dtype != torch.uint8 or channels not in MODES or 1 in (height, width):
         raise ExportError(
@@ -63,6 +69,24 @@ def predict_files(
         predictions = iter(_predict(export, images, mc_samples) if images else ())
         for file, image in zip(files, read, strict=True):
             yield image if isinstance(image, DataError) else Prediction(file, *next(predictions))
+
+
+def _predict_rows(
+    export: LoadedExport, columns: Sequence[Column], tables: Sequence[Path], batch_size: int, mc_samples: int | None
+) -> Iterator[Prediction]:
+    """Yields a prediction for each row of tables, as FILE:ROW, counted from 1.
+
+    Raises:
+        DataError: A table cannot be read, or a row of it not be encoded.
+    """
+    for file in tables:
+        cells = read_table_file(file)
+        rows = range(len(next(iter(cells.values()))))
+        values = encode(columns, cells, rows, str(file))
+        for start in range(0, len(rows), batch_size):
+            predictions = _predict(export, list(values[start : start + batch_size]), mc_samples)
+            for row, prediction in enumerate(predictions, start + 1):
+                yield Prediction(Path(f"{file}:{row}"), *prediction)
 
 
 def list_images(paths: Sequence[Path]) -> list[Path]:
@@ -80,7 +104,7 @@ def list_images(paths: Sequence[Path]) -> list[Path]:
 
 
 def _predict(
-    export: LoadedExport, images: list["np.ndarray[tuple[int, ...], np.dtype[np.uint8]]"], mc_samples: int | None
+    export: LoadedExport, images: Sequence["np.ndarray[tuple[int, ...], Any]"], mc_samples: int | None
 ) -> Iterator[tuple[tuple[float, ...], tuple[float, ...] | None]]:
     batch = torch.from_numpy(np.stack(images))
     if mc_samples is None:

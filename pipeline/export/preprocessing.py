@@ -1,11 +1,13 @@
 """From images as users hold them to what a network takes: as part of a graph, and in words."""
 
+from dataclasses import asdict
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.data.image_data import LabeledImages
-from pipeline.export.description import Input, Output, Preprocessing
+from pipeline.export.description import Input, Output, Preprocessing, TableColumn
 
 
 class Preprocess(nn.Module):
@@ -86,11 +88,14 @@ def described(images: LabeledImages, num_classes: int) -> Preprocessing:
         mean=tuple(images.mean.flatten().tolist()),
         scale=tuple(images.scale.flatten().tolist()),
         image_size=images.image_size,
+        columns=None if images.columns is None else tuple(TableColumn(**asdict(each)) for each in images.columns),
     )
 
 
 def examples(description: Preprocessing) -> LabeledImages:
     """Returns no images at all, which say how others are prepared."""
     mean, scale = (torch.tensor(values).view(1, -1, 1, 1) for values in (description.mean, description.scale))
+    columns = None if description.columns is None else tuple(each.column() for each in description.columns)
     images = torch.empty((0, *description.image_shape), dtype=getattr(torch, description.input.dtype))
-    return LabeledImages(images, torch.empty(0, dtype=torch.int64), mean, scale, description.image_size)
+    labels = torch.empty(0, dtype=torch.int64)
+    return LabeledImages(images, labels, mean, scale, description.image_size, columns=columns)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pipeline.config.model import BackboneConfig
 from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import SpaceError
+from pipeline.data.columns import Column
 from pipeline.data.image_data import LabeledImages
 from pipeline.export.checking import run_onnx
 from pipeline.export.description import ENVIRONMENT, LABELS, METRICS, PREPROCESSING, Preprocessing, read_json
@@ -50,6 +51,11 @@ class LoadedExport:
         """(channels, height, width) of the images that it takes."""
         channels, height, width = self._prepares.images.shape[1:]
         return channels, height, width
+
+    @property
+    def columns(self) -> tuple[Column, ...] | None:
+        """The columns of a table that it takes; None where it takes images or arrays."""
+        return self._prepares.columns
 
     @property
     def dtype(self) -> torch.dtype:

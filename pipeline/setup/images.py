@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from pipeline.config.data import DataConfig, ImageFolder
+from pipeline.config.data import DataConfig, ImageFolder, Table
 from pipeline.config.model import BackboneConfig, ModelBlock
 from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import DataError
@@ -18,7 +18,9 @@ def data_config_for(config: TrialConfig) -> DataConfig:
         ModelError: There is no such backbone.
     """
     data = config.data.model_copy(update={"sampling": "natural"})  # it changes what is drawn, and not what is loaded
-    if not isinstance(data, ImageFolder) or data.image_size is not None or not isinstance(config.model, BackboneConfig):
+    if not isinstance(config.model, BackboneConfig) or not isinstance(data, ImageFolder | Table):
+        return data
+    if data.image_size is not None or (isinstance(data, Table) and data.image is None):
         return data
     from pipeline.models.backbones.backbone import image_size
 
@@ -37,10 +39,14 @@ def prepared(model: ModelBlock, images: LabeledImages) -> LabeledImages:
         images: Standardized by the training images.
 
     Raises:
-        DataError: Pretrained weights cannot take so many channels.
+        DataError: The data are no images, or pretrained weights cannot take so many channels.
     """
     if not isinstance(model, BackboneConfig):
         return images
+    if images.has_numbers:
+        raise DataError(
+            f"{model.kind} needs images; the data are rows of {images.images.shape[1]:,} numbers. Set model: mlp"
+        )
     from pipeline.models.backbones.backbone import image_size, standardization
 
     sized = replace(images, image_size=image_size(model))

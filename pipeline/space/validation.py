@@ -5,7 +5,7 @@ from itertools import islice
 from typing import Any
 
 from pipeline.config.cnn import CnnConfig
-from pipeline.config.data import Digits
+from pipeline.config.data import Digits, Table
 from pipeline.config.model import BackboneConfig
 from pipeline.config.rules.table import RULES, UNUSED_SETTING_RULES
 from pipeline.config.schema import did_you_mean, short_repr
@@ -20,6 +20,7 @@ MAX_BOUNDARY_CONFIGS = 2_000
 # Between them they have every setting that a rule of relevance is about.
 _DEFAULTS = (
     TrialConfig(data=Digits()),
+    TrialConfig(data=Table(path="", label="")),
     TrialConfig(data=Digits(), model=CnnConfig()),
     TrialConfig(data=Digits(), model=BackboneConfig(name="resnet18"), transfer=Frozen()),
 )

@@ -11,7 +11,9 @@ from torch import nn
 
 from pipeline.config.metrics import direction, measured_metrics
 from pipeline.config.training import Performance
+from pipeline.config.transfer import NoAugmentation
 from pipeline.config.trial import TrialConfig
+from pipeline.core.errors import DataError
 from pipeline.core.improvement import Improvement
 from pipeline.data.feature_cache import FeatureCache
 from pipeline.data.image_data import ImageData, LabeledImages
@@ -126,6 +128,11 @@ def start(
     """
     precision = use_precision(config.precision, data.train.labels.device)
     torch.manual_seed(config.seed)
+    if data.train.has_numbers and not isinstance(config.augment, NoAugmentation):
+        raise DataError(
+            f"{config.augment.kind} changes images; the data are rows of {data.train.images.shape[1]:,} numbers. "
+            "Set augment: none"
+        )
     builder = PhaseBuilder(
         config, prepared_data(config.model, data), precision, measure_every, cache, lambda: data.fingerprint
     )

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from pipeline.config.data import Digits
+from pipeline.config.data import Digits, Table
 from pipeline.config.model import BackboneConfig, HeadConfig
 from pipeline.config.rules.table import RULES, UNUSED_SETTING_RULES
 from pipeline.config.transfer import Frozen
@@ -235,6 +235,7 @@ def test_rules_are_about_settings_that_exist() -> None:
     dropout = "hidden_layers: 1, dropout: {kind: dropout}"
     configs = [config_of(head(dropout)), config_of(f"model: {{{dropout}}}"), config_of("model: {kind: cnn}")]
     configs += [config_of(f"{PRETRAINED}{more}") for more in searched]
+    configs.append(configs[0].model_copy(update={"data": Table(path="t.csv", label="y")}))
     known = {path for config in configs for path in _paths(config.to_dict())}
     assert {path for rule in RULES for path in rule.paths} <= known
     assert {path for each in UNUSED_SETTING_RULES for path in (each.path, *each.depends_on)} <= known

@@ -4,6 +4,7 @@ A rule names the settings it looks at; `pipeline.space.files` then proves it for
 extremes of just those, instead of hoping that a sample runs into it.
 """
 
+from pipeline.config.rules.data import DATA_RULES, DATA_UNUSED_SETTING_RULES
 from pipeline.config.rules.layers import LAYER_RULES, LAYER_UNUSED_SETTING_RULES
 from pipeline.config.rules.rule import Rule, UnusedSettingRule
 from pipeline.config.rules.transfer import TRANSFER_RULES, TRANSFER_UNUSED_SETTING_RULES
@@ -60,6 +61,7 @@ def _folds_take_all_images(config: TrialSettings) -> str | None:
 RULES = (
     *LAYER_RULES,
     *TRANSFER_RULES,
+    *DATA_RULES,
     Rule(("optimizer.nesterov", "optimizer.momentum", "optimizer.kind"), _nesterov_needs_momentum),
     Rule(("early_stopping.patience", "schedule.patience", "schedule.kind"), _early_stopping_outwaits_the_schedule),
     Rule(("schedule.boundaries", "schedule.factors", "schedule.kind"), _piecewise_boundaries_ascend),
@@ -70,6 +72,7 @@ RULES = (
 UNUSED_SETTING_RULES = (
     *LAYER_UNUSED_SETTING_RULES,
     *TRANSFER_UNUSED_SETTING_RULES,
+    *DATA_UNUSED_SETTING_RULES,
     UnusedSettingRule(
         "loss.class_weights",
         ("loss.class_weights", "loss.kind", "data.sampling"),

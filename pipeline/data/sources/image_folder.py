@@ -1,22 +1,17 @@
 """Your own images in folders: PATH/CLASS/*.jpg, or PATH/train/CLASS/*.jpg, then with PATH/valid and PATH/test."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from pipeline.config.data import ImageFolder
 from pipeline.core.errors import DataError
-from pipeline.data.image_files import decode, find_images
+from pipeline.data.image_files import decode_all, find_images
 from pipeline.data.images import Images, Split
-from pipeline.data.sources.user_data import class_folders, image_root, test_fraction, train_folder
+from pipeline.data.sources.user_data import DEFAULT_SIZE, class_folders, image_root, test_fraction, train_folder
 from pipeline.data.split import split_off_test
-
-DEFAULT_SIZE = 64
-# Of the images that cannot be read so many are named.
-MOST_NAMED = 20
 
 
 class Files(NamedTuple):
@@ -64,30 +59,5 @@ def read_image_folder(config: ImageFolder, split: Split, _folders: Sequence[Path
     listed = list_images(config, split)
     if listed is None:
         return None
-    files = listed.files
-    size = config.image_size or DEFAULT_SIZE
-    pixels = np.empty((len(files), 3, size, size), np.uint8)
-    unreadable: list[DataError] = []
-    with ThreadPoolExecutor() as threads:  # Pillow decodes outside Python's lock
-        for row, image in enumerate(threads.map(lambda file: _decode(file, (3, size, size)), files)):
-            if isinstance(image, DataError):
-                unreadable.append(image)
-            else:
-                pixels[row] = image
-    if unreadable:
-        raise _all(unreadable)
+    pixels = decode_all(listed.files, config.image_size or DEFAULT_SIZE)
     return Images(pixels, np.array(listed.labels, dtype=np.int64), listed.class_names, str(listed.folder))
-
-
-def _decode(file: Path, shape: tuple[int, int, int]) -> Any:
-    try:
-        return decode(file, shape)
-    except DataError as error:
-        return error
-
-
-def _all(errors: Sequence[DataError]) -> DataError:
-    lines = [str(error) for error in errors[:MOST_NAMED]]
-    if len(errors) > len(lines):
-        lines.append(f"and {len(errors) - len(lines):,} more images that cannot be read")
-    return DataError("\n".join(lines) + f". Repair or remove {'it' if len(errors) == 1 else 'them'}")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config.data import Arrays, DataConfig, ImageFolder
+from pipeline.config.data import Arrays, DataConfig, ImageFolder, Table
 from pipeline.core.errors import DataError
 from pipeline.core.filesystem.files import MOST_FROM_A_BYTE, open_regular, reason
 from pipeline.core.processes.machine import memory_bytes
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # What a study reads: not the test set.
 STUDIED = ("train", "valid")
 CHANNELS = (1, 3, 4)
+# Height and width of images whose size nothing decides.
+DEFAULT_SIZE = 64
 # Of your own data whose parts are not named so much is the test set.
 TEST_FRACTION = 0.2
 # What zipfile and NumPy raise of damaged files.
@@ -260,14 +262,14 @@ def prove_headers(file: Path, headers: Mapping[str, Header], parts: Sequence[str
 
 def channels_first(shape: tuple[int, ...], origin: str) -> tuple[int, int, int, int]:
     """Returns the shape (images, channels, height, width) of images that are written as (images, height, width), with
-    the channels in front or at the end if there are any, or as (images, values).
+    the channels in front or at the end if there are any. Of (images, values), each value is a channel.
 
     Raises:
         DataError: It is no such shape, or may be two.
     """
     match shape:
         case (images, values):
-            return images, 1, 1, values
+            return images, values, 1, 1
         case (images, height, width):
             return images, 1, height, width
         case (_, first, _, last) if first in CHANNELS and last in CHANNELS:
@@ -309,5 +311,8 @@ def check_user_data(config: DataConfig) -> None:
     if isinstance(config, ImageFolder):
         test_fraction(config)
         class_folders(train_folder(config))
+    elif isinstance(config, Table):
+        if not Path(config.path).expanduser().is_file():
+            raise DataError(f"{config.path}: no such file. data.path needs a table, in CSV or Parquet")
     elif isinstance(config, Arrays):
         archive_shape(archive_file(config))

@@ -51,7 +51,7 @@ def _error(file: Path, **arrays: Any) -> str:
         ((12, 1, 5, 6), lambda values: values),
         ((12, 3, 5, 6), lambda values: values),
         ((12, 4, 5, 6), lambda values: values),
-        ((12, 30), lambda values: values[:, None, None]),
+        ((12, 30), lambda values: values[:, :, None, None]),
     ],
 )
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])

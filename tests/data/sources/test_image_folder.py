@@ -11,9 +11,10 @@ from PIL import Image, features
 
 from pipeline.config.data import ImageFolder
 from pipeline.core.errors import DataError
+from pipeline.data.image_files import MOST_NAMED
 from pipeline.data.images import Images, Split
 from pipeline.data.loading import load_data, load_test
-from pipeline.data.sources.image_folder import MOST_NAMED, read_image_folder
+from pipeline.data.sources.image_folder import read_image_folder
 from pipeline.data.split import split_off_test
 from tests.hostile_images import GHOSTSCRIPT, Victims
 
