@@ -145,15 +145,19 @@ def _planned(data: str, seconds: float, path: Path, workspace: Workspace, comput
     from pipeline.display.plan_text import facts_lines, plan_lines
     from pipeline.planning.auto import time_epoch
     from pipeline.planning.facts import look
-    from pipeline.planning.plan import fitted, make_plan
+    from pipeline.planning.plan import fitted, make_plan, with_perceptron
 
     facts = look(data, data_dir=workspace.data_dir)
     for line in facts_lines(facts):
         print_line(line, err=True)
-    plan = make_plan(facts, seconds=seconds, workers=compute.workers)
+    made = make_plan(facts, seconds=seconds, workers=compute.workers)
     print_line("timing an epoch ...", err=True)
     threads = max(1, len(os.sched_getaffinity(0)) // compute.workers)
-    plan = fitted(plan, time_epoch(_read(plan, path), workspace, replace(compute, workers=1, threads=threads)))
+    alone = replace(compute, workers=1, threads=threads)
+    plan = fitted(made, time_epoch(_read(made, path), workspace, alone))
+    if plan.network == "cnn" and plan.max_train_images is not None:
+        made = with_perceptron(made)
+        plan = fitted(made, time_epoch(_read(made, path), workspace, alone))
     for line in plan_lines(plan):
         print_line(line, err=True)
     return plan

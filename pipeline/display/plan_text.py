@@ -53,7 +53,9 @@ def _network(plan: Plan) -> str:
             size = "" if plan.image_size is None else f" at {plan.image_size} pixels"
             return f"convolutional, from scratch{size}: smaller than {TRANSFER_SIDE} pixels, or no weights here"
         case "mlp":
-            return f"a multilayer perceptron: smaller than {CNN_SIDE} pixels"
+            small = plan.facts.side < CNN_SIDE
+            why = f"smaller than {CNN_SIDE} pixels" if small else "there is no time for convolutions; give it more"
+            return f"a multilayer perceptron: {why}"
 
 
 def result_lines(result: AutoResult, workspace: Workspace) -> Iterator[str]:

@@ -14,6 +14,7 @@ from pipeline.core.workspace import Workspace
 from pipeline.planning.plan import finals
 from pipeline.records.final import Final
 from pipeline.space.files import SpaceFile
+from pipeline.storage.open import quiet_optuna
 from pipeline.workers.session import StudyObserver
 
 # Opens, for a metric, what is told of trials and epochs.
@@ -58,6 +59,7 @@ def time_epoch(file: SpaceFile, workspace: Workspace, compute: Compute) -> float
     from pipeline.setup.inputs import Inputs
     from pipeline.training.start import start
 
+    quiet_optuna()
     first = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     first.enqueue_trial(dict(file.study.baselines[0]))
     config = file.space.sample(first.ask())
@@ -110,7 +112,8 @@ def run_plan(
         num_complete, trial_seconds = summary.trials["complete"], _seconds_of_best(file.name, workspace)
         left = ends - time.monotonic() - END_SECONDS
         top, seeds = finals(left, trial_seconds, compute.workers, num_complete)
-        notify(f"training the best {top} again with {seeds} new seeds each")
+        which = "the best configuration" if top == 1 else f"the best {top} configurations"
+        notify(f"training {which} again with {seeds} new seed{'s' if seeds > 1 else ''}")
         with open_observer(file.study.metric) as observer:
             done = finalize(
                 file.name,

@@ -22,6 +22,8 @@ TRANSFER_SIDE, CNN_SIDE = 48, 12
 TRANSFER_SIZE = 128
 # Images that are resized for a network from scratch.
 LARGEST_CNN_SIDE = 64
+# Images that are resized for a perceptron: it has no use for more pixels.
+LARGEST_MLP_SIDE = 28
 # A class with so small a part of an equal share is rare: accuracy would hardly notice it.
 RARE = 0.25
 # Of the time, for the study; what is left is for training its best again, for testing and writing.
@@ -120,8 +122,8 @@ class Plan:
                 }
             case "cnn":
                 own = {
-                    "model.stages": self._stages(),
-                    "model.channels": 32,
+                    "model.stages": min(3, self._stages()),
+                    "model.channels": 16,
                     "model.block": "plain",
                     "model.head.dropout.kind": "none",
                     "optimizer.lr": 5e-3,
@@ -237,6 +239,12 @@ def make_plan(facts: DataFacts, *, seconds: float, workers: int) -> Plan:
         seconds=seconds,
         workers=workers,
     )
+
+
+def with_perceptron(plan: Plan) -> Plan:
+    """Returns a plan with the fastest network, for when there is no time for another one."""
+    size = None if plan.image_size is None else min(plan.facts.side, LARGEST_MLP_SIDE)
+    return dataclasses.replace(plan, network="mlp", image_size=size, epochs=EPOCHS["mlp"][1])
 
 
 def fitted(plan: Plan, epoch_seconds: float) -> Plan:

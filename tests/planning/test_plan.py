@@ -20,6 +20,7 @@ from pipeline.planning.plan import (
     fitted,
     make_plan,
     relative_to,
+    with_perceptron,
 )
 from pipeline.space.files import SpaceFile, read_space
 from pipeline.space.yaml_text import dump, parse
@@ -87,6 +88,13 @@ def test_every_plan_is_a_space_whose_first_trial_is_whole(
         assert trial.params == file.study.baselines[0]
         for config in file.space.boundary_configs(["model.kind", "transfer.kind", "epochs"]):
             assert config.epochs == made.epochs
+
+
+def test_a_perceptron_takes_over_where_there_is_no_time_for_convolutions() -> None:
+    made = with_perceptron(plan(40))
+    assert (made.network, made.image_size, made.epochs) == ("mlp", 28, EPOCHS["mlp"][1])
+    read(made)
+    assert with_perceptron(plan(20, data=Digits())).image_size is None
 
 
 def test_without_time_epochs_are_cut_first_and_then_images() -> None:
