@@ -9,7 +9,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -191,6 +191,19 @@ class Header:
     dtype: "np.dtype[Any]"
 
 
+def array_names(written: Iterable[str]) -> dict[str, str]:
+    """Returns the arrays of an archive by their names in small letters: ``X_train`` is ``x_train``.
+
+    Raises:
+        ValueError: Two have the same.
+    """
+    names: dict[str, str] = {}
+    for name in written:
+        if (other := names.setdefault(name.lower(), name)) != name:
+            raise ValueError(f"it has {other} and {name}. Leave one of them out")
+    return names
+
+
 def archive_headers(archive: zipfile.ZipFile, parts: Sequence[str]) -> dict[str, Header]:
     """Returns what an .npz says of the arrays of some parts, by name: those that are there.
 
@@ -203,9 +216,9 @@ def archive_headers(archive: zipfile.ZipFile, parts: Sequence[str]) -> dict[str,
     from numpy.lib import format as npy  # NumPy takes a moment to import, and most data sets need none of it here
 
     headers = {}
-    names = [f"{kind}_{part}" for part in parts for kind in "xy"]
-    for name in (name for name in names if f"{name}.npy" in archive.NameToInfo):
-        entry = archive.getinfo(f"{name}.npy")
+    written = array_names([entry.removesuffix(".npy") for entry in archive.NameToInfo if entry.endswith(".npy")])
+    for name in (name for part in parts for kind in "xy" if (name := f"{kind}_{part}") in written):
+        entry = archive.getinfo(f"{written[name]}.npy")
         with archive.open(entry) as stream:
             version = npy.read_magic(stream)
             if version == (1, 0):
@@ -250,8 +263,10 @@ def prove_headers(file: Path, headers: Mapping[str, Header], parts: Sequence[str
         if images.dtype.kind not in "iufO":  # NumPy refuses objects
             raise DataError(f"{file}: x_{part} must be numbers; got {images.dtype}")
         shape = channels_first(images.shape, f"{file}: x_{part}")
-        if labels.dtype.kind not in "iuO" or len(labels.shape) != 1:
-            raise DataError(f"{file}: y_{part} must be whole numbers, (images,); got {labels.dtype}, {labels.shape}")
+        if labels.dtype.kind not in "iuUO" or len(labels.shape) != 1:
+            raise DataError(
+                f"{file}: y_{part} must be whole numbers or words, (images,); got {labels.dtype}, {labels.shape}"
+            )
         if labels.shape != shape[:1]:
             raise DataError(
                 f"{file}: {part}: needs one label for each image; got {shape[0]} images and {labels.shape[0]} labels"
