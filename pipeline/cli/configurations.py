@@ -76,7 +76,8 @@ def train(
 
     check_ready(lambda paths: [trial], compute.device)
     from pipeline.data.feature_cache import FeatureCache
-    from pipeline.display.console import EPOCH_HEAD, epoch_line, line_printer, metric_lines
+    from pipeline.display.console import EPOCH_HEAD, epoch_line, line_printer, metric_lines, wide_console
+    from pipeline.display.tables import class_table, confusion_lines
     from pipeline.evaluation.train_and_test import train_and_test
 
     write_line = line_printer(err=as_json)
@@ -99,6 +100,10 @@ def train(
         export=export,
     )
     for line in metric_lines(metrics):
+        write_line(line)
+    evaluation = metrics["evaluation"]
+    wide_console(err=as_json).print(class_table(evaluation["classes"]))
+    for line in confusion_lines(evaluation["confusions"]):
         write_line(line)
     if as_json:
         print_line(json.dumps(metrics))

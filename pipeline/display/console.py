@@ -113,7 +113,9 @@ def epoch_line(epoch: EpochResult) -> str:
     train = f"{epoch.epoch:5d}  {epoch.train_loss:10.4f}  {epoch.train_accuracy:9.4f}"
     valid = f"  {epoch.valid_loss:10.4f}  {epoch.valid_accuracy:9.4f}"
     steps = f"  {epoch.lr:8.2e}  {epoch.gradient_norm:9.3g}  {epoch.clipped:7.0%}  {epoch.samples_per_second:8,.0f}"
-    return train + valid + steps + ("  best" if epoch.is_best else "") + (f"  {epoch.phase}" if epoch.phase else "")
+    further = "".join(f"  {name.removeprefix('valid_')} {value:.4f}" for name, value in epoch.metrics.items())
+    best, phase = "  best" if epoch.is_best else "", f"  {epoch.phase}" if epoch.phase else ""
+    return train + valid + steps + further + best + phase
 
 
 def metric_lines(metrics: dict[str, Any]) -> Iterator[str]:
@@ -139,6 +141,8 @@ def metric_lines(metrics: dict[str, Any]) -> Iterator[str]:
     if (monte_carlo := evaluation["monte_carlo"]) is not None:
         label = f"dropout x {monte_carlo['samples']}"
         yield f"  {label:19}  {_assessed(monte_carlo)}"
+    if evaluation["metrics"]:
+        yield f"  {', '.join(f'{name} {value:.4f}' for name, value in evaluation['metrics'].items())}"
     if metrics["verdict"] is not None:
         yield f"gradients: {metrics['verdict']['label']}, {metrics['verdict']['text']}"
     if "export" in metrics:

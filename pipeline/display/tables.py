@@ -1,7 +1,9 @@
 """What commands print as tables: the leaderboard, finalists, an ablation, importances."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from pipeline.analysis.ablation import FULL, Row
@@ -10,6 +12,9 @@ from pipeline.evaluation.intervals import Interval
 from pipeline.records.final import Final
 from pipeline.report.final_text import interval_text
 from pipeline.study.leaderboard import Entry, differences, epochs_text, metric_text
+
+# Rows of a table of classes: a screen.
+MAX_CLASSES = 30
 
 
 def leaderboard_table(study: str, metrics: Sequence[str], entries: Sequence[Entry]) -> Table:
@@ -35,6 +40,34 @@ def leaderboard_table(study: str, metrics: Sequence[str], entries: Sequence[Entr
         row += [epochs_text(result), f"{result.seconds:.1f}"]
         board.add_row(*row, *(cell[block] for block in blocks))
     return board
+
+
+def class_table(classes: Sequence[Mapping[str, Any]]) -> Table:
+    """Returns how well each class is told, as a table for the terminal; of many classes the worst.
+
+    Args:
+        classes: Each one's name, images, recall, precision and f1, as `train_and_test` returns them.
+    """
+    worst = sorted(classes, key=lambda one: 2.0 if one["f1"] is None else one["f1"])[:MAX_CLASSES]
+    shown = classes if len(classes) <= MAX_CLASSES else worst
+    title = "each class" if shown is classes else f"the {MAX_CLASSES} classes with the lowest F1, of {len(classes):,}"
+    table = Table(title=title, title_justify="left")
+    table.add_column("class")
+    for column in ("images", "recall", "precision", "F1"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for one in shown:
+        shares = ("" if one[name] is None else f"{one[name]:.4f}" for name in ("recall", "precision", "f1"))
+        table.add_row(escape(one["name"]), f"{one['images']:,}", *shares)
+    return table
+
+
+def confusion_lines(confusions: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Writes the largest confusions, as `train_and_test` returns them."""
+    if confusions:
+        yield "the largest confusions:"
+    for one in confusions:
+        share = f"{one['images']:,} images, {one['share']:.1%} of the class"
+        yield f"  - {one['label']} taken for {one['predicted']}: {share}"
 
 
 def ablation_table(name: str, found: Sequence[Row]) -> Table:

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from pipeline.data.image_data import LabeledImages
 from pipeline.evaluation.intervals import wilson_interval
 from pipeline.evaluation.speed import batch_seconds
-from pipeline.records.final import ClassResult, Misclassified, ModelMetrics, Speed
+from pipeline.records.final import ClassResult, Confusion, Misclassified, ModelMetrics, Speed
 from pipeline.training.evaluation import classification_metrics
 
 BATCH_SIZES = (1, 256)
 MAX_MISCLASSIFIED = 24
+MAX_CONFUSIONS = 5
 # Pixels of a picture's longer side: a report has room for no more.
 PICTURE_SIZE = 96
 
@@ -54,6 +55,24 @@ def class_results(confusion: Tensor, class_names: Sequence[str]) -> tuple[ClassR
         ClassResult(name, images[index], share(right[index], given[index]), share(right[index], images[index]))
         for index, name in enumerate(class_names)
     )
+
+
+def largest_confusions(confusion: Tensor, class_names: Sequence[str]) -> tuple[Confusion, ...]:
+    """Returns which classes were taken for which others, the most images first; at most `MAX_CONFUSIONS`.
+
+    Args:
+        confusion: See `confusion_matrix`.
+        class_names: A name for each class.
+    """
+    wrong = confusion.clone().fill_diagonal_(0).flatten()
+    largest = wrong.argsort(descending=True, stable=True)[:MAX_CONFUSIONS].tolist()
+    totals = confusion.sum(1).tolist()
+    found = []
+    for place in largest:
+        label, predicted = divmod(place, len(class_names))
+        if images := int(wrong[place]):
+            found.append(Confusion(class_names[label], class_names[predicted], images, images / totals[label]))
+    return tuple(found)
 
 
 def most_misclassified(log_probabilities: Tensor, images: LabeledImages) -> tuple[Misclassified, ...]:

@@ -19,17 +19,19 @@ from pipeline.data.feature_cache import FeatureCache
 from pipeline.data.loading import doubt_of_test
 from pipeline.evaluation.ensembles import averaged
 from pipeline.evaluation.intervals import SHARE, fold_interval, wilson_interval
+from pipeline.evaluation.metrics import class_results, confusion_matrix, largest_confusions
 from pipeline.export.folder import check_folder
 from pipeline.export.graphs import check_packages
 from pipeline.export.writing import export_model
 from pipeline.models.build import num_parameters
 from pipeline.records.folds import by_fold, fold_result, worst_verdict
 from pipeline.records.phases import backbone_counts, phases_text
-from pipeline.records.results import EpochResult, FoldResult
+from pipeline.records.results import EpochResult, FoldResult, at_best_epoch
 from pipeline.records.verdict import judge
 from pipeline.setup.inputs import Inputs
-from pipeline.training.evaluation import ClassificationMetrics, classification_metrics, predict, predict_by_monte_carlo
+from pipeline.training.evaluation import classification_metrics, predict, predict_by_monte_carlo
 from pipeline.training.loop import DivergedError
+from pipeline.training.metrics import build_meters, measured, probabilities_of
 from pipeline.training.start import Training, start_folds
 
 if TYPE_CHECKING:
@@ -69,13 +71,15 @@ def train_and_test(
         export: Folder to export the model to, see `pipeline.export.writing`; None for nowhere.
 
     Returns:
-        best_valid_accuracy, best_valid_loss, best_epoch, epochs (with folds: means, the median, all together; then
-        also best_valid_accuracy_std, best_valid_accuracy_interval, see `fold_interval`, and folds, a mapping for each),
-        test_accuracy, test_accuracy_interval and test_loss
-        (None where the data have no test set), samples_per_second (median over the epochs, training alone),
-        num_parameters, seconds; verdict (label and text, on gradient flow); evaluation: its split (test, or valid where
-        the data have no test set), deterministic, and monte_carlo (None without), each as `ClassificationMetrics`; of
-        a backbone phases, backbone_images and cached_images, as in `TrialResult`; export, as `Exported`.
+        best_valid_accuracy, best_valid_loss, what else is monitored (best_valid_macro_f1, ...), best_epoch, epochs
+        (with folds: means, the median, all together; then also best_valid_accuracy_std, best_valid_accuracy_interval,
+        see `fold_interval`, and folds, a mapping for each), test_accuracy, test_accuracy_interval and test_loss (None
+        where the data have no test set), samples_per_second (median over the epochs, training alone), num_parameters,
+        seconds; verdict (label and text, on gradient flow); evaluation: its split (test, or valid where the data have
+        no test set), deterministic, and monte_carlo (None without), each as `ClassificationMetrics`, metrics (what else
+        is monitored, such as macro_f1), classes (each `ClassResult` with its f1) and confusions (the largest, each a
+        `Confusion`); of a backbone phases, backbone_images and cached_images, as in `TrialResult`; export, as
+        `Exported`.
 
     Raises:
         DnntuneError: The data or the device cannot be used, the training diverges, or Monte Carlo dropout is asked of a
@@ -136,16 +140,20 @@ def train_and_test(
         raise DnntuneError(f"training diverged{where}: {error}.{cause} {remedy}") from None
     assert training is not None
 
-    def assessed(predicted: Sequence[Tensor]) -> ClassificationMetrics:
-        """Measures what a model, or that of each fold, has predicted: of the folds, or, averaged, of the test set."""
+    def together(predicted: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Returns what a model, or that of each fold, has predicted of the folds, or, averaged, of the test set."""
         if test is None:
-            return classification_metrics(torch.cat(list(predicted)), torch.cat(labels))
-        return classification_metrics(averaged(predicted) if len(predicted) > 1 else predicted[0], labels[0])
+            return torch.cat(list(predicted)), torch.cat(labels)
+        return averaged(predicted) if len(predicted) > 1 else predicted[0], labels[0]
 
-    deterministic = assessed(plain)
+    log_probabilities, right = together(plain)
+    deterministic = classification_metrics(log_probabilities, right)
+    confusion = confusion_matrix(log_probabilities.argmax(1), right, data.num_classes)
+    meters = build_meters(tuple(epochs[-1].metrics), data.class_names, right.device)
+    further = measured(meters, probabilities_of(log_probabilities), right)
     monte_carlo = None
     if mc_samples is not None:
-        monte_carlo = {"samples": mc_samples, **dataclasses.asdict(assessed(sampled))}
+        monte_carlo = {"samples": mc_samples, **dataclasses.asdict(classification_metrics(*together(sampled)))}
     accuracy = None if test is None else deterministic.accuracy
     verdict = worst_verdict(epochs)
     folds = [fold_result(fold, config.early_stopping.monitor) for fold in by_fold(epochs)]
@@ -153,6 +161,10 @@ def train_and_test(
     metrics = {
         "best_valid_accuracy": statistics.fmean(fold.best_valid_accuracy for fold in folds),
         "best_valid_loss": statistics.fmean(fold.best_valid_loss for fold in folds),
+        **{
+            at_best_epoch(name): statistics.fmean(fold.best_metrics[name] for fold in folds)
+            for name in epochs[-1].metrics
+        },
         "best_epoch": round(statistics.median(fold.best_epoch for fold in folds)),
         "epochs": len(epochs),
         **(_fold_metrics(folds) if data.folds else {}),
@@ -169,6 +181,11 @@ def train_and_test(
             "split": "valid" if test is None else "test",
             "deterministic": dataclasses.asdict(deterministic),
             "monte_carlo": monte_carlo,
+            "metrics": {name.removeprefix("valid_"): value for name, value in further.items()},
+            "classes": [
+                {**dataclasses.asdict(one), "f1": one.f1} for one in class_results(confusion, data.class_names)
+            ],
+            "confusions": [dataclasses.asdict(one) for one in largest_confusions(confusion, data.class_names)],
         },
     }
     if export is None:

@@ -63,6 +63,24 @@ class ClassResult:
     precision: float | None
     recall: float | None
 
+    @property
+    def f1(self) -> float | None:
+        """The harmonic mean of recall and precision; 0 where only one of them is known; None where neither is."""
+        if self.precision is None and self.recall is None:
+            return None
+        precision, recall = self.precision or 0.0, self.recall or 0.0
+        return 2.0 * precision * recall / (precision + recall) if precision + recall > 0.0 else 0.0
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """How many images of a class were taken for another one, and which share of the class's images that is."""
+
+    label: str
+    predicted: str
+    images: int
+    share: float
+
 
 @dataclass(frozen=True)
 class Misclassified:

@@ -117,8 +117,10 @@ def _finalists(final: "Final") -> Table:
 
 
 def _classes(final: "Final") -> Table:
-    rows = [(one.name, f"{one.images:,}", share(one.precision), share(one.recall)) for one in final.classes]
-    return _table(["class", "images", "precision", "recall"], rows, text_columns=["class"])
+    rows = [
+        (one.name, f"{one.images:,}", share(one.precision), share(one.recall), share(one.f1)) for one in final.classes
+    ]
+    return _table(["class", "images", "precision", "recall", "F1"], rows, text_columns=["class"])
 
 
 def _speed(final: "Final") -> Table:

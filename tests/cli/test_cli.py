@@ -1,6 +1,7 @@
 """The command line, run as a user runs it."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -105,6 +106,21 @@ def test_train_prints_epochs_and_test_figures(cli: Any, finished: dict[str, Any]
     assert len([line for line in done.stdout.splitlines() if line.strip()[:1].isdigit()]) == 4
     assert "test accuracy 0." in done.stdout
     assert "95 % interval" in done.stdout
+    assert re.search(r"class +\S images \S recall \S precision \S +F1", done.stdout)
+    assert "the largest confusions:" in done.stdout
+
+
+def test_train_measures_what_is_monitored_also_on_the_test_images(cli: Any, finished: dict[str, Any]) -> None:
+    settings = ("epochs=1", "optimizer=sgd", "model={hidden_layers: 1}", "early_stopping.monitor='valid_recall:3'")
+    done = cli("train", finished["file"], "--json", *(part for each in settings for part in ("--set", each)))
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads(done.stdout.splitlines()[-1])
+    three = metrics["evaluation"]["classes"][3]
+    assert metrics["evaluation"]["metrics"] == {"recall:3": pytest.approx(three["recall"])}
+    assert 0.0 <= metrics["best_valid_recall:3"] <= 1.0
+    assert three.keys() == {"name", "images", "precision", "recall", "f1"}
+    assert {"label", "predicted", "images", "share"} == metrics["evaluation"]["confusions"][0].keys()
+    assert "recall:3 " in done.stderr
 
 
 def test_leaderboard_shows_what_differs(cli: Any, finished: dict[str, Any]) -> None:

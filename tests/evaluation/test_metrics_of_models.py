@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.metrics import f1_score
 from torch import Tensor
 
 from pipeline.data.image_data import LabeledImages
@@ -13,10 +14,12 @@ from pipeline.evaluation.metrics import (
     PICTURE_SIZE,
     class_results,
     confusion_matrix,
+    largest_confusions,
     model_metrics,
     most_misclassified,
     picture,
 )
+from pipeline.records.final import Confusion
 
 LABELS = torch.tensor([0, 0, 0, 1, 1, 2])
 PREDICTED = torch.tensor([0, 0, 1, 1, 1, 1])
@@ -39,6 +42,20 @@ def test_precision_and_recall() -> None:
     assert [(c.name, c.images) for c in found] == [("a", 3), ("b", 2), ("c", 1)]
     assert [c.precision for c in found] == [1.0, 0.5, None]  # c is never predicted
     assert [c.recall for c in found] == [pytest.approx(2 / 3), 1.0, 0.0]
+
+
+def test_f1_is_scikit_learns() -> None:
+    found = class_results(confusion_matrix(PREDICTED, LABELS, 3), ["a", "b", "c"])
+    expected = f1_score(LABELS.numpy(), PREDICTED.numpy(), average=None)
+    assert [c.f1 for c in found] == pytest.approx(expected.tolist())
+    assert class_results(confusion_matrix(PREDICTED, LABELS, 4), "abcd")[3].f1 is None
+
+
+def test_the_largest_confusions_come_first() -> None:
+    confusion = torch.tensor([[90, 7, 3], [0, 50, 0], [0, 9, 1]])
+    found = largest_confusions(confusion, ["a", "b", "c"])
+    assert found == (Confusion("c", "b", 9, 0.9), Confusion("a", "b", 7, 0.07), Confusion("a", "c", 3, 0.03))
+    assert largest_confusions(torch.eye(3, dtype=torch.int64), ["a", "b", "c"]) == ()
 
 
 def test_a_class_without_images_has_no_recall() -> None:
