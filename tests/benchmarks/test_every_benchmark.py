@@ -64,6 +64,13 @@ def test_verdict(benchmark: Main) -> None:
     assert re.search(r"it would have ended [0-2] of 2;", printed)
 
 
+def test_imbalance(benchmark: Main) -> None:
+    printed = benchmark("imbalance", "--seeds 1 --epochs 1 --images 3000")
+    for way in ("natural", "balanced sampling", "class weights", "focal loss"):
+        assert re.search(rf"^\| {way} \| 0\.\d{{4}} \(", printed, re.MULTILINE)
+    assert "6 of 2,706 training images are of class 6" in printed
+
+
 def test_image_folder(benchmark: Main, tmp_path: Path) -> None:
     benchmark("image_folder", f"{tmp_path} --per-class 2")
     for part in ("train", "test"):
