@@ -21,7 +21,7 @@ from pipeline.evaluation.ensembles import averaged
 from pipeline.evaluation.intervals import SHARE, fold_interval, wilson_interval
 from pipeline.evaluation.metrics import class_results, confusion_matrix, largest_confusions
 from pipeline.export.folder import check_folder
-from pipeline.export.graphs import check_packages
+from pipeline.export.formats.graphs import check_packages
 from pipeline.export.writing import export_model
 from pipeline.models.build import num_parameters
 from pipeline.records.folds import by_fold, fold_result, worst_verdict

@@ -9,8 +9,8 @@ from pipeline.config.model import BackboneConfig, HiddenLayers, LayerSettings, M
 from pipeline.config.trial import TrialConfig
 from pipeline.core.printing import markdown, one_line
 from pipeline.data.image_data import LabeledImages
-from pipeline.export.checking import TOLERANCE
 from pipeline.export.environment import weights_origin
+from pipeline.export.formats.checking import TOLERANCE
 from pipeline.space.tree import flatten
 
 MOST_CLASSES = 20

@@ -14,11 +14,11 @@ from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import SpaceError
 from pipeline.data.columns import Column
 from pipeline.data.image_data import LabeledImages
-from pipeline.export.checking import run_onnx
 from pipeline.export.description import ENVIRONMENT, LABELS, METRICS, PREPROCESSING, Preprocessing, read_json
 from pipeline.export.errors import ExportError
 from pipeline.export.folder import verify
-from pipeline.export.graphs import check_packages
+from pipeline.export.formats.checking import run_onnx
+from pipeline.export.formats.graphs import check_packages
 from pipeline.export.network import build_network
 from pipeline.export.preprocessing import examples
 from pipeline.models.dropout import has_dropout

@@ -16,11 +16,11 @@ from pipeline.config.model import BackboneConfig
 from pipeline.config.trial import TrialConfig
 from pipeline.data.image_data import LabeledImages
 from pipeline.export.card import model_card
-from pipeline.export.checking import difference, on_processor, run_onnx, run_pt2
 from pipeline.export.environment import environment, without_machine_paths
 from pipeline.export.folder import check_folder, new_folder, write_checksums
-from pipeline.export.folding import Folded
-from pipeline.export.graphs import check_packages, save_onnx, save_pt2, trace
+from pipeline.export.formats.checking import difference, on_processor, run_onnx, run_pt2
+from pipeline.export.formats.folding import Folded
+from pipeline.export.formats.graphs import check_packages, save_onnx, save_pt2, trace
 from pipeline.export.network import Network, build_network
 from pipeline.export.preprocessing import Preprocess, WithProbabilities, described
 from pipeline.export.reading import load_export

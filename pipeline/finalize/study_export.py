@@ -13,7 +13,7 @@ from pipeline.core.errors import StudyError
 from pipeline.core.workspace import Workspace
 from pipeline.evaluation.predictor import Predictor, SavedModel
 from pipeline.export.folder import check_folder
-from pipeline.export.graphs import check_packages
+from pipeline.export.formats.graphs import check_packages
 from pipeline.export.writing import Exported, export_model
 from pipeline.finalize.final_file import load_final
 from pipeline.finalize.finalists import best_entries, refuse_folds, weights_file

@@ -36,12 +36,7 @@ FIGURE = "gradient_flow"
 class Mirror(StudyRun):
     """Writes a study's runs, and compares them with the storage.
 
-    Args:
-        client: The tracking store.
-        experiment: Id of the experiment.
-        study: The study's name.
-        tags: What new runs say of this process and its machine.
-        axes: What charts must know of the space.
+    Args: As `StudyRun`'s.
 
     Attributes:
         runs: The runs of trials, as they were when they were looked at, by the trials' numbers.

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.export.checking import TOLERANCE
 from pipeline.export.errors import ExportError
+from pipeline.export.formats.checking import TOLERANCE
 from pipeline.export.network import build_network
 from pipeline.export.reading import load_export
 from pipeline.models.tensors import tensors_of

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.export.folding import fold_batch_norm
+from pipeline.export.formats.folding import fold_batch_norm
 from pipeline.models.dropout import TestScaledDropout
 
 

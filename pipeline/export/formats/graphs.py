@@ -11,7 +11,7 @@ from torch.fx import GraphModule
 
 from pipeline.core.quiet import quiet
 from pipeline.export.errors import ExportError
-from pipeline.export.folding import Folded, fold_batch_norm
+from pipeline.export.formats.folding import Folded, fold_batch_norm
 from pipeline.export.preprocessing import WithProbabilities
 
 # What tells where on this machine, and from which line of code, a node comes.
