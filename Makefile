@@ -34,7 +34,7 @@ $(AIRFLOW_INSTALLED): dags/requirements.txt dags/constraints.txt
 	$(AIRFLOW)/bin/pip install --quiet --disable-pip-version-check --constraint dags/constraints.txt --requirement dags/requirements.txt
 	touch $(AIRFLOW_INSTALLED)
 
-# Ruff and mypy before each commit.
+# What lint checks, before each commit.
 hooks: install
 	$(BIN)/pre-commit install
 

@@ -17,7 +17,9 @@ PRELOADED = ["pipeline.workers.launchers.fork_server", "pipeline.workers.worker"
 
 def start_processes(target: Callable[..., None], *arguments: Any, number: int) -> list[BaseProcess]:
     PROCESSES.set_forkserver_preload(PRELOADED)  # it may be the first to start the server
-    processes = [PROCESSES.Process(target=target, args=arguments, daemon=True) for _ in range(number)]
+    processes: list[BaseProcess] = [
+        PROCESSES.Process(target=target, args=arguments, daemon=True) for _ in range(number)
+    ]
     for process in processes:
         process.start()
     return processes

@@ -1,17 +1,22 @@
 """Studies whose trials have made-up values."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import optuna
 
+from pipeline.config.metrics import Direction
 from pipeline.records.results import RESULT_TYPE, TrialResult, at_best_epoch
 from pipeline.study.attributes import METRICS
 from pipeline.study.trials import finish
 
+if TYPE_CHECKING:
+    from pipeline.config.metrics import Direction
+
 
 def made(points: Sequence[Sequence[float]], metrics: Sequence[str] = ("valid_accuracy", "latency_ms")) -> optuna.Study:
     """A study with a complete trial for each point, and one that was pruned."""
-    directions = ["maximize" if metric == "valid_accuracy" else "minimize" for metric in metrics]
+    directions: list[Direction] = ["maximize" if metric == "valid_accuracy" else "minimize" for metric in metrics]
     study = optuna.create_study(study_name="made", directions=directions)
     study.set_user_attr(METRICS, metrics)
     for point in points:

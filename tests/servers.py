@@ -44,34 +44,44 @@ class PostgreSQL:
     def fresh(self) -> "PostgreSQL":
         """Makes an empty database."""
         name = f"test_{uuid.uuid4().hex}"
-        self._call("psql", "-h", "127.0.0.1", "-p", str(self.port), "-q", "-c", f"CREATE DATABASE {name}", "postgres")
+        self.call("psql", "-h", "127.0.0.1", "-p", str(self.port), "-q", "-c", f"CREATE DATABASE {name}", "postgres")
         return replace(self, database=name)
 
     def start(self) -> None:
         """Starts the server, unless it runs."""
-        if self._pg_ctl("status", check=False) == 0:
+        if self.pg_ctl("status", check=False) == 0:
             return
         options = f"-c listen_addresses=127.0.0.1 -c fsync=off -p {self.port} -k {self.folder}"
-        self._pg_ctl("start", "-w", "-o", options, "-l", str(self.folder / "log"))
+        self.pg_ctl("start", "-w", "-o", options, "-l", str(self.folder / "log"))
 
     def stop(self) -> None:
         """Stops the server at once: it breaks every connection, and recovers when it is started."""
-        self._pg_ctl("stop", "-w", "-m", "immediate")
+        self.pg_ctl("stop", "-w", "-m", "immediate")
 
     def restart(self) -> None:
         """Stops the server at once, starts it, and waits until it is ready."""
         self.stop()
         self.start()
 
-    def _pg_ctl(self, *arguments: str, check: bool = True) -> int:
-        return self._call("pg_ctl", "-D", str(self.folder / "data"), *arguments, check=check)
+    def pg_ctl(self, *arguments: str, check: bool = True) -> int:
+        return self.call("pg_ctl", "-D", str(self.folder / "data"), *arguments, check=check)
 
-    def _call(self, program: str, *arguments: str, check: bool = True) -> int:
+    def call(self, program: str, *arguments: str, check: bool = True) -> int:
         # The server would keep a pipe open. It refuses to run as root.
-        user = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
+        user = "postgres" if os.geteuid() == 0 else None
+        groups: list[str] | None = None if user is None else []
         command = [str(self.programs / program), *arguments]
         with (self.folder / "calls").open("a") as log:
-            done = subprocess.run(command, stdout=log, stderr=log, cwd=self.folder, check=False, **user)
+            done = subprocess.run(
+                command,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                check=False,
+                user=user,
+                group=user,
+                extra_groups=groups,
+            )
         assert not check or done.returncode == 0, (self.folder / "calls").read_text()
         return done.returncode
 
@@ -84,9 +94,9 @@ def postgresql_server(programs: Path) -> Iterator[PostgreSQL]:
         shutil.chown(folder, "postgres", "postgres")
     server = PostgreSQL(programs, folder, free_port())
     try:
-        server._call("initdb", "-D", str(folder / "data"), "-U", "postgres", "-A", "trust", "-N", "-E", "UTF8")
+        server.call("initdb", "-D", str(folder / "data"), "-U", "postgres", "-A", "trust", "-N", "-E", "UTF8")
         server.start()
         yield server
     finally:
-        server._pg_ctl("stop", "-m", "immediate", check=False)
+        server.pg_ctl("stop", "-m", "immediate", check=False)
         shutil.rmtree(folder, ignore_errors=True)

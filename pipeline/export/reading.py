@@ -37,30 +37,31 @@ class LoadedExport:
             its ONNX graph classifies.
         class_names: A name for each class.
         metrics: The figures that came with it.
+        prepares: No images, but with the size, type and standardization of those that it takes.
     """
 
     config: TrialConfig | None
     network: nn.Module | None
     class_names: tuple[str, ...]
     metrics: dict[str, Any]
-    _prepares: LabeledImages
+    prepares: LabeledImages
     _graph: Callable[[Tensor], Tensor] | None = None
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of the images that it takes."""
-        channels, height, width = self._prepares.images.shape[1:]
+        channels, height, width = self.prepares.images.shape[1:]
         return channels, height, width
 
     @property
     def columns(self) -> tuple[Column, ...] | None:
         """The columns of a table that it takes; None where it takes images or arrays."""
-        return self._prepares.columns
+        return self.prepares.columns
 
     @property
     def dtype(self) -> torch.dtype:
         """Type of the images that it takes: uint8, or float32 if the data set had no bytes."""
-        return self._prepares.images.dtype
+        return self.prepares.images.dtype
 
     def probabilities(self, images: Tensor) -> Tensor:
         """Returns probabilities, (batch, classes).
@@ -118,7 +119,7 @@ class LoadedExport:
             )
         if len(images) == 0:
             raise ExportError("there must be at least one image to classify; got none")
-        return replace(self._prepares, images=images, labels=torch.zeros(len(images), dtype=torch.int64))
+        return replace(self.prepares, images=images, labels=torch.zeros(len(images), dtype=torch.int64))
 
 
 def _finite(probabilities: Tensor) -> Tensor:

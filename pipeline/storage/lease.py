@@ -26,11 +26,11 @@ class Lease:
     def __init__(self, study: optuna.Study, what: str, holder: str | None = None) -> None:
         self.study, self.key, self.name = study, f"mlflow_writer_{what}", holder or uuid.uuid4().hex
         self.is_held = False
-        self._ask_again = 0.0  # by the monotonic clock
+        self.ask_again = 0.0  # by the monotonic clock
 
     def hold(self) -> bool:
         """Takes the lease, or keeps it; returns whether it is held. To be called every few seconds."""
-        if time.monotonic() < self._ask_again:
+        if time.monotonic() < self.ask_again:
             return self.is_held
         holder, until = self.study.user_attrs.get(self.key, (None, 0.0))
         if holder != self.name and until > time.time():
@@ -40,17 +40,17 @@ class Lease:
             if holder != self.name:
                 time.sleep(SETTLE_SECONDS)
             self.is_held = self.study.user_attrs[self.key][0] == self.name
-        self._ask_again = time.monotonic() + (LEASE_SECONDS / 4 if self.is_held else 1.0)
+        self.ask_again = time.monotonic() + (LEASE_SECONDS / 4 if self.is_held else 1.0)
         return self.is_held
 
     def seize(self) -> None:
         """Takes the lease from whoever has it: one that is known to be dead."""
         self.study.set_user_attr(self.key, (self.name, time.time() + LEASE_SECONDS))
-        self._ask_again = 0.0
+        self.ask_again = 0.0
 
     def ask_now(self) -> bool:
         """Takes the lease, or keeps it, however short ago it was asked for."""
-        self._ask_again = 0.0
+        self.ask_again = 0.0
         return self.hold()
 
     def release(self) -> None:

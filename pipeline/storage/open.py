@@ -50,11 +50,11 @@ class RecentTrials(_CachedStorage):
 
     def __init__(self, backend: optuna.storages.RDBStorage) -> None:
         super().__init__(backend)
-        self._read_at = -math.inf
+        self.read_at = -math.inf
 
     def forget(self) -> None:
         """Makes the next read a fresh one."""
-        self._read_at = -math.inf
+        self.read_at = -math.inf
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         self.forget()
@@ -67,9 +67,9 @@ class RecentTrials(_CachedStorage):
         return super().set_trial_state_values(trial_id, state, values)
 
     def _read_trials_from_remote_storage(self, study_id: int) -> None:
-        if time.monotonic() - self._read_at >= MAX_AGE_SECONDS:
+        if time.monotonic() - self.read_at >= MAX_AGE_SECONDS:
             super()._read_trials_from_remote_storage(study_id)
-            self._read_at = time.monotonic()
+            self.read_at = time.monotonic()
 
 
 def open_existing(workspace: Workspace) -> database.Database:

@@ -91,7 +91,7 @@ class StudyLog:
                     self._has_begun = False
                     raise TrackingError(error)
                 self._is_open = True
-        if not self._process.is_alive() and time.monotonic() - self._born > RESTART_SECONDS:
+        if not self.process.is_alive() and time.monotonic() - self.born > RESTART_SECONDS:
             self._restart()
 
     def event(self, event: Event) -> None:
@@ -120,7 +120,7 @@ class StudyLog:
             self.kill()
             return None
         ends = time.monotonic() + END_SECONDS
-        if not self._process.is_alive():
+        if not self.process.is_alive():
             self._restart()
         state = State(0, "MLflow has not answered", is_final=False)
         self._send((END, END_SECONDS))
@@ -136,7 +136,7 @@ class StudyLog:
             except (EOFError, ConnectionResetError):  # killed: another one writes the rest
                 self._restart()
                 self._send((END, max(ends - time.monotonic(), 0.0)))
-        self._process.join(max(ends - time.monotonic(), 0.0))  # it draws the best trial's figure
+        self.process.join(max(ends - time.monotonic(), 0.0))  # it draws the best trial's figure
         self.kill()
         if state.is_final and state.num_left == 0 and state.error is None:
             return None
@@ -147,21 +147,21 @@ class StudyLog:
 
     def kill(self) -> None:
         """Ends the process at once."""
-        self._process.kill()
-        self._process.join()
+        self.process.kill()
+        self.process.join()
         self._connection.close()
 
     def _start(self) -> None:
         self._connection, theirs = CONTEXT.Pipe()
-        self._process: BaseProcess = CONTEXT.Process(
+        self.process: BaseProcess = CONTEXT.Process(
             target=run_log,
             args=(loaded_plugins(), self.workspace, self.study, self._writer, theirs),
             name="dnntune-log",
             daemon=True,
         )
-        self._process.start()
+        self.process.start()
         theirs.close()
-        self._born = time.monotonic()
+        self.born = time.monotonic()
 
     def _restart(self) -> None:
         self.kill()

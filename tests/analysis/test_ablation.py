@@ -10,6 +10,7 @@ from rich.console import Console
 
 from pipeline.analysis import ablation_study
 from pipeline.analysis.ablation import FULL, TECHNIQUES, Row, ablation_csv, ablations, rows
+from pipeline.config.model import MlpConfig
 from pipeline.config.trial import TrialConfig
 from pipeline.core.compute import Compute
 from pipeline.core.workspace import Workspace
@@ -175,6 +176,7 @@ def test_what_is_off_is_not_switched_off_again(name: str) -> None:
 def test_batch_normalization_goes_with_that_of_the_input(settings: dict[str, Any], num_changes: int) -> None:
     full = make(EVERYTHING, **settings)
     off = ablations(full)["batch_norm: none"]
+    assert isinstance(off.model, MlpConfig)
     assert (off.model.batch_norm, off.model.input_batch_norm) == ("none", False)
     assert len(changed(full, off)) == num_changes
 

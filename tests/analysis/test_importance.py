@@ -12,6 +12,7 @@ from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
 from pipeline.analysis.importance import MIN_TRIALS, Importance, importances
+from pipeline.config.metrics import Direction
 from pipeline.core.errors import StudyError
 from pipeline.display.tables import importance_table
 
@@ -74,7 +75,7 @@ def test_what_decides_comes_first_by_both_measures() -> None:
 
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
-def test_of_several_metrics_the_first_one_counts(direction: str) -> None:
+def test_of_several_metrics_the_first_one_counts(direction: Direction) -> None:
     alone = optuna.create_study(direction=direction)
     several = optuna.create_study(directions=[direction, "minimize"])
     for point in drawn(40):

@@ -75,7 +75,7 @@ def test_a_bad_name(place: str, name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["...", "-rf", "a:b", "nul", " a", "a\nb", "x" * 101])
 def test_a_space_file_whose_name_is_no_study_s(name: str, tmp_path: Path) -> None:
-    files = {f"{name}.yaml": "space: {data: {kind: digits}}"}
+    files: dict[str, str | bytes] = {f"{name}.yaml": "space: {data: {kind: digits}}"}
     case = Case(name, ("check", "--", f"./{name}.yaml"), ("a study's name, its file's, must", "Rename the file"), files)
     answered(case, tmp_path)
 

@@ -1,7 +1,7 @@
 """A study's report in a real browser: everything drawn, nothing loaded, readable in light and dark, wide and narrow."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from playwright.sync_api import Page
@@ -109,8 +109,8 @@ def test_a_mark_says_which_trial_it_is(opened: Page) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_and_marks_can_be_read(opened: Page, scheme: str) -> None:
-    opened.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+def test_text_and_marks_can_be_read(opened: Page, scheme: Literal["light", "dark"]) -> None:
+    opened.emulate_media(color_scheme=scheme)
     contrast, text = opened.evaluate(LEAST_OF_TEXT)
     assert contrast >= TEXT_CONTRAST, text
     assert opened.evaluate(LEAST_OF_MARKS) >= GRAPHICS_CONTRAST
@@ -119,7 +119,7 @@ def test_text_and_marks_can_be_read(opened: Page, scheme: str) -> None:
 def test_light_and_dark_differ(opened: Page) -> None:
     colors = []
     for scheme in ("light", "dark"):
-        opened.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        opened.emulate_media(color_scheme=scheme)
         colors.append(opened.evaluate("getComputedStyle(document.querySelector('svg text')).fill"))
     assert colors[0] != colors[1]
 

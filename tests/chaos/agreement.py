@@ -5,6 +5,7 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial
 
+from pipeline.core.stores.urls import StoreUrl
 from pipeline.core.workspace import Workspace
 from pipeline.storage.open import open_storage
 from pipeline.study.studies import load_study
@@ -16,7 +17,7 @@ def trials_in(workspace: Path, study: str) -> Sequence[FrozenTrial]:
     return load_study(open_storage(Workspace(workspace).storage_url), study).trials
 
 
-def disagreements(workspace: Path, study: str, tracking_uri: str | None = None) -> list[str]:
+def disagreements(workspace: Path, study: str, tracking_uri: StoreUrl | None = None) -> list[str]:
     """Returns what MLflow tells otherwise than the storage; nothing of trials that nobody has drawn yet."""
     here = Workspace(workspace, tracking_uri=tracking_uri)
     client = open_client(here.tracking_url)

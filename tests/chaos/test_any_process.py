@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO
 
@@ -64,6 +65,10 @@ def assert_whole(workspace: Path) -> None:
     assert disagreements(workspace, "any") == []
 
 
+def _gone(family: Iterable[int]) -> Callable[[], bool]:
+    return lambda: not set(family) & set(parents())
+
+
 def test_any_process_is_killed_every_two_seconds(space: Path, workspace: Path, tmp_path: Path) -> None:
     dice, kinds, codes = random.Random(3), Counter[str](), []
     with (tmp_path / "err").open("w") as err:
@@ -86,7 +91,7 @@ def test_any_process_is_killed_every_two_seconds(space: Path, workspace: Path, t
             finally:
                 process.kill()
             codes.append(process.wait())
-            wait_until(lambda family=family: not set(family) & set(parents()))  # nobody is left behind
+            wait_until(_gone(family))  # nobody is left behind
             if codes[-1] == 0:
                 break
     said = (tmp_path / "err").read_text()

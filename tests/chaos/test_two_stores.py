@@ -14,6 +14,7 @@ from urllib.request import urlopen
 import pytest
 
 from pipeline.core.errors import StudyError
+from pipeline.core.stores.urls import StoreUrl
 from pipeline.tracking.log import END_SECONDS
 from tests.chaos.agreement import disagreements, trials_in
 from tests.conftest import Cli
@@ -140,7 +141,7 @@ def test_mlflows_server_hangs(cli: Cli, space: Path, workspace: Path, mlflow_ser
     assert f"dnntune sync stores --workspace {workspace} --tracking-uri {address}" in err
     done = cli("sync", "stores", "--workspace", workspace, "--tracking-uri", address)
     assert done.returncode == 0, done.stderr
-    assert disagreements(workspace, "stores", address) == []
+    assert disagreements(workspace, "stores", StoreUrl(address)) == []
 
 
 def test_a_workspace_is_moved(cli: Cli, space: Path, workspace: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from pipeline.cli.groups import grouped
 from pipeline.cli.options import LocalCompute, Overrides, SpaceArgument, StudyWorkspace, this_command
 from pipeline.cli.running import resume_command
 from pipeline.core.compute import Compute
+from pipeline.core.stores.urls import StoreUrl
 from pipeline.core.workspace import Workspace
 from pipeline.display.console import exported_lines, final_outlook, outlook
 from pipeline.registration.text import serving_command
@@ -75,7 +76,9 @@ def summary(**changes: object) -> StudySummary:
 
 def test_every_next_step_is_read_by_a_shell_as_it_was_meant(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ECHO", "1")
-    workspace = Workspace(Path("a $(touch X)"), "sqlite:///b;c.db", "http://h/?d=e&f", "x.y", "d\x1b[31m")
+    workspace = Workspace(
+        Path("a $(touch X)"), StoreUrl("sqlite:///b;c.db"), StoreUrl("http://h/?d=e&f"), "x.y", "d\x1b[31m"
+    )
     compute = Compute(workers=3, device="cuda:1")
     lines = [
         *outlook(summary(), workspace, resume_command(summary(), workspace, compute)),
@@ -102,7 +105,7 @@ def test_every_next_step_is_read_by_a_shell_as_it_was_meant(shell: Shell, monkey
 
 
 def test_a_secret_is_left_to_the_environment() -> None:
-    workspace = Workspace(Path("w"), "postgresql://me:mark-left@h/db", "http://me:mark-left@h")
+    workspace = Workspace(Path("w"), StoreUrl("postgresql://me:mark-left@h/db"), StoreUrl("http://me:mark-left@h"))
     lines = [*outlook(summary(), workspace, "again"), *final_outlook("s", workspace)]
     assert "mark-left" not in "".join(lines)
     known = "with $DNNTUNE_STORAGE set to postgresql://me:***@h/db, whose password is hidden, with "
@@ -127,6 +130,7 @@ def test_the_same_command_is_what_was_typed(monkeypatch: pytest.MonkeyPatch) -> 
         workspace: StudyWorkspace,
         top: Annotated[int, typer.Option()] = 3,
     ) -> None:
+        del space, overrides, compute, workspace, top
         typer.echo(this_command())
 
     def said(*arguments: str) -> str:

@@ -63,7 +63,8 @@ def test_what_is_no_name_is_refused_at_once(workspace: Path, arguments: str) -> 
 
 
 @pytest.mark.parametrize("stem", ["..", "-rf", ".hidden", "a:b", "nul", "a" * 101])
-def test_check_refuses_a_file_that_run_would(workspace: Path, stem: str) -> None:
+@pytest.mark.usefixtures("workspace")
+def test_check_refuses_a_file_that_run_would(stem: str) -> None:
     Path(f"./{stem}.yaml").write_text(FIXED)
     for command in ("check", "run"):
         with pytest.raises(SpaceError, match="a study's name, its file's, must"):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from pipeline.cli.app import main
+from pipeline.config.model import BackboneConfig
 from pipeline.core.workspace import Workspace
 from pipeline.records.phases import phases_text
 from pipeline.space.files import load_configuration
@@ -129,6 +130,7 @@ def test_the_best_configuration_is_a_file_and_trains_from_the_cache(
     config = load_configuration(str(tmp_path / "best.yaml"))
     best = transferred["json"]["best"]
     assert config.to_dict() == best["config"]
+    assert isinstance(config.model, BackboneConfig)
     assert config.model.head.width == 32
     figures = transferred["trained"]
     assert (figures["backbone_images"], figures["cached_images"]) == (0, 3 * IMAGES)

@@ -4,12 +4,12 @@ import errno
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from pipeline.cli import error_handling
 from pipeline.cli.app import main
 from pipeline.cli.error_handling import BROKEN_PIPE, INTERNAL_ERROR
 
@@ -30,7 +30,7 @@ def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Except
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
     def run(error: Exception) -> int:
-        def fail(*arguments: object) -> None:
+        def fail(*_: object) -> None:
             raise error
 
         monkeypatch.setattr("pipeline.space.files.load_space", fail)
@@ -75,10 +75,10 @@ def test_what_the_machine_does_is_no_bug(
 def test_a_log_that_cannot_be_written(
     command: Callable[[Exception], int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(**arguments: str) -> None:
+    def full(**_: str) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(error_handling.tempfile, "mkstemp", full)
+    monkeypatch.setattr(tempfile, "mkstemp", full)
     assert command(KeyError("x")) == INTERNAL_ERROR
     (line,) = capsys.readouterr().err.splitlines()
     assert "KeyError: 'x'. The traceback cannot be saved (No space left on device). Please report it" in line

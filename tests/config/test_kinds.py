@@ -38,7 +38,8 @@ def test_every_row_can_be_built_and_is_described(row: kinds.Kind) -> None:
     assert row.description or set(row.block.model_fields) <= set(row.block.__base__.model_fields)
 
 
-def test_a_kind_that_is_registered_later_is_a_kind_as_any(tiny: None) -> None:
+@pytest.mark.usefixtures("tiny")
+def test_a_kind_that_is_registered_later_is_a_kind_as_any() -> None:
     config = TrialConfig.model_validate({"data": DATA, "model": {"kind": "tiny", "filters": 3}})
     assert config.model == Tiny(filters=3)
     assert config.to_dict()["model"] == {"kind": "tiny", "filters": 3}
@@ -55,7 +56,8 @@ def test_it_is_unknown_when_it_is_removed() -> None:
     assert paths_ending_in("filters", TrialConfig) == []
 
 
-def test_what_is_wrong_in_a_block_is_found_at_its_path(tiny: None) -> None:
+@pytest.mark.usefixtures("tiny")
+def test_what_is_wrong_in_a_block_is_found_at_its_path() -> None:
     with pytest.raises(ValidationError) as error:
         TrialConfig.model_validate({"data": DATA, "model": {"kind": "tiny", "filters": 0}, "optimizer": {"lr": 1.0}})
     assert [detail["loc"] for detail in error.value.errors()] == [("model", "filters"), ("optimizer",)]
@@ -66,7 +68,8 @@ def test_a_block_of_another_group_does_not_fit() -> None:
         TrialConfig(data=Digits(), model=Sgd())  # type: ignore[arg-type]
 
 
-def test_a_kind_is_registered_once(tiny: None) -> None:
+@pytest.mark.usefixtures("tiny")
+def test_a_kind_is_registered_once() -> None:
     with pytest.raises(PluginError, match="model has a kind tiny already \\(a test\\)"):
         register(Tiny, lambda *_: None)
     with pytest.raises(PluginError, match="optimizer has a kind sgd already \\(built-in\\)"):

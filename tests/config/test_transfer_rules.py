@@ -73,13 +73,17 @@ def test_a_linear_head_has_no_hidden_layers_to_describe(setting: str) -> None:
     assert message == (
         f"f.yaml:3: model.head.{name}: has no effect here: set model.head.hidden_layers: 1 (or more), or leave it out"
     )
-    assert config_of(head(f"hidden_layers: 1, {setting}")).model.head != HeadConfig(hidden_layers=1)
+    model = config_of(head(f"hidden_layers: 1, {setting}")).model
+    assert isinstance(model, BackboneConfig)
+    assert model.head != HeadConfig(hidden_layers=1)
     # Some draws use it, so it may be said for all.
     assert read(head(f"hidden_layers: {{int: [0, 1]}}, {setting}")).space.num_configurations() == 2
 
 
 def test_a_list_of_widths_is_the_head_s_number_of_layers() -> None:
-    assert config_of(head("width: [20, 10]")).model.head.hidden_layers == 2
+    model = config_of(head("width: [20, 10]")).model
+    assert isinstance(model, BackboneConfig)
+    assert model.head.hidden_layers == 2
 
 
 NEEDS_BACKBONE = "is about a backbone's layers, and model.kind is mlp. Set model.kind: backbone, or transfer: none"

@@ -61,7 +61,8 @@ def test_what_does_not_pass_is_raised_at_once(pauses: list[float]) -> None:
     assert pauses == []
 
 
-def test_a_long_wait_is_told_once(pauses: list[float], caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.usefixtures("pauses")
+def test_a_long_wait_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     call_with_retry(Flaky(3), (PassingError,), 300.0, what="nobody answers")
     assert caplog.messages == []
     call_with_retry(Flaky(20), (PassingError,), 300.0, what="nobody answers")

@@ -8,12 +8,13 @@ import socket
 import struct
 import tarfile
 import threading
+import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -63,10 +64,15 @@ def write_idx(idx_bytes: Callable[[np.ndarray], bytes]) -> Callable[..., tuple[n
     return write
 
 
+_save_global: Callable[..., None] = pickle._Pickler.dispatch[types.FunctionType]
+
+
 class _Python2Pickler(pickle._Pickler):
     """Writes text and bytes alike as Python 2's str, and NumPy's names as they were then."""
 
-    dispatch = pickle._Pickler.dispatch.copy()
+    dispatch: ClassVar[dict[type, Callable[..., None]]] = {**pickle._Pickler.dispatch}
+    write: Callable[[bytes], object]
+    memoize: Callable[[object], None]
 
     def save_str(self, value: str | bytes) -> None:
         content = value.encode("latin1") if isinstance(value, str) else value
@@ -80,7 +86,7 @@ class _Python2Pickler(pickle._Pickler):
             self.write(pickle.GLOBAL + b"numpy.core.multiarray\n_reconstruct\n")
             self.memoize(value)
         else:
-            super().save_global(value, name)
+            _save_global(self, value, name)
 
     dispatch[type] = save_global
 

@@ -1,5 +1,6 @@
 """Augmentation: each setting alone does what it says, on images whose every pixel is known."""
 
+import math
 import random
 from typing import Any
 
@@ -34,7 +35,7 @@ def _build(**settings: Any) -> augment.Augmentation:
 
 
 def _numbered(*shape: int) -> Tensor:
-    return torch.arange(np.prod(shape), dtype=torch.float32).view(shape)
+    return torch.arange(math.prod(shape), dtype=torch.float32).view(shape)
 
 
 def _bytes(*shape: int) -> Tensor:
@@ -85,9 +86,11 @@ def test_every_setting_alone_changes_something(setting: str) -> None:
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 12, 7)])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 def test_every_kind_keeps_the_contract(kind: Any, size: int, shape: tuple[int, int, int], dtype: torch.dtype) -> None:
-    built = augment.build_augmentation(kind(**ALL) if kind is configs.CustomAugmentation else kind(), NUM_CLASSES)
+    built = augment.build_augmentation(
+        kind.model_validate(ALL if kind is configs.CustomAugmentation else {}), NUM_CLASSES
+    )
     images, labels = _bytes(size, *shape).to(dtype), LABELS[:size].clone()
-    before = images.clone(), labels.clone()
+    before: tuple[Tensor, ...] = images.clone(), labels.clone()
     changed = built.change_images(images)
     assert (changed.shape, changed.dtype) == (images.shape, dtype)
     standardized = (changed.float() - 128.0) / 64.0

@@ -73,10 +73,10 @@ def test_one_fold_is_none() -> None:
 def archive(folder: Path, counts: list[int], *, with_valid: bool = False) -> Arrays:
     labels = np.repeat(np.arange(len(counts)), counts)
     images = np.random.default_rng(0).integers(0, 256, (len(labels), 4, 4), dtype=np.uint8)
-    parts = {"x_train": images, "y_train": labels}
+    parts: dict[str, np.ndarray] = {"x_train": images, "y_train": labels}
     if with_valid:
         parts |= {"x_valid": images[:5], "y_valid": labels[:5]}
-    np.savez(folder / "images.npz", **parts)
+    np.savez(folder / "images.npz", allow_pickle=False, **parts)
     return Arrays(path=str(folder / "images.npz"), folds=4)
 
 

@@ -201,7 +201,8 @@ def test_who_gives_up_leaves_nothing(compute: Any, tick: Any, cache: FeatureCach
     with pytest.raises(BrokenPipeError):
         _load(FeatureCache(cache.folder, tick=tick), compute=compute)
     assert _names(cache) == []
-    with FileLock(*cache.folder.glob("*.lock")), pytest.raises(BrokenPipeError):
+    (lock,) = cache.folder.glob("*.lock")
+    with FileLock(lock), pytest.raises(BrokenPipeError):
         _load(FeatureCache(cache.folder, tick=_give_up), compute=NEVER)
     assert _built(cache) == 20
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from pipeline.config.data import Arrays, Cifar10, DataConfig, Digits, ImageFolder, Mnist
 from pipeline.config.schema import kinds_of
 from pipeline.core.errors import DataError
-from pipeline.data.loading import READERS, ImageData, LabeledImages, load_data, load_test
+from pipeline.data.image_data import ImageData, LabeledImages
+from pipeline.data.loading import READERS, load_data, load_test
 
 DIGITS = Digits()
 
@@ -28,12 +29,12 @@ def arrays(tmp_path: Path) -> Callable[..., DataConfig]:
 
     def write(dtype: type = np.uint8, **settings: Any) -> DataConfig:
         generator = np.random.default_rng(0)
-        parts = {}
+        parts: dict[str, np.ndarray] = {}
         for part, rows, low in (("train", 40, 0), ("valid", 20, 50), ("test", 20, 90)):
             span = np.array([10, 60, 160]).reshape(3, 1, 1)
             parts[f"x_{part}"] = (low + span * generator.random((rows, 3, 5, 6))).astype(dtype)
             parts[f"y_{part}"] = np.arange(rows) % 4
-        np.savez(tmp_path / "images.npz", **parts)
+        np.savez(tmp_path / "images.npz", allow_pickle=False, **parts)
         return Arrays(path=str(tmp_path / "images.npz"), **settings)
 
     return write
@@ -75,7 +76,7 @@ def test_images_held_out_for_validation_do_not_move_the_statistics() -> None:
 
 @pytest.mark.parametrize(("dtype", "constant"), [(np.uint8, 7), (np.float32, 0.1), (np.float32, 1e6)])
 def test_a_channel_without_variation_becomes_zero(dtype: type, constant: float, tmp_path: Path) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (8, 3, 5, 6)).astype(dtype)
+    pixels: np.ndarray = np.random.default_rng(0).integers(0, 256, (8, 3, 5, 6)).astype(dtype)
     pixels[:, 1] = constant
     np.savez(tmp_path / "images.npz", x_train=pixels, y_train=np.arange(8) % 2)
     data = load_data(Arrays(path=str(tmp_path / "images.npz")))
@@ -192,6 +193,7 @@ def with_test_part(
 
 
 def _damage_test_arrays(config: DataConfig) -> None:
+    assert isinstance(config, Arrays)
     with np.load(config.path) as archive:
         arrays = dict(archive)
     arrays["x_test"] = np.full(20, None)

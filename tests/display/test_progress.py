@@ -91,7 +91,7 @@ NOTICE = "computing features once for all trials: 1,200 images x 1280 in float32
 
 def test_a_backbone_is_named_and_what_a_worker_has_to_say_is_a_line() -> None:
     config = TrialConfig(data=Digits(), model=BackboneConfig(name="tf_efficientnet_lite0")).to_dict()
-    events = [
+    events: list[Event] = [
         TrialStarted(0, {}, config, 0.0),
         Notice(NOTICE),
         TrialEnded(0, TrialResult("complete", 0.7, seconds=2.0, backbone_images=1200, cached_images=4800)),

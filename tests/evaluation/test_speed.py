@@ -21,7 +21,9 @@ class Sleeper(nn.Module):
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
-        self.seconds, self.shapes, self.modes = seconds, [], []
+        self.seconds = seconds
+        self.shapes: list[tuple[int, ...]] = []
+        self.modes: list[bool] = []
         self.now = 0.0
 
     def forward(self, images: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from pipeline.config.model import BackboneConfig
 from pipeline.config.trial import TrialConfig
 from pipeline.export.errors import ExportError
 from pipeline.export.network import build_network
@@ -67,6 +68,7 @@ def test_a_network_that_the_ladder_has_changed_is_found(change: dict[str, Any]) 
     plain = {"data": {"kind": "digits"}, "transfer": {"kind": "auto"}}
     config = TrialConfig.model_validate({**plain, "model": {**BACKBONE, "pretrained": True, "head": head}})
     changed = TrialConfig.model_validate({**plain, "model": {**config.to_dict()["model"], **change}})
+    assert isinstance(changed.model, BackboneConfig)
     untrained = changed.model.model_copy(update={"pretrained": False})
     network = build_backbone(untrained, channels=3, num_classes=10, device=torch.device("cpu"))
     arguments: dict[str, Any] = {"image_shape": (1, 8, 8), "channels": 3, "num_classes": 10}

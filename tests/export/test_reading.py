@@ -100,7 +100,7 @@ def test_monte_carlo_dropout_has_a_spread(loaded: LoadedExport, trained: Trained
 
 def test_monte_carlo_dropout_needs_dropout(loaded: LoadedExport, train_digits: Callable[..., Trained]) -> None:
     plain = train_digits({"hidden_layers": 1, "width": 4})
-    without = LoadedExport(plain.config, plain.model, loaded.class_names, {}, loaded._prepares)
+    without = LoadedExport(plain.config, plain.model, loaded.class_names, {}, loaded.prepares)
     with pytest.raises(ExportError, match="has none"):
         without.sampled(plain.data.valid.images, samples=2)
 

@@ -139,7 +139,7 @@ def test_a_server_does_not_start_with_a_file_that_has_changed(served: Served, tm
     assert "model.onnx is not as it was exported" in (tmp_path / "log").read_text()
 
 
-def test_neither_torch_nor_dnntune_is_needed(served: Served, tmp_path: Path) -> None:
+def test_neither_torch_nor_dnntune_is_needed(served: Served) -> None:
     done = load_without_dnntune(served.folder, served.images)
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr

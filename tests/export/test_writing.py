@@ -95,7 +95,7 @@ def test_absolute_paths_are_cut_in_the_configuration(trained: Trained) -> None:
 
 def test_a_model_that_gives_no_numbers_is_not_exported(trained: Trained, tmp_path: Path) -> None:
     broken = copy.deepcopy(trained.model)
-    torch.nn.init.constant_(broken.layers[-1].bias, float("nan"))
+    torch.nn.init.constant_([*broken.parameters()][-1], float("nan"))
     with pytest.raises(ExportError, match=r"must be finite; layers\.\d+\.bias has NaN"):
         trained.export(tmp_path / "model", model=broken)
     assert list(tmp_path.iterdir()) == []

@@ -1,5 +1,6 @@
 """The figures of a study: what is where on them."""
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
@@ -30,9 +31,9 @@ def test_history_has_a_mark_for_each_trial_and_the_best_so_far() -> None:
     figure = draw_history(TRIALS, "valid_accuracy", maximize=True)
     axes = figure.axes[0]
     *marks, best = axes.get_lines()
-    assert [mark.get_xdata()[0] for mark in marks] == [0, 1, 2, 3]  # type: ignore[index]
-    assert marks[3].get_ydata()[0] == axes.get_ylim()[0]  # type: ignore[index]
-    assert list(best.get_ydata()) == [0.8, 0.9, 0.9]
+    assert [np.asarray(mark.get_xdata())[0] for mark in marks] == [0, 1, 2, 3]
+    assert np.asarray(marks[3].get_ydata())[0] == axes.get_ylim()[0]
+    assert np.asarray(best.get_ydata()).tolist() == [0.8, 0.9, 0.9]
     assert labels(figure) == ["complete", "pruned", "failed", "best so far"]
     assert marks[1].get_gid() == "tip:t001: pruned, 0.7"
 
@@ -48,7 +49,7 @@ def test_a_trial_without_a_setting_passes_below_its_axis() -> None:
     lines = {line.get_gid(): line for line in figure.axes[0].get_lines() if line.get_gid()}
     assert len(lines) == 3
     best, pruned = lines["tip:t002: complete, 0.9, 20"], lines["tip:t001: pruned, 0.7"]
-    rate, momentum, value = best.get_ydata()
+    rate, momentum, value = np.asarray(best.get_ydata())
     assert rate == pytest.approx(0.2386, abs=1e-4)
     assert momentum == pytest.approx(NOT_USED, abs=0.03)
     assert value > 0.9
@@ -68,16 +69,14 @@ def test_where_less_is_better_the_least_value_is_the_best() -> None:
 def test_a_slice_is_on_the_scale_of_its_setting() -> None:
     axes = draw_slice(TRIALS[:3], RATE, (0.75, 1.0)).axes[0]
     assert axes.get_xscale() == "log"
-    points = {
-        tuple(point) for line in axes.get_lines() for point in zip(line.get_xdata(), line.get_ydata(), strict=True)
-    }
+    points = {tuple(point) for line in axes.get_lines() for point in np.asarray(line.get_xydata()).tolist()}
     assert points == {(0.1, 0.8), (0.03, 0.9), (0.01, 0.75)}  # the last one lies on the edge
 
 
 def test_the_front_is_marked() -> None:
     axes = draw_front([TRIALS[0], TRIALS[2]], {2}, (1, "num_parameters"), (0, "valid_accuracy")).axes[0]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("num_parameters", "valid_accuracy")
-    assert [(line.get_xdata()[0], line.get_color()) for line in axes.get_lines()[:2]] == [(10.0, BLUE), (20.0, ORANGE)]  # type: ignore[index]
+    assert [(line.get_xdata()[0], line.get_color()) for line in axes.get_lines()[:2]] == [(10.0, BLUE), (20.0, ORANGE)]
 
 
 def test_the_best_learning_curves_are_named_best_first() -> None:

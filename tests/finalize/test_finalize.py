@@ -21,6 +21,7 @@ from pipeline.finalize.final_file import load_final
 from pipeline.finalize.finalists import best_entries, finals_name, saved_trials
 from pipeline.finalize.study_export import export_all, study_model, trial_model
 from pipeline.records.final import FINAL_TYPE, Final
+from pipeline.storage.internals import storage_of
 from pipeline.study.attributes import METRICS
 from pipeline.study.cases import Cases
 from pipeline.study.studies import open_study
@@ -64,7 +65,8 @@ def test_the_best_are_trained_again_with_seeds_that_the_study_has_not_used(run: 
 
 
 def test_the_chosen_one_has_the_best_mean(run: Run) -> None:
-    means = [finalist.mean for finalist in run.final.finalists]
+    means = [finalist.mean for finalist in run.final.finalists if finalist.mean is not None]
+    assert len(means) == len(run.final.finalists)
     assert means == sorted(means, reverse=True)
     assert run.final.chosen.values[run.final.seed] == max(run.final.chosen.values.values())
 
@@ -132,7 +134,7 @@ def test_the_best_is_the_chosen_configuration(run: Run, cli: Cli) -> None:
 def test_other_finalists_are_another_study(run: Run) -> None:
     study = open_study(run.workspace, "small")
     config = TrialConfig.model_validate(best_trials(study)[0].user_attrs["config"])
-    assert finals_name(study._storage, "small", Cases({"trial 9": config}, 2)) == "small-final-2"
+    assert finals_name(storage_of(study), "small", Cases({"trial 9": config}, 2)) == "small-final-2"
 
 
 def test_the_refitted_model_is_exported_with_its_figures(run: Run, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_who_was_validated_on_other_images_is_in_no_ensemble(weights: Path, monk
     )
 
 
-def sorted_by_class(data: Any, **where: Any) -> Any:
+def sorted_by_class(data: Any, **_: Any) -> Any:
     loaded = load_data(data)
     order = loaded.valid.labels.argsort(stable=True)
     valid = dataclasses.replace(loaded.valid, images=loaded.valid.images[order], labels=loaded.valid.labels[order])

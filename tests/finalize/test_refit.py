@@ -7,6 +7,7 @@ import optuna
 import pytest
 import torch
 
+from pipeline.config.metrics import Monitor
 from pipeline.config.trial import TrialConfig
 from pipeline.core.compute import Compute
 from pipeline.core.workspace import Workspace
@@ -21,7 +22,7 @@ from pipeline.study.attributes import CONFIG, CURVES, RESULT
 from pipeline.training.repetition import RepeatedPhase, Repetition, schedule_of_rates
 from pipeline.training.start import start
 
-METRIC = "valid_accuracy"
+METRIC: Monitor = "valid_accuracy"
 BACKBONE = {"kind": "backbone", "name": "test_resnet", "pretrained": False, "image_size": 32}
 UNFREEZE = {"kind": "unfreeze", "frozen_epochs": 3, "unfreeze_top_stages": 1}
 

@@ -3,7 +3,7 @@
 import copy
 import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,9 @@ SOME_INNER = [(name, top) for name, top in SOME if 0 < top < NETWORKS[name]]
 @functools.cache
 def _made(name: str) -> nn.Module:
     torch.manual_seed(1)
-    body = timm.create_model(name, num_classes=0, **({"img_size": 32} if "vit" in name else {}))
+    body = (
+        timm.create_model(name, num_classes=0, img_size=32) if "vit" in name else timm.create_model(name, num_classes=0)
+    )
     body.train()(torch.randn(4, 3, 32, 32))
     return body
 
@@ -69,6 +71,11 @@ def stage_of_buffers(body: nn.Module) -> Iterator[tuple[str, int]]:
 class Toy(nn.Module):
     """Two stages of a linear layer each; a subclass breaks what a cut needs."""
 
+    middle: nn.Module
+    upper: nn.Module
+    prune_intermediate_layers: Callable[..., object] | None
+    reset_classifier: Callable[..., object]
+
     def __init__(self) -> None:
         super().__init__()
         self.lower, self.upper = nn.Linear(4, 4), nn.Linear(4, 4)
@@ -76,7 +83,7 @@ class Toy(nn.Module):
         self.num_features = 4
         self.feature_info = [{"module": "lower", "num_chs": 4}, {"module": "upper", "num_chs": 4}]
 
-    def group_matcher(self, coarse: bool = False) -> dict[str, str]:
+    def group_matcher(self, *_: object, **__: object) -> dict[str, str]:
         return {"lower": r"lower", "upper": r"upper|gain"}
 
     def forward(self, x: Tensor) -> Tensor:

@@ -58,7 +58,7 @@ def test_elu_alpha_is_minus_the_limit() -> None:
 
 @pytest.mark.parametrize("name", sorted(ACTIVATIONS))
 def test_each_row_trains_in_a_network(name: str) -> None:
-    config = MlpConfig(hidden_layers=3, width=20, activation=name)
+    config = MlpConfig.model_validate({"hidden_layers": 3, "width": 20, "activation": name})
     model = build_model(config, image_shape=(3, 5, 5), num_classes=7)
     logits = model(torch.randn(32, 3, 5, 5))
     nn.functional.cross_entropy(logits, torch.arange(32) % 7).backward()

@@ -12,6 +12,7 @@ from pipeline.config.model import Dropout, MlpConfig
 from pipeline.config.trial import TrialConfig
 from pipeline.models.build import build_model
 from pipeline.models.dropout import TestScaledDropout, has_dropout, only_dropout_trains
+from pipeline.models.mlp import Mlp
 
 RATES = [0.1, 0.25, 0.5, 0.8]
 NUM_MASKS = 40_000
@@ -75,9 +76,10 @@ def test_has_dropout(kind: type[nn.Module]) -> None:
 
 @pytest.mark.parametrize("kind", [nn.Dropout, nn.AlphaDropout, TestScaledDropout])
 def test_only_dropout_trains(kind: type[nn.Module]) -> None:
-    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), kind(0.5), nn.Sequential(kind(0.1), nn.ReLU()))
+    upper, lower = kind(0.5), kind(0.1)
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), upper, nn.Sequential(lower, nn.ReLU()))
     with only_dropout_trains(model):
-        assert [module for module in model.modules() if module.training] == [model[2], model[3][0]]
+        assert [module for module in model.modules() if module.training] == [upper, lower]
     assert not any(module.training for module in model.modules())
 
 
@@ -103,24 +105,30 @@ def test_the_configuration_decides_the_scaling(
 ) -> None:
     dropout = Dropout(rate=0.3, last_layers=2, input_rate=0.1, **settings)
     found = _dropouts(_network(activation=activation, dropout=dropout))
-    assert [(type(module), module.p) for module in found] == [(kind, 0.1), (kind, 0.3), (kind, 0.3)]
+    assert [(type(module), getattr(module, "p", None)) for module in found] == [(kind, 0.1), (kind, 0.3), (kind, 0.3)]
 
 
 def test_a_test_scaled_network_at_evaluation_has_its_outgoing_weights_scaled() -> None:
     model = _network(batch_norm="none", dropout=Dropout(rate=0.3, last_layers=1, scaling="test")).eval()
     images = torch.randn(8, 1, 4, 3)
-    hidden = model.layers[:-2](images)
-    torch.testing.assert_close(model(images), hidden @ (0.7 * model.layers[-1].weight).T)
+    assert isinstance(model, Mlp)
+    hidden, output = model.layers[:-2](images), model.layers[-1]
+    assert isinstance(output, nn.Linear)
+    torch.testing.assert_close(model(images), hidden @ (0.7 * output.weight).T)
 
 
 @pytest.mark.parametrize(("activation", "variant"), [("selu", "auto"), ("selu", "alpha")])
 def test_alpha_dropout_with_test_scaling_is_refused(activation: str, variant: str) -> None:
-    model = MlpConfig(activation=activation, dropout=Dropout(variant=variant, scaling="test"))
+    model = MlpConfig.model_validate(
+        {"activation": activation, "dropout": {"kind": "dropout", "variant": variant, "scaling": "test"}}
+    )
     with pytest.raises(ValidationError, match=r"model\.dropout\.scaling: test-time scaling is a way of standard"):
         TrialConfig(data=Digits(), model=model)
 
 
 @pytest.mark.parametrize(("activation", "variant"), [("relu", "auto"), ("selu", "standard")])
 def test_standard_dropout_with_test_scaling_is_accepted(activation: str, variant: str) -> None:
-    model = MlpConfig(activation=activation, dropout=Dropout(variant=variant, scaling="test"))
+    model = MlpConfig.model_validate(
+        {"activation": activation, "dropout": {"kind": "dropout", "variant": variant, "scaling": "test"}}
+    )
     assert TrialConfig(data=Digits(), model=model).model == model

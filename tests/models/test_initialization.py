@@ -83,7 +83,7 @@ def test_what_is_named_overrules_the_activation() -> None:
 )
 def test_only_leaky_activations_correct_for_the_slope(activation: str, slope: float, variance: float) -> None:
     model = Mlp(IN, 2, widths=[OUT], activation=activation, negative_slope=slope)
-    assert model.layers[1].weight.var().item() == pytest.approx(variance, rel=0.01)
+    assert model.get_parameter("layers.1.weight").var().item() == pytest.approx(variance, rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -92,6 +92,7 @@ def test_only_leaky_activations_correct_for_the_slope(activation: str, slope: fl
 def test_output_layer_has_glorots_or_torchs(initialization: str, variance: float) -> None:
     model = Mlp(8, OUT, widths=[IN], activation="relu", initialization=initialization)
     output = model.layers[-1]
+    assert isinstance(output, nn.Linear)
     assert output.weight.var().item() == pytest.approx(variance, rel=0.01)
     assert bool(output.bias.any()) == (initialization == "torch")
 

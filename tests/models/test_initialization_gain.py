@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,7 @@ def test_he_with_a_gain_does_not_look_at_the_slope() -> None:
 
 def test_without_a_gain_the_numbers_are_torchs() -> None:
     for slope in (0.0, 0.3):
-        he = _filled(lambda weight, slope=slope: nn.init.kaiming_normal_(weight, slope, nonlinearity="leaky_relu"))
+        he = _filled(partial(nn.init.kaiming_normal_, a=slope, nonlinearity="leaky_relu"))
         torch.testing.assert_close(_weight("he", None, negative_slope=slope), he)
     relu = _filled(lambda weight: nn.init.kaiming_normal_(weight, nonlinearity="relu"))
     torch.testing.assert_close(_weight("he", None), relu)

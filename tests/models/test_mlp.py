@@ -85,10 +85,14 @@ def test_no_dropout_unless_asked_for() -> None:
     ],
 )
 def test_alpha_dropout_goes_with_selu(activation: str, variant: str, expected: type[nn.Module]) -> None:
-    dropout = Dropout(rate=0.2, last_layers=2, input_rate=0.1, variant=variant)
+    dropout = Dropout.model_validate({"rate": 0.2, "last_layers": 2, "input_rate": 0.1, "variant": variant})
     layers = _built(width=[6, 5], activation=activation, batch_norm="none", dropout=dropout)
     dropouts = [layer for layer in layers if "Dropout" in type(layer).__name__]
-    assert [(type(layer), layer.p) for layer in dropouts] == [(expected, 0.1), (expected, 0.2), (expected, 0.2)]
+    assert [(type(layer), getattr(layer, "p", None)) for layer in dropouts] == [
+        (expected, 0.1),
+        (expected, 0.2),
+        (expected, 0.2),
+    ]
 
 
 def test_alpha_dropout_keeps_mean_and_variance() -> None:
@@ -133,10 +137,12 @@ def test_moving_statistics_follow_eq_19(place: str) -> None:
 def test_settings_arrive() -> None:
     settings = {"activation": "elu", "elu_alpha": 2.0, "batch_norm_alpha": 0.3, "batch_norm_epsilon": 1e-3}
     normalization, elu = _built(**settings)[2:4]
+    assert isinstance(elu, nn.ELU)
+    assert isinstance(normalization, nn.BatchNorm1d)
     assert (elu.alpha, normalization.momentum, normalization.eps) == (2.0, 0.3, 1e-3)
     assert _built(activation="leaky_relu", negative_slope=0.2, batch_norm="none")[2].negative_slope == 0.2
-    assert not _built(batch_norm="none")[1].bias.any()
-    assert _built(batch_norm="none", initialization="torch")[1].bias.all()
+    assert not _built(batch_norm="none").get_parameter("1.bias").any()
+    assert _built(batch_norm="none", initialization="torch").get_parameter("1.bias").all()
 
 
 def test_logits_of_a_network_worked_by_hand() -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pipeline.config.metrics import Monitor
 from pipeline.config.training import EarlyStopping, Sgd
 from pipeline.config.trial import TrialConfig
 from pipeline.data.image_data import ImageData
@@ -42,7 +43,7 @@ def test_a_change_below_min_delta_is_no_improvement(
 
 @pytest.mark.parametrize("monitor", ["valid_loss", "valid_accuracy"])
 def test_the_monitor_decides_which_epoch_is_best(
-    monitor: str, mixed_up_data: ImageData, configure: Callable[..., TrialConfig]
+    monitor: Monitor, mixed_up_data: ImageData, configure: Callable[..., TrialConfig]
 ) -> None:
     stopping = EarlyStopping(monitor=monitor, patience=None)
     results = list(start(configure(epochs=10, early_stopping=stopping), mixed_up_data).epochs)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from pipeline.config import training as configs
+from pipeline.config.kinds import kind_name
 from pipeline.config.schema import kinds_of
 from pipeline.config.training import OptimizerConfig
 from pipeline.models.mlp import Mlp
@@ -35,7 +36,7 @@ def _step(config: OptimizerConfig, *, gradient: float) -> tuple[float, float]:
 
 
 def test_table_and_schema_have_the_same_kinds() -> None:
-    assert set(OPTIMIZERS) == {kind().kind for kind in KINDS}
+    assert set(OPTIMIZERS) == set(map(kind_name, KINDS))
 
 
 @pytest.mark.parametrize("activation", ["relu", "prelu"])
@@ -59,7 +60,7 @@ def test_frozen_parameters_and_empty_groups_are_left_out() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_fused_where_pytorch_has_it(kind: type[configs.OptimizerBlock]) -> None:
-    optimizer = build_optimizer(kind(), FlatParameters(nn.Linear(3, 2)))
+    optimizer = build_optimizer(kind.model_validate({}), FlatParameters(nn.Linear(3, 2)))
     has_fused = "fused" in inspect.signature(type(optimizer).__init__).parameters
     assert all(group["fused" if has_fused else "foreach"] is True for group in optimizer.param_groups)
 
@@ -68,7 +69,7 @@ def test_fused_where_pytorch_has_it(kind: type[configs.OptimizerBlock]) -> None:
 def test_minimizes_a_quadratic(kind: type[configs.OptimizerBlock]) -> None:
     layer = nn.Linear(20, 10)
     parameters = FlatParameters(layer)
-    optimizer = build_optimizer(kind(lr=0.01), parameters)
+    optimizer = build_optimizer(kind.model_validate({"lr": 0.01}), parameters)
 
     def loss() -> torch.Tensor:
         return layer.weight.square().sum() + layer.bias.square().sum()
@@ -130,15 +131,16 @@ def test_decay_shrinks_the_weight_and_not_the_bias(config: OptimizerConfig, weig
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_part_learns_at_its_rate(kind: type[configs.OptimizerBlock]) -> None:
-    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
-    nn.init.zeros_(model[0].weight)
-    nn.init.zeros_(model[1].weight)
+    lower, head = nn.Linear(2, 2), nn.Linear(2, 2)
+    model = nn.Sequential(lower, head)
+    nn.init.zeros_(lower.weight)
+    nn.init.zeros_(head.weight)
     parameters = FlatParameters(model, {"0.weight": 0.25, "0.bias": 0.25})
-    optimizer = build_optimizer(kind(lr=0.2, weight_decay=0.5), parameters)
+    optimizer = build_optimizer(kind.model_validate({"lr": 0.2, "weight_decay": 0.5}), parameters)
     groups = [(group["lr"], group["weight_decay"]) for group in optimizer.param_groups]
     assert groups == [(0.2, 0.5), (0.2, 0.0), (0.05, 0.5), (0.05, 0.0)]  # the head's first: its rate is reported
     parameters.gradient.fill_(1.0)
     optimizer.step()
-    moved, head_moved = model[0].weight.detach(), model[1].weight.detach()
+    moved, head_moved = lower.weight.detach(), head.weight.detach()
     assert bool((head_moved < 0.0).all())
     torch.testing.assert_close(moved, 0.25 * head_moved)

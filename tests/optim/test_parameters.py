@@ -96,4 +96,5 @@ def test_channels_last_kernels_keep_their_memory_format() -> None:
     )
     parameters.values.sub_(parameters.gradient)
     for ours, theirs in zip(model.parameters(), plain.parameters(), strict=True):
+        assert theirs.grad is not None
         torch.testing.assert_close(ours, theirs - theirs.grad)

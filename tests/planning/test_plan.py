@@ -75,9 +75,8 @@ def test_a_rare_class_changes_the_metric_and_lets_the_loss_be_weighted(counts: t
 
 @pytest.mark.parametrize("side", [8, 12, 20, 33, 48, 300])
 @pytest.mark.parametrize("counts", [(50, 50), (900, 50), (30_000, 30_000)])
-def test_every_plan_is_a_space_whose_first_trial_is_whole(
-    side: int, counts: tuple[int, ...], has_weights: bool
-) -> None:
+@pytest.mark.usefixtures("has_weights")
+def test_every_plan_is_a_space_whose_first_trial_is_whole(side: int, counts: tuple[int, ...]) -> None:
     for epoch_seconds in (0.01, 3.0, 300.0):
         made = fitted(plan(side, *counts), epoch_seconds)
         file = read(made)

@@ -62,7 +62,7 @@ def test_a_file_that_has_changed_is_loaded_anew(file: Path) -> None:
 
 def test_another_process_loads_what_was_loaded_here_and_not_what_the_file_says_by_then(file: Path) -> None:
     load_plugins([file])
-    block = kinds("model")["linear"].block()
+    block = kinds("model")["linear"].block.model_validate({})
     plugins, blocks = pickle.dumps(loaded_plugins()), pickle.dumps(block)
     unload(loaded_plugins()[0])
     file.write_text("raise AssertionError")

@@ -27,7 +27,8 @@ def _messages(text: str) -> list[str]:
     return str(error.value).splitlines()
 
 
-def test_its_settings_are_searched_and_checked_as_any(small_conv: Path) -> None:
+@pytest.mark.usefixtures("small_conv")
+def test_its_settings_are_searched_and_checked_as_any() -> None:
     space = """space:
   data: {kind: digits}
   model: {kind: small_conv, filters: {int: [4, 16]}, kernel: {choice: [3, 5]}}
@@ -48,7 +49,8 @@ def test_without_the_plugin_the_message_says_that_it_may_be_one() -> None:
     assert said.endswith("got 'other'. If a plug-in adds it, give that with --plugin")
 
 
-def test_it_is_built_initialized_by_the_seed_and_trained_with_gradient_flow(small_conv: Path) -> None:
+@pytest.mark.usefixtures("small_conv")
+def test_it_is_built_initialized_by_the_seed_and_trained_with_gradient_flow() -> None:
     torch.manual_seed(3)
     network = build_model(_config(filters=4).model, image_shape=SHAPE, num_classes=10)
     after = torch.rand(1)

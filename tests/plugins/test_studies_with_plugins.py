@@ -9,16 +9,19 @@ from pipeline.core.workspace import Workspace
 from pipeline.plugins.loading import load_plugins, loaded_plugins, unload
 from pipeline.space.files import SpaceFile, read_space
 from pipeline.space.yaml_text import parse
+from pipeline.storage.internals import storage_of
 from pipeline.storage.open import open_storage
 from pipeline.study.attributes import PLUGINS
 from pipeline.study.cases import Cases
 from pipeline.study.creation import create_or_resume
-from pipeline.study.studies import open_study, stored_definition
+from pipeline.study.studies import ConfigSource, open_study, stored_definition
 
 SPACE = """space:
   data: {kind: digits}
   model: {choice: [mlp, {kind: small_conv, filters: {int: [4, 16]}}]}
 """
+
+pytestmark = pytest.mark.usefixtures("small_conv")
 
 
 def _space() -> SpaceFile:
@@ -31,7 +34,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 @pytest.fixture
-def study(small_conv: Path, workspace: Workspace) -> optuna.Study:
+def study(workspace: Workspace) -> optuna.Study:
     return create_or_resume(open_storage(workspace.storage_url), "s", StudyConfig(), _space().space)
 
 
@@ -52,16 +55,17 @@ def test_a_study_notes_the_plugins_whose_kinds_it_names(study: optuna.Study) -> 
     ]
 
 
-def test_one_that_names_none_notes_none(small_conv: Path, workspace: Workspace) -> None:
+def test_one_that_names_none_notes_none(workspace: Workspace) -> None:
     space = read_space(parse("space: {data: {kind: digits}}", "f.yaml"), "s").space
     study = create_or_resume(open_storage(workspace.storage_url), "s", StudyConfig(), space)
     assert PLUGINS not in study.user_attrs
 
 
-def test_cases_and_functions_note_theirs(small_conv: Path, workspace: Workspace) -> None:
+def test_cases_and_functions_note_theirs(workspace: Workspace) -> None:
     config = next(each for each in _space().space.boundary_configs(["model.kind"]) if each.model.kind == "small_conv")
     storage = open_storage(workspace.storage_url)
-    for name, source in {"cases": Cases({"a": config}, 1), "function": lambda trial: config}.items():
+    sources: dict[str, ConfigSource] = {"cases": Cases({"a": config}, 1), "function": lambda trial: config}
+    for name, source in sources.items():
         study = create_or_resume(storage, name, StudyConfig(), source)
         assert [needed["kinds"] for needed in study.user_attrs[PLUGINS]] == [[["model", "small_conv"]]]
 
@@ -88,7 +92,7 @@ def test_with_a_changed_plugin_a_study_is_looked_at_but_not_gone_on_with(
     with pytest.raises(PluginError, match=said):
         open_study(workspace, "s", computes=True)
     with pytest.raises(PluginError, match=said):
-        create_or_resume(study._storage, "s", StudyConfig(), _space().space)
+        create_or_resume(storage_of(study), "s", StudyConfig(), _space().space)
 
 
 def test_what_the_storage_says_of_plugins_is_not_trusted(study: optuna.Study, workspace: Workspace) -> None:

@@ -53,7 +53,8 @@ def test_epochs_without_folds_stay_as_they_are() -> None:
     epochs = [replace(each, fold=0) for each in EPOCHS[:3]]
     assert mean_epochs(epochs) == epochs
     assert by_fold(epochs) == [epochs]
-    assert mean_epochs([]) == by_fold([]) == []
+    assert mean_epochs([]) == []
+    assert by_fold([]) == []
 
 
 def test_the_worst_verdict_counts() -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from pipeline.analysis.probe import first_steps
+from pipeline.config.model import MlpConfig
 from pipeline.data.image_data import ImageData
 from pipeline.data.noise import noise
 from pipeline.records.results import LayerFlow, Verdict
@@ -166,6 +167,7 @@ def test_divergence_is_named_unless_the_gradient_explodes() -> None:
 )
 def test_the_lectures_networks_of_20_layers(settings: list[str], word: str, images: ImageData) -> None:
     config = load_configuration("lecture_deep", [Override.parse(f"model.{setting}") for setting in settings])
+    assert isinstance(config.model, MlpConfig)
     assert config.model.widths == (100,) * 20
     probe_run = first_steps(config, images, num_steps=6, measure_every=5)
     verdict = judge(probe_run.layers, probe_run.diverged)

@@ -127,7 +127,7 @@ def test_the_first_version_becomes_the_champion(
         "models:/digits/1",
         "dnntune train",
     ):
-        assert split in stored.description
+        assert split in (stored.description or "")
     images = exports.test.images
     kept = load_export(registry.download(1, tmp_path))
     assert torch.equal(kept.probabilities(images), load_export(exports.weak).probabilities(images))
@@ -158,7 +158,7 @@ def test_a_worse_challenger_does_not(
     assert holders(registry) == {CHAMPION: 1, CHALLENGER: 2}
     assert tags_of(registry, 1) == before
     assert tags_of(registry, 2)["decision"] == "challenger"
-    assert "Stays the challenger" in registry.client.get_model_version("digits", "2").description
+    assert "Stays the challenger" in (registry.client.get_model_version("digits", "2").description or "")
 
 
 def test_the_same_export_is_one_version_however_often_it_is_registered(
@@ -188,9 +188,8 @@ def test_a_former_champion_may_come_back(
     assert "champion_until" not in tags_of(registry, 1)
 
 
-def test_a_champion_of_other_classes_stays(
-    registry: Registry, exports: Exports, enter_export: Callable[[Path], Registered]
-) -> None:
+@pytest.mark.usefixtures("registry")
+def test_a_champion_of_other_classes_stays(exports: Exports, enter_export: Callable[[Path], Registered]) -> None:
     enter_export(exports.others)
     found = enter_export(exports.strong)
     assert (found.version, found.champion) == (2, 1)
@@ -269,7 +268,7 @@ def test_a_registration_that_was_cut_off_is_gone_on_with(
 ) -> None:
     enter_export(exports.weak)
 
-    def cut_off(alias: str, number: int) -> None:
+    def cut_off(_alias: str, _number: int) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(registry, "alias", cut_off)

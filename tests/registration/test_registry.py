@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.core.errors import InvalidNameError, TrackingError
+from pipeline.core.stores.urls import StoreUrl
 from pipeline.core.workspace import Workspace
 from pipeline.registration.registry import CHALLENGER, CHAMPION, CHECKSUM, Registry
 from pipeline.tracking.store import experiment_id
@@ -127,11 +128,11 @@ def test_a_model_that_cannot_be_packed_is_marked_and_no_version(
 @pytest.mark.parametrize("name", ["", "a/b", "a:b", "a@champion", "-a", "a b", "'", "a" * 101])
 def test_a_name_that_cannot_be_in_an_address_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidNameError, match="a registered model must"):
-        Registry(f"sqlite:///{tmp_path / 'never.db'}", name)
+        Registry(StoreUrl(f"sqlite:///{tmp_path / 'never.db'}"), name)
     assert not (tmp_path / "never.db").exists()
 
 
 @pytest.mark.parametrize("uri", ["sqlite:////proc/nowhere/mlflow.db", "http://127.0.0.1:9"])
 def test_a_store_that_cannot_be_reached_is_named(uri: str) -> None:
     with pytest.raises(TrackingError, match=rf"MLflow at {uri} cannot be used: .* Check --tracking-uri"):
-        Registry(uri, "m")
+        Registry(StoreUrl(uri), "m")

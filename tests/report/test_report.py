@@ -101,7 +101,7 @@ def test_the_classes_are_said_and_where_accuracy_misleads() -> None:
     assert warning.startswith("Warning: 90.0% of the validation images are of class Cat")
 
 
-def test_a_final_result_comes_first_with_the_optimism_of_the_study(study: optuna.Study) -> None:
+def test_a_final_result_comes_first_with_the_optimism_of_the_study() -> None:
     sentences = " ".join(final_sentences(dataclasses.replace(FINAL, times_measured=3), 12))
     assert "Chosen: the configuration of trial 1, the best mean of 2 finalists: mean valid_accuracy 0.9450" in sentences
     assert "The study's best valid_accuracy was 0.9600 (trial 3), the best of 12, and so optimistic" in sentences

@@ -8,16 +8,20 @@ import optuna
 import pytest
 from optuna.pruners import BasePruner, HyperbandPruner
 from optuna.trial import TrialState
+from pydantic import TypeAdapter
 
 from pipeline.config.metrics import Direction
 from pipeline.config.schema import kinds_of
-from pipeline.config.study import Median, PrunerConfig, Random, SamplerConfig, Tpe
+from pipeline.config.study import AnyPruner, Hyperband, Median, PrunerConfig, Random, SamplerBlock, SamplerConfig, Tpe
 from pipeline.search.multi_objective import MultiObjectiveStudy, MultiObjectiveTrial
 from pipeline.search.pruners import build_pruner
 from pipeline.search.samplers import build_sampler
+from pipeline.storage.internals import storage_of, study_id
 
 EPOCHS, TRIALS = 9, 40
-PRUNERS = {kind: block() for kind, block in kinds_of(PrunerConfig).items() if kind != "none"}
+PRUNER: TypeAdapter[AnyPruner] = TypeAdapter(PrunerConfig)
+SAMPLER: TypeAdapter[SamplerBlock] = TypeAdapter(SamplerConfig)
+PRUNERS = {kind: PRUNER.validate_python({"kind": kind}) for kind in kinds_of(PrunerConfig) if kind != "none"}
 PRUNERS["median that waits"] = Median(startup_trials=3, warmup_epochs=2, patience=2)
 Ask = Callable[[], optuna.Trial]
 
@@ -54,13 +58,13 @@ def empty(pruner: BasePruner, *directions: Direction) -> MultiObjectiveStudy:
 
 
 def asked(study: MultiObjectiveStudy) -> MultiObjectiveTrial:
-    return MultiObjectiveTrial(study, study._storage.create_new_trial(study._study_id))
+    return MultiObjectiveTrial(study, storage_of(study).create_new_trial(study_id(study)))
 
 
 def optunas_own(kind: str) -> BasePruner:
     """The pruner that Optuna has for one objective."""
     config = PRUNERS[kind]
-    if config.kind != "hyperband":
+    if not isinstance(config, Hyperband):
         return build_pruner(config, max_epochs=EPOCHS)
     return HyperbandPruner(config.min_epochs, EPOCHS, config.reduction_factor)
 
@@ -106,7 +110,7 @@ def test_every_other_sampler_draws_for_two_metrics_with_pruned_trials(kind: str)
     study = empty(build_pruner(PRUNERS["hyperband"], max_epochs=EPOCHS), "maximize", "minimize")
     drawn = set()
     for number in range(16):
-        study.sampler = build_sampler(kinds_of(SamplerConfig)[kind](), seed=0, ordinal=number)
+        study.sampler = build_sampler(SAMPLER.validate_python({"kind": kind}), seed=0, ordinal=number)
         trial = asked(study)
         x = trial.suggest_float("x", 0.0, 1.0)
         trial.report(x, 1)

@@ -2,13 +2,16 @@ from collections.abc import Callable
 
 import optuna
 import pytest
+from pydantic import TypeAdapter
 
 from pipeline.config.schema import kinds_of
 from pipeline.config.study import (
+    AnyPruner,
     Hyperband,
     Median,
     Percentile,
     PrunerConfig,
+    SamplerBlock,
     SamplerConfig,
     SuccessiveHalving,
     Tpe,
@@ -18,13 +21,15 @@ from pipeline.search.samplers import SAMPLERS, build_sampler
 from pipeline.space.files import load_space
 
 SAMPLER_KINDS, PRUNER_KINDS = kinds_of(SamplerConfig), kinds_of(PrunerConfig)
+SAMPLER: TypeAdapter[SamplerBlock] = TypeAdapter(SamplerConfig)
+PRUNER: TypeAdapter[AnyPruner] = TypeAdapter(PrunerConfig)
 SPACE = load_space("digits_mlp").space
 
 
 def draw(kind: str, *, seed: int = 0, before: int = 0, trials: int = 4) -> list[dict[str, object]]:
     study = optuna.create_study(direction="maximize")
     for number in range(trials):
-        study.sampler = build_sampler(SAMPLER_KINDS[kind](), seed=seed, ordinal=before + number)
+        study.sampler = build_sampler(SAMPLER.validate_python({"kind": kind}), seed=seed, ordinal=before + number)
         trial = study.ask()
         SPACE.sample(trial)
         study.tell(trial, float(number))
@@ -105,12 +110,12 @@ def test_patience_spares_a_trial_that_improves() -> None:
 
 @pytest.mark.parametrize("kind", sorted(set(PRUNER_KINDS) - {"none"}))
 def test_every_pruner_ends_a_hopeless_trial(kind: str) -> None:
-    pruner = build_pruner(PRUNER_KINDS[kind](), max_epochs=30)
+    pruner = build_pruner(PRUNER.validate_python({"kind": kind}), max_epochs=30)
     assert 0 < run_pruner(pruner, lambda epoch: 0.5 - epoch / 1000, 30) <= 30
 
 
 def test_no_pruner_prunes_nothing() -> None:
-    assert run_pruner(build_pruner(PRUNER_KINDS["none"](), max_epochs=5), lambda epoch: 0.0, 5) == 0
+    assert run_pruner(build_pruner(PRUNER.validate_python({"kind": "none"}), max_epochs=5), lambda epoch: 0.0, 5) == 0
 
 
 def test_percentile_keeps_its_share() -> None:

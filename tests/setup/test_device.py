@@ -26,12 +26,14 @@ def num_gpus(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     ],
     indirect=["num_gpus"],
 )
-def test_choice(num_gpus: int, name: str, expected: str) -> None:
+@pytest.mark.usefixtures("num_gpus")
+def test_choice(name: str, expected: str) -> None:
     assert choose_device(name) == torch.device(expected)
 
 
 @pytest.mark.parametrize("num_gpus", [2], indirect=True)
-def test_workers_take_the_gpus_in_turn(num_gpus: int) -> None:
+@pytest.mark.usefixtures("num_gpus")
+def test_workers_take_the_gpus_in_turn() -> None:
     assert [str(choose_device("auto", worker)) for worker in range(4)] == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]
     assert str(choose_device("cuda:1", 2)) == "cuda:1"
 
@@ -49,7 +51,8 @@ def test_workers_take_the_gpus_in_turn(num_gpus: int) -> None:
     ],
     indirect=["num_gpus"],
 )
-def test_a_device_that_is_not_there(num_gpus: int, name: str, message: str) -> None:
+@pytest.mark.usefixtures("num_gpus")
+def test_a_device_that_is_not_there(name: str, message: str) -> None:
     with pytest.raises(DeviceError, match=message):
         choose_device(name)
 

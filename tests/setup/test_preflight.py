@@ -101,7 +101,7 @@ def test_a_network_that_no_memory_holds_is_refused_with_its_size(settings: dict[
 
 def _archive(file: Path, **shapes: tuple[int, ...]) -> dict[str, Any]:
     arrays = {name: np.zeros(shape, np.uint8) for name, shape in shapes.items()}
-    np.savez_compressed(file, **arrays)
+    np.savez_compressed(file, allow_pickle=False, **arrays)
     return {"data": {"kind": "arrays", "path": str(file)}}
 
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from pipeline.config.model import Dropout
+from pipeline.config.model import Dropout, MlpConfig
 from pipeline.config.training import Sgd
 from pipeline.core.errors import SpaceError
 from pipeline.space.files import SpaceFile, read_space
@@ -244,6 +244,7 @@ def test_a_verdict_needs_measurements() -> None:
 def test_more_dropout_than_layers_means_all_of_them() -> None:
     inner = "model: {hidden_layers: 2, dropout: {kind: dropout, last_layers: 3}}"
     config = next(read(space_of(inner)).space.boundary_configs([]))
+    assert isinstance(config.model, MlpConfig)
     assert isinstance(config.model.dropout, Dropout)
     assert config.model.dropout.last_layers == 3
 

@@ -87,7 +87,7 @@ def test_pretrained_backbones_are_frozen_unless_the_file_says_otherwise(model: s
     config = config_of(f"model: {model}")
     assert config.transfer.kind == kind
     assert TrialConfig(data=config.data, model=config.model).transfer.kind == kind
-    assert TrialConfig(data=config.data, model=config.model.model_dump()).transfer.kind == kind
+    assert TrialConfig.model_validate({"data": config.data, "model": config.model.model_dump()}).transfer.kind == kind
     stated = config_of(f"{PRETRAINED}transfer: none")
     assert stated.transfer.kind == "none"
     # A change of a configuration changes nothing else.

@@ -10,11 +10,11 @@ from pipeline.storage.dashboard import for_this_machine
 def status(**headers: str) -> str:
     said: list[str] = []
 
-    def page(environ: Any, start_response: Any) -> list[bytes]:
+    def page(_environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", [])
         return []
 
-    list(for_this_machine(page)(headers, lambda line, headers: said.append(line)))  # type: ignore[arg-type,func-returns-value]
+    list(for_this_machine(page)(headers, lambda line, headers: said.append(line)))  # type: ignore[arg-type]
     return said[0]
 
 

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from pipeline.core.errors import StudyError
 from pipeline.storage import database
 from pipeline.storage.database import Database, is_transient
+from pipeline.storage.internals import heartbeats_of, study_id, trial_id
 from pipeline.storage.open import RecentTrials, open_storage, quiet_optuna
 from tests.at_once import assert_all_succeed, start_processes
 from tests.servers import PostgreSQL
@@ -36,7 +37,7 @@ def _work(url: str) -> None:
     study = optuna.load_study(study_name="s", storage=storage, sampler=optuna.samplers.RandomSampler())
     for _ in range(TRIALS):
         trial = study.ask()
-        storage.record_heartbeat(trial._trial_id)
+        storage.record_heartbeat(trial_id(trial))
         x = trial.suggest_float("x", 0.0, 1.0)
         trial.report(x, 1)
         trial.set_user_attr("x", x)
@@ -153,15 +154,15 @@ def test_an_end_whose_answer_was_lost_is_no_error(url: str, lose_answer: Callabl
     assert study.trials[0].value == 0.5
 
 
-def test_another_end_is_one(url: str, lose_answer: Callable[[str], None]) -> None:
+def test_another_end_is_one(url: str) -> None:
     storage = open_storage(url)
     study = optuna.create_study(storage=storage)
-    trial_id = study.ask()._trial_id
-    RDBStorage.set_trial_state_values(storage, trial_id, TrialState.FAIL)
+    asked = trial_id(study.ask())
+    RDBStorage.set_trial_state_values(storage, asked, TrialState.FAIL)
     with pytest.raises(UpdateFinishedTrialError):
-        storage.set_trial_state_values(trial_id, TrialState.FAIL)
+        storage.set_trial_state_values(asked, TrialState.FAIL)
     with pytest.raises(UpdateFinishedTrialError):
-        storage.set_trial_state_values(trial_id, TrialState.COMPLETE, [0.5])
+        storage.set_trial_state_values(asked, TrialState.COMPLETE, [0.5])
 
 
 def _age(storage: Database, seconds: int) -> None:
@@ -182,15 +183,15 @@ def test_a_silent_trial_is_ended_and_told(url: str, view: Callable[[Any], Any]) 
     study = optuna.create_study(study_name="s", storage=view(storage))
     trials = [study.ask() for _ in range(2)]
     for trial in trials:
-        study._storage.record_heartbeat(trial._trial_id)
+        heartbeats_of(study).record_heartbeat(trial_id(trial))
     _age(storage, 50)
     optuna.storages.fail_stale_trials(study)
     assert told == []
     _age(storage, 15)
-    study._storage.record_heartbeat(trials[1]._trial_id)
+    heartbeats_of(study).record_heartbeat(trial_id(trials[1]))
     optuna.storages.fail_stale_trials(study)
     assert told == [("s", 0)]
-    assert [trial.state for trial in open_storage(url).get_all_trials(study._study_id)] == [
+    assert [trial.state for trial in open_storage(url).get_all_trials(study_id(study))] == [
         TrialState.FAIL,
         TrialState.RUNNING,
     ]
@@ -199,12 +200,12 @@ def test_a_silent_trial_is_ended_and_told(url: str, view: Callable[[Any], Any]) 
 def test_a_resumed_trial_is_not_taken_for_dead_before_its_first_beat(url: str) -> None:
     storage = open_storage(url)
     study = optuna.create_study(storage=storage)
-    trial_id = study.ask()._trial_id
-    storage.record_heartbeat(trial_id)
-    storage.set_trial_state_values(trial_id, TrialState.WAITING)
+    asked = trial_id(study.ask())
+    storage.record_heartbeat(asked)
+    storage.set_trial_state_values(asked, TrialState.WAITING)
     _age(storage, 1000)
-    assert storage.set_trial_state_values(trial_id, TrialState.RUNNING)
-    assert storage._get_stale_trial_ids(study._study_id) == []
+    assert storage.set_trial_state_values(asked, TrialState.RUNNING)
+    assert storage._get_stale_trial_ids(study_id(study)) == []
 
 
 def test_a_heart_that_beats_for_an_ended_trial_harms_nothing(url: str) -> None:
@@ -212,7 +213,7 @@ def test_a_heart_that_beats_for_an_ended_trial_harms_nothing(url: str) -> None:
     study = optuna.create_study(storage=storage)
     trial = study.ask()
     study.tell(trial, 1.0)
-    storage.record_heartbeat(trial._trial_id)
+    storage.record_heartbeat(trial_id(trial))
     assert study.trials[0].state == TrialState.COMPLETE
 
 

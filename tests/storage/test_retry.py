@@ -1,4 +1,5 @@
 import time
+from typing import NoReturn
 
 import pytest
 from optuna.storages import InMemoryStorage
@@ -29,11 +30,12 @@ def test_an_operation_in_an_operation_adds_no_patience(pauses: list[float]) -> N
     calls = []
 
     class Storage(InMemoryStorage):
-        def get_study_directions(self, study_id: int) -> None:
+        def get_study_directions(self, study_id: int) -> NoReturn:
+            del study_id
             calls.append(is_retry())
             raise PassingError
 
-        def get_best_trial(self, study_id: int) -> None:
+        def get_best_trial(self, study_id: int) -> NoReturn:
             self.get_study_directions(study_id)
 
     storage = retry_operations(is_transient, (PassingError,))(Storage)()

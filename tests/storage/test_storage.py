@@ -96,7 +96,7 @@ def test_a_worker_can_ask_for_a_fresh_read(tmp_path: Path) -> None:
     study = optuna.create_study(study_name="s", storage=storage)
     assert study.trials == []
     optuna.load_study(study_name="s", storage=open_storage(url)).ask()
-    storage._read_at = math.inf  # what was read is recent, however slow this machine is
+    storage.read_at = math.inf  # what was read is recent, however slow this machine is
     assert study.trials == []
     storage.forget()
     assert len(study.trials) == 1

@@ -12,6 +12,7 @@ from pipeline.core.workspace import Workspace
 from pipeline.records.results import TrialResult
 from pipeline.space.files import read_space
 from pipeline.space.yaml_text import parse
+from pipeline.storage.internals import storage_of, trial_id
 from pipeline.storage.open import open_storage, quiet_optuna
 from pipeline.study import attributes
 from pipeline.study.attributes import (
@@ -100,7 +101,7 @@ def test_a_changed_trial(where: str, workspace: Workspace) -> None:
     name, value = TAMPERED_TRIALS[where]
     study = study_of(workspace)
     study.ask()
-    study._storage.set_trial_user_attr(study.trials[1]._trial_id, name, value)
+    storage_of(study).set_trial_user_attr(trial_id(study.trials[1]), name, value)
     with pytest.raises(StudyError, match=rf"trial 1 of study s: what the storage has as {where}"):
         open_study(workspace, "s")
 

@@ -18,10 +18,10 @@ from pipeline.records.results import Outcome, TrialResult
 from pipeline.space.files import read_space
 from pipeline.space.yaml_text import parse
 from pipeline.storage.open import open_storage
-from pipeline.study.cases import CASE, SEED, Cases, case_label, results_by_case
+from pipeline.study.cases import Cases, case_label, results_by_case
 from pipeline.study.creation import create_or_resume, num_trials
 from pipeline.study.studies import load_study
-from pipeline.study.trials import finish, outcome_of
+from pipeline.study.trials import CASE, SEED, finish, outcome_of
 from pipeline.workers.run import run_study
 
 Make = Callable[..., TrialConfig]

@@ -1,8 +1,8 @@
 """Trials are claimed by many at once: never too many, none twice, none lost."""
 
 import multiprocessing
-import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import optuna
 import pytest
@@ -12,6 +12,9 @@ from pipeline.storage.open import RecentTrials, open_storage
 from pipeline.study.attributes import RETRY_OF, TOTAL
 from pipeline.study.claims import Claim, NoClaim, claim_trial, withdraw_leftovers
 from pipeline.study.trials import outcome_of, requeue
+
+if TYPE_CHECKING:
+    import threading
 
 FORK = multiprocessing.get_context("fork")
 

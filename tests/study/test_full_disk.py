@@ -77,7 +77,7 @@ def test_it_is_said_and_the_study_goes_on_later(left: int, small_disk: Path, tmp
 
 
 def test_a_worker_tells_its_supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_space(task: object, channel: object) -> None:
+    def no_space(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     told: list[Event] = []
@@ -112,7 +112,7 @@ def test_half_of_mlflows_tables_are_not_left(is_new: bool, tmp_path: Path, monke
     if not is_new:
         file.write_bytes(b"old")
 
-    def no_space(tracking_uri: str) -> None:
+    def no_space(_tracking_uri: str) -> None:
         with file.open("ab") as database:
             database.write(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -17,7 +18,7 @@ def study(request: pytest.FixtureRequest) -> optuna.Study:
     return optuna.create_study(direction=request.param)
 
 
-def run(study: optuna.Study, kept: SavedModels, quality: float, **fields: object) -> int:
+def run(study: optuna.Study, kept: SavedModels, quality: float, **fields: Any) -> int:
     """Ends a trial of some quality (more is better) with a network whose weights are its quality."""
     trial = study.ask()
     value = quality if study.direction == optuna.study.StudyDirection.MAXIMIZE else -quality

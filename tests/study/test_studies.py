@@ -4,6 +4,7 @@ from typing import Any
 import optuna
 import pytest
 
+from pipeline.config.model import MlpConfig
 from pipeline.config.study import StudyConfig
 from pipeline.core.errors import StudyError
 from pipeline.records.results import TrialResult
@@ -45,6 +46,7 @@ def open_study(storage: optuna.storages.BaseStorage, text: str = TEXT) -> optuna
 def test_baselines_run_first(storage: optuna.storages.BaseStorage) -> None:
     study = open_study(storage)
     config = read().space.sample(study.ask())
+    assert isinstance(config.model, MlpConfig)
     assert config.model.width == (8, 4)
     assert config.optimizer.kind == "sgd"
 

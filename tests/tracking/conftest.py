@@ -15,6 +15,6 @@ def mirror(workspace: Path) -> Mirror:
 
 
 @pytest.fixture
-def beside(mirror: Mirror, workspace: Path) -> Mirror:
+def beside(workspace: Path) -> Mirror:
     """Another process's mirror of the same study."""
     return mirror_of(Workspace(workspace))

@@ -224,4 +224,4 @@ def test_points_of_one_layer() -> None:
 def test_a_store_that_cannot_be_used(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(TrackingError, match="cannot be used"):
-        open_client(uri)  # type: ignore[arg-type]
+        open_client(uri)

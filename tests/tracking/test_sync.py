@@ -98,13 +98,14 @@ def test_one_has_the_lease_until_it_is_silent(finished_copy: Path, monkeypatch: 
     silent_since = time.monotonic()
     third = Lease(study, "a")
     while not third.hold():
-        third._ask_again = 0.0
+        third.ask_again = 0.0
     assert time.monotonic() - silent_since > 0.3
-    other._ask_again = 0.0
+    other.ask_again = 0.0
     assert not other.hold()
 
 
-def test_a_study_that_has_not_begun(finished_copy: Path, space_file: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("space_file")
+def test_a_study_that_has_not_begun(finished_copy: Path) -> None:
     with pytest.raises(StudyError, match="no study named x"):
         sync_study(Workspace(finished_copy), "x")
 
@@ -164,10 +165,10 @@ def test_a_store_that_breaks_costs_a_study_its_log_only(
     class Breaks:
         ended = 0.0
 
-        def begin(self, study: str, **more: Any) -> None:
+        def begin(self, *_: str, **__: Any) -> None:
             (workspace / "mlflow.db").write_bytes(b"no database" * 1000)
 
-        def event(self, event: Any) -> None:
+        def event(self, _event: Any) -> None:
             Breaks.ended = time.monotonic()
 
         def tick(self) -> None: ...
@@ -180,13 +181,11 @@ def test_a_store_that_breaks_costs_a_study_its_log_only(
     assert sync_study(Workspace(workspace), "small").num_written == len(_ended(workspace))
 
 
-def test_a_log_process_that_dies_is_replaced(
-    space_file: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_log_process_that_dies_is_replaced(space_file: Path, workspace: Path) -> None:
     class Kills:
-        def begin(self, study: str, **more: Any) -> None: ...
+        def begin(self, *_: str, **__: Any) -> None: ...
 
-        def event(self, event: Any) -> None: ...
+        def event(self, _event: Any) -> None: ...
 
         def tick(self) -> None:
             from multiprocessing import active_children
@@ -210,12 +209,12 @@ def test_a_log_process_that_dies_before_it_begins_or_at_its_end_is_replaced(fini
     workspace = Workspace(finished_copy)
     open_store(workspace).delete_run(next(r.info.run_id for r in logged(workspace) if r.data.tags.get("trial") == "3"))
     writing = log.StudyLog(workspace, "small", is_alone=True)
-    writing._process.kill()
-    writing._process.join()
-    writing._born = -math.inf
+    writing.process.kill()
+    writing.process.join()
+    writing.born = -math.inf
     writing.tick()
     writing.begin()
-    writing._process.kill()
+    writing.process.kill()
     assert writing.close() is None
     assert sync_study(workspace, "small").found == {}
 

@@ -40,7 +40,7 @@ def _is_whole(file: Path) -> bool:
     if loaded is None:
         return False
     tensors = loaded.state["weights"], SOME.state["weights"]
-    return torch.equal(*tensors) and replace(loaded, state=0) == replace(SOME, state=0)
+    return torch.equal(*tensors) and replace(loaded, state={}) == replace(SOME, state={})
 
 
 def test_only_what_is_there_and_fits_is_loaded(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +128,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(file: Path, monkeypatch: pytest.
 def test_saving_takes_a_twentieth_of_the_time_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now, saved = 100.0, []
 
-    def save(file: Path, checkpoint: Checkpoint) -> None:
+    def save(_file: Path, checkpoint: Checkpoint) -> None:
         nonlocal now
         now += 2.0
         saved.append(len(checkpoint.epochs))

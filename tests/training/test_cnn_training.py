@@ -72,8 +72,13 @@ def test_gradient_flow_is_measured_convolution_by_convolution(batch_norm: str, s
     training = start(config, small_data, measure_every=1)
     blocks = [module for module in training.model.modules() if isinstance(module, Residual)]
     sums: list[Tensor] = []  # what the activation after each shortcut is given
+
+    def keep(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        sums.append(inputs[0])
+        inputs[0].retain_grad()
+
     for block in blocks:
-        block.end[0].register_forward_pre_hook(lambda module, inputs: sums.append(inputs[0]) or inputs[0].retain_grad())
+        block.end[0].register_forward_pre_hook(keep)
     training.step(torch.arange(32))
     layers = training.step.flow.collect()
     convolutions = [name for name, module in training.model.named_modules() if isinstance(module, nn.Conv2d)]

@@ -175,8 +175,8 @@ def test_with_a_constant_rate_momentum_is_the_same_everywhere() -> None:
 @pytest.mark.parametrize("kind", [configs.Sgd, configs.RmsProp, configs.Adam, configs.NAdam])
 def test_the_decay_of_all_but_adamw_goes_through_the_gradient(kind: type[configs.OptimizerBlock]) -> None:
     """The weight is 1 in the first step: its decay is then as good as a gradient."""
-    (decayed,) = _trained(kind(weight_decay=0.5), [0.0], [0.1])
-    assert decayed == pytest.approx(_trained(kind(), [0.5], [0.1])[0])
+    (decayed,) = _trained(kind.model_validate({"weight_decay": 0.5}), [0.0], [0.1])
+    assert decayed == pytest.approx(_trained(kind.model_validate({}), [0.5], [0.1])[0])
     assert decayed != pytest.approx(1.0 - 0.1 * 0.5) or kind is configs.Sgd
 
 

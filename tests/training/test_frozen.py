@@ -83,8 +83,10 @@ def cache(tmp_path: Path, said: list[str]) -> FeatureCache:
 def _trained(config: TrialConfig, data: ImageData, cache: FeatureCache | None) -> tuple[Training, list[Any]]:
     """Returns a training, and of its epochs all that does not depend on time, nor on the cache."""
     training = start(config, data, cache=cache)
-    timeless = {"samples_per_second": 0.0, "seconds": 0.0, "backbone_images": 0, "cached_images": 0}
-    return training, [dataclasses.replace(result, **timeless) for result in training.epochs]
+    return training, [
+        dataclasses.replace(result, samples_per_second=0.0, seconds=0.0, backbone_images=0, cached_images=0)
+        for result in training.epochs
+    ]
 
 
 def _state(module: nn.Module) -> dict[str, Tensor]:
@@ -104,7 +106,8 @@ def test_what_is_frozen_stays_to_the_bit_and_the_rest_learns(
 ) -> None:
     trained_stages = transfer.get("unfreeze_top_stages", 0)
     training = start(configure(transfer), read(), cache=cache if is_cached else None)
-    body, head, before = training.model.body, training.model.head, torch.load(weights)
+    body, head = (training.model.get_submodule(part) for part in ("body", "head"))
+    before = torch.load(weights)
     head_before, head_after, after = _state(head), _state(head), _state(body)
     for _ in training.epochs:  # after the last one, the best one's weights come back
         head_after, after = _state(head), _state(body)
@@ -208,6 +211,8 @@ def test_views_are_all_that_training_sees(configure: Configure, read: Reader, ca
     assert len(list(cache.folder.glob("*.npy"))) == 4
     training = start(config, read(), cache=cache)
     train, valid, rows = training.step.examples, training.phase.valid, torch.arange(20)
+    assert isinstance(train, LabeledFeatures)
+    assert isinstance(valid, LabeledFeatures)
     assert training.step.augmentation is None
     views = [view.index_select(0, train.rows[rows]) for view in train.views]
     batches = [train.batch(rows)[0] for _ in range(40)]

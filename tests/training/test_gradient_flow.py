@@ -46,15 +46,18 @@ def _measured(model: nn.Module, *batches: Sequence[object]) -> tuple[LayerFlow, 
 
 def _identity(units: int, activation: nn.Module) -> nn.Sequential:
     """A hidden layer whose pre-activations are its inputs, and an output."""
-    model = nn.Sequential(nn.Linear(units, units), activation, nn.Linear(units, 2))
-    nn.init.eye_(model[0].weight)
-    nn.init.zeros_(model[0].bias)
-    return model
+    hidden = nn.Linear(units, units)
+    nn.init.eye_(hidden.weight)
+    nn.init.zeros_(hidden.bias)
+    return nn.Sequential(hidden, activation, nn.Linear(units, 2))
 
 
 def _reference(model: nn.Module, images: Tensor, labels: Tensor) -> list[tuple[float, ...]]:
     """The first figures of each layer, but for the update ratio, from the values between the modules and autograd."""
-    weights, preactivations, activations, values = [], [], [], images
+    weights: list[Tensor] = []
+    preactivations: list[Tensor] = []
+    activations: list[Tensor] = []
+    values = images
     for layer in model.layers:
         if isinstance(layer, nn.ReLU):
             preactivations[-1] = values

@@ -182,7 +182,7 @@ def test_plain_accuracy_and_loss_need_no_torchmetrics() -> None:
 def test_the_present_path_is_taken_where_nothing_more_is_asked_for(
     small_data: ImageData, configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*arguments: Any) -> None:
+    def refuse(*_: Any) -> None:
         raise AssertionError
 
     monkeypatch.setattr("pipeline.training.loop.evaluate_metrics", refuse)

@@ -82,7 +82,7 @@ def test_each_phase_begins_its_schedule_anew(
     kind: type[configs.ScheduleBlock], configure: Configure, data: ImageData, built: list[Phase]
 ) -> None:
     transfer = {**UNFREEZE, "lr_factor": 0.5, "layer_decay": 0.2}
-    schedule = kind(warmup_epochs=0.5)
+    schedule = kind.model_validate({"warmup_epochs": 0.5})
     training = start(configure(transfer, schedule=schedule.model_dump()), data)
     rates: list[list[float]] = []
     lr_of_epoch = []
@@ -208,7 +208,7 @@ def test_a_phase_begins_with_the_best_weights(
     monkeypatch.setattr(loop, "evaluate", lambda *_: (next(values), 0.5))
     config = configure({**UNFREEZE, "frozen_epochs": 3}, early_stopping={"monitor": "valid_loss"})
     training = start(config, data)
-    heads = [_state(training.model.head) for _ in training.epochs]
+    heads = [_state(training.model.get_submodule("head")) for _ in training.epochs]
     entered: list[dict[str, Tensor]] = []
     values = iter([3.0, 1.0, 2.0, 9.0])
     training = start(config, data)

@@ -90,7 +90,7 @@ def _assert_it_resumes(
 @pytest.mark.parametrize("kind", OPTIMIZERS)
 def test_every_optimizer(kind: str, small_data: ImageData, configure: Configure, tmp_path: Path) -> None:
     momentum = {"momentum": 0.5} if kind == "rmsprop" else {}
-    optimizer = OPTIMIZER_KINDS[kind](lr=0.01, weight_decay=0.1, **momentum)
+    optimizer = OPTIMIZER_KINDS[kind].model_validate({"lr": 0.01, "weight_decay": 0.1, **momentum})
     _assert_it_resumes(configure(optimizer=optimizer, epochs=3), small_data, tmp_path)
 
 
@@ -98,7 +98,7 @@ def test_every_optimizer(kind: str, small_data: ImageData, configure: Configure,
 def test_every_schedule(
     kind: type[configs.ScheduleBlock], small_data: ImageData, configure: Configure, tmp_path: Path
 ) -> None:
-    schedule = kind(warmup_epochs=0.5, **(FALLS_EACH_EPOCH if kind is configs.Performance else {}))
+    schedule = kind.model_validate({"warmup_epochs": 0.5, **(FALLS_EACH_EPOCH if kind is configs.Performance else {})})
     checkpoints = _assert_it_resumes(configure(schedule=schedule, epochs=6), small_data, tmp_path)
     rates = {round(epoch.lr, 9) for epoch in checkpoints[-1].epochs}
     # 1cycle comes by some rates on its way up and down

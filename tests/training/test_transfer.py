@@ -42,7 +42,7 @@ class _Builder:
     def data(self) -> Any:
         return SimpleNamespace(train=range(self.num_images), num_classes=4)
 
-    def backbone(self, model: BackboneConfig, *, is_shared: bool = False) -> Any:
+    def backbone(self, model: BackboneConfig, **_: bool) -> Any:
         self.models.append(model)
         left = self.num_stages - model.drop_top_stages
         return SimpleNamespace(number=len(self.models), body=SimpleNamespace(feature_info=[{}] * left))

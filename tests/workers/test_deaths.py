@@ -13,10 +13,12 @@ import pytest
 
 from pipeline.core.compute import Compute
 from pipeline.core.processes.process_tree import descendants
+from pipeline.core.stores.urls import StoreUrl
 from pipeline.core.workspace import Workspace
 from pipeline.records.results import TrialResult
 from pipeline.space.files import load_space
 from pipeline.space.overrides import Override
+from pipeline.storage.internals import trial_id
 from pipeline.storage.open import open_storage
 from pipeline.study.attributes import RETRY
 from pipeline.study.creation import create_or_resume
@@ -167,7 +169,7 @@ def quick_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("quick_heartbeat")
 @pytest.mark.parametrize("has_parameters", [True, False])
 def test_a_trial_that_died_elsewhere_is_made_up_for(space_file: Path, workspace: Path, has_parameters: bool) -> None:
-    url = f"sqlite:///{workspace / 'shared.db'}"
+    url = StoreUrl(f"sqlite:///{workspace / 'shared.db'}")
     loaded = load_space(str(space_file), [Override.parse("study.trials=1")])
     study = create_or_resume(open_storage(url), "small", loaded.study, loaded.space)
     elsewhere = study.ask()
@@ -189,7 +191,7 @@ def test_a_trial_that_died_elsewhere_is_made_up_for(space_file: Path, workspace:
 
 @pytest.mark.usefixtures("quick_heartbeat")
 def test_a_trial_that_lives_elsewhere_is_waited_for(space_file: Path, workspace: Path) -> None:
-    url = f"sqlite:///{workspace / 'shared.db'}"
+    url = StoreUrl(f"sqlite:///{workspace / 'shared.db'}")
     loaded = load_space(str(space_file), [Override.parse("study.trials=2")])
     storage = open_storage(url)
     study = create_or_resume(storage, "small", loaded.study, loaded.space)
@@ -205,13 +207,13 @@ def test_a_trial_that_lives_elsewhere_is_waited_for(space_file: Path, workspace:
     thread.start()
 
     def others_are_done() -> bool:
-        storage.record_heartbeat(elsewhere._trial_id)
+        storage.record_heartbeat(trial_id(elsewhere))
         return len(study.trials) > 1 and study.trials[1].state.is_finished()
 
     wait_until(others_are_done)
     for _ in range(7):  # longer than the dead are given
         time.sleep(1.0)
-        storage.record_heartbeat(elsewhere._trial_id)
+        storage.record_heartbeat(trial_id(elsewhere))
     assert thread.is_alive()
     assert study.trials[0].state == optuna.trial.TrialState.RUNNING
     finish(study, elsewhere, {}, TrialResult("pruned"))

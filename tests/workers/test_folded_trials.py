@@ -18,7 +18,8 @@ from pipeline.data.loading import load_data
 from pipeline.records.events import EpochEnded, Event, TrialEnded, TrialStarted
 from pipeline.records.results import EpochResult, TrialResult
 from pipeline.search.pruners import build_pruner
-from pipeline.study.trials import CURVES, finish, result_of
+from pipeline.study.attributes import CURVES
+from pipeline.study.trials import finish, result_of
 from pipeline.training.start import start
 from pipeline.workers.objective import run_trial
 from pipeline.workers.task import SupervisorGoneError
@@ -205,7 +206,7 @@ def test_a_trial_that_is_stopped_where_it_would_be_pruned_is_pruned_when_it_is_r
 
 def test_a_trial_that_has_trained_its_last_fold_is_complete(run: Run, study: optuna.Study) -> None:
     class Always(optuna.pruners.BasePruner):
-        def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+        def prune(self, _study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
             return len(trial.intermediate_values) == FOLDS
 
     study.pruner = Always()

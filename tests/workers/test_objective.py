@@ -16,6 +16,7 @@ from pipeline.data.image_data import ImageData
 from pipeline.models.build import build_model
 from pipeline.records.events import EpochEnded, TrialEnded, TrialStarted
 from pipeline.records.results import TrialResult
+from pipeline.storage.internals import storage_of
 from pipeline.study.attributes import CONFIG, CURVES
 from pipeline.study.saved_models import SavedModels
 from pipeline.study.trials import (
@@ -149,7 +150,7 @@ def test_a_diverged_trial(run, study: optuna.Study, config: Make) -> None:  # ty
 
 
 def test_a_failed_trial(run, study: optuna.Study) -> None:  # type: ignore[no-untyped-def]
-    def sample(trial: optuna.Trial) -> TrialConfig:
+    def sample(_trial: optuna.Trial) -> TrialConfig:
         raise ZeroDivisionError("nothing there")
 
     result = run(sample)
@@ -238,9 +239,9 @@ def test_a_baseline_that_died_before_it_was_drawn_is_tried_again(study: optuna.S
 
 
 def test_a_trial_that_was_taken_for_dead_ends_quietly(run, study: optuna.Study, config: Make) -> None:  # type: ignore[no-untyped-def]
-    def sample(trial: optuna.Trial) -> TrialConfig:
-        made = draw_seed(config)(trial)
-        study.tell(trial.number, state=TrialState.FAIL)  # what another supervisor does
+    def sample(_trial: optuna.Trial) -> TrialConfig:
+        made = draw_seed(config)(_trial)
+        study.tell(_trial.number, state=TrialState.FAIL)  # what another supervisor does
         return made
 
     result = run(sample)
@@ -281,7 +282,7 @@ def test_a_diverged_configuration_is_not_tried_twice(run, study: optuna.Study, c
 
 @pytest.mark.parametrize("full", ["checkpoint", "models", "storage"])
 def test_a_full_disk_ends_no_trial(run, full: str, study: optuna.Study, config: Make, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    def no_space(*arguments: object, **named: object) -> None:
+    def no_space(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
@@ -290,7 +291,7 @@ def test_a_full_disk_ends_no_trial(run, full: str, study: optuna.Study, config: 
         elif full == "models":
             patched.setattr("pipeline.study.saved_models.write_whole", no_space)
         else:
-            patched.setattr(study._storage, "set_trial_intermediate_value", no_space)
+            patched.setattr(storage_of(study), "set_trial_intermediate_value", no_space)
         with pytest.raises(DiskFullError, match=r"checkpoints: no space is left on its file system"):
             run(lambda trial: config(seed=trial.suggest_int("seed", 5, 5)))
     (trial,) = study.trials

@@ -17,6 +17,7 @@ from pipeline.records.results import TrialResult
 from pipeline.search.multi_objective import MultiObjectiveStudy, MultiObjectiveTrial
 from pipeline.space.files import SpaceFile, load_space
 from pipeline.space.overrides import Override
+from pipeline.storage.internals import storage_of, study_id
 from pipeline.study.creation import create_or_resume
 from pipeline.study.studies import UNEXPLAINED, metrics_of, open_study, recover_trials, stored_definition
 from pipeline.study.summary import StudySummary
@@ -73,7 +74,7 @@ def accuracies(trials: list[FrozenTrial]) -> list[tuple[str | None, dict[int, fl
 
 @pytest.mark.slow
 def test_the_first_metric_prunes_the_same_trials_as_alone_and_after_an_interruption(
-    file: Path, tmp_path: Path, workspace: Path
+    file: Path, workspace: Path
 ) -> None:
     assert run(file, workspace, "study.trials=4").num_left == 0
     summary = run(file, workspace)
@@ -105,7 +106,7 @@ def test_a_trial_that_takes_over_a_result_takes_over_its_latency(
     for _ in range(2):
         run_trial(
             study,
-            MultiObjectiveTrial(study, study._storage.create_new_trial(study._study_id)),
+            MultiObjectiveTrial(study, storage_of(study).create_new_trial(study_id(study))),
             sample=lambda trial: config(),
             settings=StudyConfig(metrics=("valid_accuracy", "latency_ms")),
             load=lambda config: small_data,
@@ -137,7 +138,7 @@ def test_a_study_carries_its_metrics_and_keeps_them(study: MultiObjectiveStudy, 
     for metrics in ("valid_accuracy", "[valid_accuracy, num_parameters]"):
         other = read(file, f"study.metrics={metrics}")
         with pytest.raises(StudyError, match="optimizes valid_accuracy, latency_ms, and not valid_accuracy"):
-            create_or_resume(study._storage, "two", other.study, other.space)
+            create_or_resume(storage_of(study), "two", other.study, other.space)
 
 
 def test_further_metrics_are_a_studys_as_any(file: Path, workspace: Path) -> None:

@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
@@ -26,6 +25,9 @@ from pipeline.workers.heartbeats import Heartbeat
 from pipeline.workers.supervisor import MAX_FAILED_STARTS, Supervisor
 from pipeline.workers.task import Task
 from tests.workers.conftest import Recorder
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 KILLED = "was killed by SIGKILL"
 READY = WorkerReady(DataSummary("digits", 10, 10, 10, (1, 8, 8), "cpu"))
@@ -50,7 +52,9 @@ class Stage:
     def __init__(self, *actors: Actor) -> None:
         self.actors = list(actors)
 
-    def start(self, task: Task) -> Any:
+    def prepare(self, task: Task) -> None: ...
+
+    def start(self, _task: Task) -> Any:
         actor = self.actors.pop(0)
         ours, theirs = Pipe()
         for event in actor.events:
@@ -86,9 +90,8 @@ def supervise(
 
 @pytest.fixture
 def task() -> Task:
-    settings: Any = {"study": StudyConfig(), "worker": 0}
-    missing = {name: None for name in Task.__dataclass_fields__ if name not in settings}
-    return Task(**settings, **missing)
+    unread: dict[str, Any] = dict.fromkeys(Task.__dataclass_fields__)
+    return Task(**{**unread, "study": StudyConfig(), "worker": 0})
 
 
 def draw(study: optuna.Study) -> optuna.Trial:

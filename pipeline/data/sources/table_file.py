@@ -56,7 +56,7 @@ def _csv(file: Path) -> dict[str, list[str]]:
 
 
 def _parquet(file: Path) -> dict[str, list[str]]:
-    from pyarrow import ArrowException, parquet  # type: ignore[import-untyped]  # takes a moment to import
+    from pyarrow import ArrowException, parquet  # takes a moment to import
 
     try:
         with open_regular(file) as stream:

@@ -71,7 +71,7 @@ class RayLauncher:
             StudyError: The cluster cannot be used, or has no node that a worker fits on.
         """
         self.prepare(task)
-        resources = self._resources(task)
+        resources = self.resources(task)
         from ray import cloudpickle
 
         payload = cloudpickle.dumps((self.run, task))
@@ -121,7 +121,7 @@ class RayLauncher:
         self.post = start_mailboxes()
         self.remote = ray.remote(max_calls=1, max_retries=0)(remote_function())
 
-    def _resources(self, task: Task) -> dict[str, float]:
+    def resources(self, task: Task) -> dict[str, float]:
         """Returns what a worker takes of its node, in Ray's names.
 
         Raises:

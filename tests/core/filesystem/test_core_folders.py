@@ -1,10 +1,14 @@
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.filesystem.folders import MARK, make_folder, remove_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).parents[3]
 
@@ -61,7 +65,8 @@ def test_links_lead_nowhere(workspace: Path) -> None:
 
 def test_a_mark_that_is_a_link_or_a_folder_is_none(workspace: Path) -> None:
     mark = made(workspace / "other") / MARK
-    for number, put in enumerate((lambda path: path.symlink_to(mark), lambda path: path.mkdir())):
+    kinds: tuple[Callable[[Path], None], ...] = (lambda path: path.symlink_to(mark), lambda path: path.mkdir())
+    for number, put in enumerate(kinds):
         (folder := workspace / f"s{number}").mkdir()
         put(folder / MARK)
         assert not remove_folder(folder, below=workspace)

@@ -97,7 +97,7 @@ def test_a_gpus_memory_is_asked_of_nvidias_library(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("broken", ["init", "device", "memory", "no GPU", "no library"])
 def test_a_gpus_memory_may_not_be_known(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def library(name: str) -> SimpleNamespace:
+    def library(_name: str) -> SimpleNamespace:
         if broken == "no library":
             raise OSError("libnvidia-ml.so.1: cannot open shared object file")
         return _nvml([] if broken == "no GPU" else [16], broken)

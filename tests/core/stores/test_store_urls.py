@@ -15,6 +15,7 @@ from pipeline.core.filesystem.folders import use_workspace
 from pipeline.core.stores.store_urls import mlflow_url, parsed, sqlite_file, sqlite_url
 from pipeline.core.stores.urls import StoreUrl
 from pipeline.core.workspace import Workspace
+from pipeline.storage.internals import storage_of
 from pipeline.storage.open import open_existing, open_storage
 from pipeline.study.studies import open_study
 from pipeline.tracking.store import experiment_id, open_client
@@ -102,7 +103,7 @@ def test_a_damaged_study_storage_is_one_line(damage: str, tmp_path: Path) -> Non
     study = optuna.create_study(study_name="s", storage=open_storage(workspace.storage_url))
     for _ in range(50):
         study.tell(study.ask(), 1.0)
-    study._storage.remove_session()
+    storage_of(study).remove_session()
     file = tmp_path / "studies.db"
     with sqlite3.connect(file) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -72,7 +72,7 @@ def test_no_password_that_sqlalchemy_reads_is_shown(user: str, password: str) ->
 
 
 def test_places_show_no_secret(tmp_path: Path) -> None:
-    workspace = Workspace(tmp_path, "postgresql://me:s3cr3t@h/db", "http://me:s3cr3t@h")
+    workspace = Workspace(tmp_path, StoreUrl("postgresql://me:s3cr3t@h/db"), StoreUrl("http://me:s3cr3t@h"))
     assert "s3cr3t" not in repr(workspace) + json.dumps(dataclasses.asdict(workspace), default=str)
     assert workspace.storage_url.reveal() == "postgresql://me:s3cr3t@h/db"
     assert workspace.tracking_url.reveal() == "http://me:s3cr3t@h"

@@ -56,7 +56,7 @@ def _error(file: Path, **arrays: Any) -> str:
 )
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_layouts(shape: tuple[int, ...], to_channels_first: Any, dtype: type, file: Path) -> None:
-    values = _values(*shape).astype(dtype)
+    values: np.ndarray = _values(*shape).astype(dtype)
     np.savez(file, x_train=values, y_train=LABELS, x_valid=values, y_valid=LABELS)
     data = load_data(_config(file))
     np.testing.assert_array_equal(data.train.images.numpy(), to_channels_first(values))
@@ -79,7 +79,7 @@ def test_layouts(shape: tuple[int, ...], to_channels_first: Any, dtype: type, fi
 def test_whole_numbers_up_to_255_are_held_as_bytes_and_nothing_is_lost(
     dtype: type, factor: float, expected: str, file: Path
 ) -> None:
-    values = (_values(12, 5, 6) * np.float64(factor)).astype(dtype)
+    values: np.ndarray = (_values(12, 5, 6) * np.float64(factor)).astype(dtype)
     np.savez(file, x_train=values, y_train=LABELS, x_valid=values, y_valid=LABELS)
     images = load_data(_config(file)).train.images.numpy()
     assert images.dtype == expected
@@ -91,7 +91,9 @@ def test_parts(save: Any, file: Path) -> None:
     save(file, x_train=_values(12, 5, 6), y_train=LABELS, x_test=_values(4, 5, 6), y_test=LABELS[:4])
     data = load_data(_config(file))
     assert (len(data.train), len(data.valid)) == (9, 3)
-    assert len(load_test(_config(file), data)) == 4
+    test = load_test(_config(file), data)
+    assert test is not None
+    assert len(test) == 4
 
 
 @pytest.mark.parametrize("labels", [np.array(["wolf", "ant", "cat"] * 4), np.array([3, 1, 2] * 4)])
@@ -284,7 +286,7 @@ HOSTILE = {
 def test_a_hostile_archive_is_refused_at_once(name: str, file: Path) -> None:
     content, message = HOSTILE[name]
     valid = {"x_valid": _values(12, 5, 6), "y_valid": LABELS} if name == "floats beside bytes" else {}
-    np.savez(file, y_train=LABELS, **valid)
+    np.savez(file, allow_pickle=False, y_train=LABELS, **valid)
     with zipfile.ZipFile(file, "a") as archive:
         archive.writestr("x_train.npy", content)
     with pytest.raises(DataError, match=re.escape(message)) as raised:
@@ -326,8 +328,9 @@ def _heavy(rows: int, seed: int) -> np.ndarray:
 
 
 def _save(file: Path, train: np.ndarray, part: str, other: np.ndarray) -> None:
-    x = {"x_train": train, f"x_{part}": other}
-    np.savez(file, **x, y_train=np.arange(len(train)) % 3, **{f"y_{part}": np.arange(len(other)) % 3})
+    arrays = {"x_train": train, f"x_{part}": other}
+    arrays |= {"y_train": np.arange(len(train)) % 3, f"y_{part}": np.arange(len(other)) % 3}
+    np.savez(file, allow_pickle=False, **arrays)
 
 
 OF_ANOTHER_RANGE = {
@@ -373,5 +376,5 @@ OF_ONE_RANGE = {
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize(("one", "other"), OF_ONE_RANGE.values(), ids=OF_ONE_RANGE)
 def test_what_is_of_one_range_by_nature_is_accepted(one: np.ndarray, other: np.ndarray, turned: bool) -> None:
-    one, other = (np.float32(values)[:, None] for values in ((other, one) if turned else (one, other)))
+    one, other = (values.astype(np.float32)[:, None] for values in ((other, one) if turned else (one, other)))
     prove_same_range(range_of(one), Images(other, np.zeros(len(other), np.int64), ("a",), "here"))

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.config.data import Cifar10, DataConfig, FashionMnist, Mnist
 from pipeline.core.errors import DataError
+from pipeline.data.image_data import ImageData
 from pipeline.data.loading import load_data, load_test
 from pipeline.data.sources.idx import read_mnist
 from pipeline.data.sources.user_data import data_folders
@@ -33,6 +34,12 @@ def test_the_first_folder_that_has_the_file_is_taken(tmp_path: Path, write_idx: 
     assert len(images.labels) == 10
 
 
+def _num_test(config: DataConfig, data: ImageData, data_dir: str) -> int:
+    test = load_test(config, data, data_dir=data_dir)
+    assert test is not None
+    return len(test)
+
+
 @pytest.mark.parametrize(("config", "folder"), [(Mnist(), "MNIST"), (FashionMnist(), "FashionMNIST")])
 def test_downloads_into_data_dir_and_only_once(
     config: DataConfig, folder: str, tmp_path: Path, mnist_mirror: Any
@@ -43,7 +50,7 @@ def test_downloads_into_data_dir_and_only_once(
     assert (tmp_path / "data" / folder / "raw" / "train-images-idx3-ubyte").is_file()
     num_requests = len(mnist_mirror.requests)
     assert num_requests > 0
-    assert len(load_test(config, data, data_dir=data_dir)) == 10
+    assert _num_test(config, data, data_dir) == 10
     load_data(config, data_dir=data_dir)
     assert len(mnist_mirror.requests) == num_requests
 
@@ -59,7 +66,7 @@ def test_fetches_the_part_that_a_folder_lacks(tmp_path: Path, write_idx: Callabl
     write_idx(tmp_path / "MNIST" / "raw", "train", num_images=30)
     data = load_data(MNIST, data_dir=str(tmp_path))
     assert len(data.train) + len(data.valid) == 30
-    assert len(load_test(MNIST, data, data_dir=str(tmp_path))) == 10
+    assert _num_test(MNIST, data, str(tmp_path)) == 10
 
 
 @pytest.mark.usefixtures("cifar10_mirror")
@@ -68,7 +75,7 @@ def test_downloads_cifar10(tmp_path: Path, write_cifar10: Callable[[Path], np.nd
     data = load_data(CIFAR10, data_dir=str(tmp_path / "data"))
     assert data.image_shape == (3, 32, 32)
     assert data.train.images.sum() + data.valid.images.sum() == pixels.sum()
-    assert len(load_test(CIFAR10, data, data_dir=str(tmp_path / "data"))) == 10
+    assert _num_test(CIFAR10, data, str(tmp_path / "data")) == 10
 
 
 def test_a_wrong_checksum(tmp_path: Path, mnist_mirror: Any) -> None:

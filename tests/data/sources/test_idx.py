@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.config.data import FashionMnist, Mnist
 from pipeline.core.errors import DataError
-from pipeline.data.images import check
+from pipeline.data.images import Images, Split, check
 from pipeline.data.loading import load_data
 from pipeline.data.sources import idx
 from pipeline.data.sources.user_data import data_folders
@@ -34,7 +34,7 @@ IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
     ],
 )
 def test_reads_both_parts(
-    read: Callable[..., idx.Images], layout: str, part: str, packed: bool, tmp_path: Path, write_idx: WriteIdx
+    read: Callable[..., Images], layout: str, part: str, packed: bool, tmp_path: Path, write_idx: WriteIdx
 ) -> None:
     other = {"train": "test", "test": "train"}[part]
     pixels, labels = write_idx(tmp_path / layout, part, packed=packed, num_images=30)
@@ -49,7 +49,7 @@ def test_reads_both_parts(
 def test_the_named_folder_wins_over_files_that_may_be_another_data_set(tmp_path: Path, write_idx: WriteIdx) -> None:
     write_idx(tmp_path, num_images=30)
     pixels, _ = write_idx(tmp_path / "FashionMNIST" / "raw", num_images=20, packed=True)
-    images = idx.read_fashion_mnist(MNIST, "train", [tmp_path])
+    images = idx.read_fashion_mnist(FashionMnist(), "train", [tmp_path])
     np.testing.assert_array_equal(images.pixels[:, 0], pixels)
 
 
@@ -175,7 +175,13 @@ def _debian(fashion_mnist: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_debian")
 def test_the_real_fashion_mnist_is_found_without_any_setting() -> None:
     config = FashionMnist()
-    train, test = (check(idx.read_fashion_mnist(config, part, data_folders(None)), part) for part in ("train", "test"))
+
+    def whole(part: Split) -> Images:
+        images = idx.read_fashion_mnist(config, part, data_folders(None))
+        assert images is not None
+        return check(images, part)
+
+    train, test = whole("train"), whole("test")
     assert train.pixels.shape == (60_000, 1, 28, 28)
     assert test.pixels.shape == (10_000, 1, 28, 28)
     assert np.bincount(train.labels).tolist() == [6_000] * 10

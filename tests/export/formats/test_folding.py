@@ -1,7 +1,5 @@
 """Folding: everything that can be, and the output stays."""
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -63,14 +61,15 @@ IDS = [name for name, *_ in CASES]
 @pytest.mark.parametrize(("network", "shape", "folded", "left"), [case[1:] for case in CASES], ids=IDS)
 def test_folding_keeps_the_output(network: nn.Module, shape: tuple[int, ...], folded: int, left: int) -> None:
     generator = torch.Generator().manual_seed(0)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            for tensor in (module.running_mean, module.running_var, module.weight, module.bias):
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+            for tensor in (layer.running_mean, layer.running_var, layer.weight, layer.bias):
                 if tensor is not None:
                     tensor.data.uniform_(0.5, 3.0, generator=generator)
     network.eval()
     values = torch.randn(shape, generator=generator)
-    module: Any = torch.export.export(network, (values,)).module(check_guards=False)
+    module = torch.export.export(network, (values,)).module(check_guards=False)
+    assert isinstance(module, torch.fx.GraphModule)
     with torch.no_grad():
         assert fold_batch_norm(module) == (folded, left)
         assert torch.allclose(module(values), network(values), atol=1e-5)

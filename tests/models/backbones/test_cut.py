@@ -32,7 +32,7 @@ def test_to_train_the_suffix_is_to_train_the_body(name: str, top: int, images: T
     stages.set_trainable(twin, top)
     stages.set_trainable(body, top)
     prefix, suffix = cut.split(body, top, images)
-    suffix.num_features = stages.num_features(body)
+    suffix.__dict__["num_features"] = stages.num_features(body)
     for module, inputs in ((twin, images), (suffix, prefix(images))):
         torch.manual_seed(2)
         train(module, inputs)
@@ -82,7 +82,7 @@ def test_split_leaves_modes_and_flags(top: int, training: bool, body: nn.Module,
     assert [module.training for module in body.modules()] == modes
     stages.set_trainable(body, 3)
     assert not body.conv1.weight.requires_grad
-    assert body.layer4[0].conv1.weight.requires_grad
+    assert body.get_parameter("layer4.0.conv1.weight").requires_grad
     if 0 < top < 5:
         assert suffix.training == training
     if top < 5:
@@ -110,19 +110,21 @@ class _SeesTwoTensors(Toy):
         return self.upper([self.lower(x), x])
 
 
-class _Pair(nn.Linear):
+class _Pair(nn.Module):
     def __init__(self) -> None:
-        super().__init__(4, 4)
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
 
     def forward(self, pair: list[Tensor]) -> Tensor:
-        return super().forward(pair[0]) + pair[1]
+        return self.linear(pair[0]) + pair[1]
 
 
 class _Writes(Toy):
     def __init__(self) -> None:
         super().__init__()
-        self.upper = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(4, 4))
-        self.upper[0].weight = nn.Parameter(torch.zeros(()))
+        first = nn.ReLU(inplace=True)
+        first.register_parameter("weight", nn.Parameter(torch.zeros(())))
+        self.upper = nn.Sequential(first, nn.Linear(4, 4))
 
 
 class _ReadsAWeight(Toy):
@@ -133,7 +135,7 @@ class _ReadsAWeight(Toy):
 class _CallsTwice(Toy):
     def __init__(self) -> None:
         super().__init__()
-        nn.init.zeros_(self.upper.weight)
+        nn.init.zeros_(self.get_parameter("upper.weight"))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.upper(self.upper(self.lower(x)) + 1.0)
@@ -168,7 +170,7 @@ def test_features_lie_in_memory_as_in_the_body() -> None:
 def test_a_module_called_twice_gets_the_features_once() -> None:
     body, images = _CallsTwice(), torch.randn(3, 4)
     prefix, suffix = cut.split(body, 1, images)
-    nn.init.ones_(body.upper.weight)
+    nn.init.ones_(body.get_parameter("upper.weight"))
     assert torch.equal(suffix(prefix(images)), body(images))
 
 

@@ -45,7 +45,7 @@ def test_stages_by_hand(expected: dict[str, int], body: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_stage_is_computed_from_those_below_it(name: str, body: nn.Module, images: Tensor) -> None:
+def test_a_stage_is_computed_from_those_below_it(body: nn.Module, images: Tensor) -> None:
     """In the order in which they are called, modules of a lower stage do not follow those of a higher one."""
     staged, called = stages.stage_of_parameters(body), []
     for module_name, module in body.named_modules():
@@ -103,7 +103,7 @@ def test_dropped_stages_are_gone(name: str, images: Tensor) -> None:
 
 
 @pytest.mark.parametrize("name", ["resnet18"])
-def test_what_is_left_is_averaged_over_positions(name: str, body: nn.Module) -> None:
+def test_what_is_left_is_averaged_over_positions(body: nn.Module) -> None:
     images, seen = torch.randn(2, 3, 64, 64), []
     body.eval().layer2.register_forward_hook(lambda *called: seen.append(called[-1].mean((2, 3))))
     body(images)
@@ -138,9 +138,9 @@ def test_a_body_must_tell_its_stages(attribute: str, message: str, monkeypatch: 
     body = Toy()
     body.prune_intermediate_layers = None
     monkeypatch.delattr(body if attribute == "feature_info" else Toy, attribute)
-    for refused in (lambda: stages.set_trainable(body, 1), lambda: stages.drop_top_stages(body, 1)):
+    for refused in (stages.set_trainable, stages.drop_top_stages):
         with pytest.raises(ModelError, match=message):
-            refused()
+            refused(body, 1)
     stages.set_trainable(body, 0)
     stages.drop_top_stages(body, 0)
     assert not any(parameter.requires_grad for parameter in body.parameters())
@@ -164,18 +164,28 @@ def test_stages_that_do_not_rise_are_refused() -> None:
 def test_what_cannot_be_dropped_says_why(pruned: list[str] | None, message: str) -> None:
     body = Toy()
     if pruned is not None:
-        body.prune_intermediate_layers = lambda *_, **__: [delattr(body, part) for part in pruned]
+
+        def prune(*_: object, **__: object) -> None:
+            for part in pruned:
+                delattr(body, part)
+
+        body.prune_intermediate_layers = prune
         body.reset_classifier = lambda *_, **__: None
     with pytest.raises(ModelError, match=f"the top stages of Toy cannot be dropped: .*{message}.*another backbone"):
         stages.drop_top_stages(body, 1)
 
 
-def test_of_the_lower_stages_nothing_may_go() -> None:
+def test_of_the_lower_stages_nothing_may_go(monkeypatch: pytest.MonkeyPatch) -> None:
     body = Toy()
     body.middle = nn.Sequential(nn.Linear(4, 4))
     body.feature_info.insert(1, {"module": "middle", "num_chs": 4})
-    body.group_matcher = lambda coarse: {"lower": "lower", "middle": "middle", "upper": "upper|gain"}
-    body.prune_intermediate_layers = lambda *_, **__: (delattr(body, "upper"), delattr(body.lower, "bias"))
+    groups = {"lower": "lower", "middle": "middle", "upper": "upper|gain"}
+    monkeypatch.setattr(body, "group_matcher", lambda coarse: groups)
+
+    def prune(*_: object, **__: object) -> None:
+        del body.upper, body.lower.bias
+
+    body.prune_intermediate_layers = prune
     body.reset_classifier = lambda *_, **__: None
     with pytest.raises(ModelError, match=r"timm would remove lower\.bias too"):
         stages.drop_top_stages(body, 1)

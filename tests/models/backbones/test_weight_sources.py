@@ -172,7 +172,7 @@ def test_the_hubs_local_cache_serves_without_a_network(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def _answering_hub(no_hub: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _answering_hub(no_hub: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:  # noqa: ARG001  # undone after it
     # It answers every request with 501, which is an answer.
     with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -6,10 +6,9 @@ import signal
 import subprocess
 import threading
 import traceback
-from collections.abc import Iterator
-from multiprocessing.connection import Connection
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,8 +19,11 @@ from pipeline.workers.launchers.local import LocalLauncher, run_worker
 from pipeline.workers.task import Task
 from tests.processes import LONG, parents, wait_until
 
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
-def echo(task: Task, connection: "Connection[Any, Any]") -> None:
+
+def echo(_task: Task, connection: "Connection[Any, Any]") -> None:
     """A worker that says its process's id, and then what it is told."""
     connection.send(os.getpid())
     while (said := connection.recv()) is not None:
@@ -53,6 +55,10 @@ def kill_fork_server() -> None:
     wait_until(lambda: pid not in parents())
 
 
+def say(connection: "Connection[Any, Any]", message: object) -> None:
+    connection.send(message)
+
+
 def hear(connection: "Connection[Any, Any]") -> Any:
     assert connection.poll(LONG)
     return connection.recv()
@@ -68,7 +74,7 @@ def test_a_fork_server_that_is_killed_while_a_worker_starts_is_replaced(launcher
     process, connection = launcher.start(task)
     killer.join()
     hear(connection)
-    connection.send(None)
+    say(connection, None)
     assert process.join() is None
 
 
@@ -78,12 +84,12 @@ def test_workers_outlive_their_fork_server(launcher: LocalLauncher, task: Task) 
     kill_fork_server()
     third, to_third = launcher.start(task)  # by another one
     hear(to_third)
-    to_second.send("alive")
+    say(to_second, "alive")
     assert hear(to_second) == "alive"
     first.kill()
     assert first.join() == "was killed by SIGKILL"
     assert pid not in parents()
-    to_second.send(None)
+    say(to_second, None)
     assert second.join() is None
     third.kill()
     assert third.join() == "was killed by SIGKILL"
@@ -97,7 +103,7 @@ def test_a_resource_tracker_that_is_killed_says_nothing(
     os.kill(tracker, signal.SIGKILL)
     process, connection = launcher.start(task)
     hear(connection)
-    connection.send(None)
+    say(connection, None)
     assert process.join() is None
     assert capfd.readouterr().err == ""
 
@@ -105,9 +111,10 @@ def test_a_resource_tracker_that_is_killed_says_nothing(
 def test_fork_servers_that_keep_dying_end_in_an_error(
     launcher: LocalLauncher, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connect, attempts = multiprocessing.forkserver.connect_to_new_process, []  # type: ignore[attr-defined]
+    connect = multiprocessing.forkserver.connect_to_new_process
+    attempts: list[Sequence[int]] = []
 
-    def dies(fds: object) -> Any:
+    def dies(fds: Sequence[int]) -> tuple[int, int]:
         """What `multiprocessing` meets where the fork server dies between its start and its answer."""
         attempts.append(fds)
         if len(attempts) % 3:
@@ -118,7 +125,7 @@ def test_fork_servers_that_keep_dying_end_in_an_error(
     process, connection = launcher.start(task)
     assert len(attempts) == 3
     hear(connection)
-    connection.send(None)
+    say(connection, None)
     assert process.join() is None
     monkeypatch.setattr(processes, "START_SECONDS", 0.0)
     with pytest.raises(StudyError, match="cannot be started, tried for 0 s: EOFError: the process that forks them was"):
@@ -129,7 +136,7 @@ def test_close_ends_workers_that_nobody_told_to_end(launcher: LocalLauncher, tas
     process, connection = launcher.start(task)
     hear(connection)
     os.kill(launcher.started[0].process.pid or 0, signal.SIGTERM)  # as a service manager does: it is deaf
-    connection.send("alive")
+    say(connection, "alive")
     assert hear(connection) == "alive"
     launcher.close()
     assert process.join() == "was killed by SIGKILL"
@@ -155,7 +162,7 @@ def test_what_a_worker_raises_has_no_password(
 ) -> None:
     address = StoreUrl(f"postgresql://me:{password}@db/x")
 
-    def work(task: Task, channel: object) -> None:
+    def work(*_: object) -> None:
         try:
             raise OSError(f"{address.reveal()} refuses")
         except OSError as error:

@@ -10,8 +10,7 @@ import threading
 import types
 from collections.abc import Iterator
 from concurrent.futures import Future
-from multiprocessing.connection import Connection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,7 +18,10 @@ from pipeline import __version__
 from pipeline.records.events import WorkerFailed
 from pipeline.workers.launchers.ray_bridge import RayProcess, mailboxes, submit
 from pipeline.workers.launchers.ray_worker import remote_function, serve
-from tests.workers.launchers.test_ray_launcher import PATIENCE, assert_closed, hear
+from tests.workers.launchers.test_ray_launcher import PATIENCE, assert_closed, hear, say
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install 'dnntune[ray]'"
@@ -94,7 +96,7 @@ def test_messages_pass_in_their_order_and_the_last_one_before_the_end(post: Post
     worker.start()
     assert hear(connection) == "hello"
     for number in range(3):
-        connection.send(number)
+        say(connection, number)
         assert hear(connection) == number + 1
     assert hear(connection) == "last word"
     assert_closed(connection)
@@ -102,7 +104,7 @@ def test_messages_pass_in_their_order_and_the_last_one_before_the_end(post: Post
     worker.join(PATIENCE)
 
 
-def wait_for_the_end(told: "list[str]", connection: "Connection[Any, Any]") -> None:
+def wait_for_the_end(_told: "list[str]", connection: "Connection[Any, Any]") -> None:
     connection.send("here")
     for _ in range(2):  # whoever asks again is told again
         with pytest.raises(EOFError):

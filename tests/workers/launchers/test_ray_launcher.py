@@ -10,9 +10,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,6 +20,9 @@ from pipeline.core.errors import StudyError
 from pipeline.workers.launchers.ray_launcher import RayLauncher
 from pipeline.workers.task import Task
 from tests.processes import command
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 pytestmark = [
     pytest.mark.slow,
@@ -33,14 +35,14 @@ PATIENCE = 60.0
 
 def make_task(threads: int = 1, device: str = "cpu") -> Task:
     """A task for workers that do not look at what they are to search."""
-    unread: Any = None
-    return Task(*[unread] * 7, compute=Compute(threads=threads, device=device), worker=0)
+    unread: dict[str, Any] = dict.fromkeys(Task.__dataclass_fields__)
+    return Task(**{**unread, "compute": Compute(threads=threads, device=device), "worker": 0})
 
 
 def talker() -> Callable[[Task, Any], None]:
     """A worker that says who it is, and then what it is told, until that is None. Ray sends it by value."""
 
-    def talk(task: Task, connection: Any) -> None:
+    def talk(_task: Task, connection: Any) -> None:
         import os
 
         connection.send((os.getpid(), os.environ.get("CUDA_VISIBLE_DEVICES")))
@@ -53,6 +55,10 @@ def talker() -> Callable[[Task, Any], None]:
             pass
 
     return talk
+
+
+def say(connection: "Connection[Any, Any]", message: object) -> None:
+    connection.send(message)
 
 
 def hear(connection: "Connection[Any, Any]") -> Any:
@@ -99,9 +105,9 @@ def test_messages_pass_both_ways_and_an_end_is_an_end(launcher: RayLauncher) -> 
     process, connection = launcher.start(make_task())
     assert command(hear(connection)[0]).startswith("ray::run")
     for message in (False, secrets.token_bytes(1_000_000), {"epoch": 1}):
-        connection.send(message)
+        say(connection, message)
         assert hear(connection) == message
-    connection.send(None)
+    say(connection, None)
     assert_closed(connection)
     assert process.join() is None
     assert signal.getsignal(signal.SIGTERM) is handler  # Ray would end the program in the middle of an epoch
@@ -136,7 +142,7 @@ def test_a_worker_can_be_killed(launcher: RayLauncher) -> None:
 def test_an_error_of_a_worker_is_told(launcher: RayLauncher, capfd: pytest.CaptureFixture[str]) -> None:
     process, connection = launcher.start(make_task())
     hear(connection)
-    connection.send("raise")
+    say(connection, "raise")
     assert_closed(connection)
     assert process.join() == "failed with KeyError: 'lost'"
     assert "in talk" in capfd.readouterr().err
@@ -155,10 +161,10 @@ def test_those_that_wait_for_a_cpu(launcher: RayLauncher) -> None:
     second.send(False)
     assert_closed(second)
     assert stopped.join() is None
-    its_end.send(None)
+    say(its_end, None)
     assert running.join() is None
     hear(third)
-    third.send(None)
+    say(third, None)
     assert started.join() is None
 
 
@@ -166,10 +172,10 @@ def test_gpus_are_shared(launcher: RayLauncher) -> None:
     for device, visible in (("auto", "0"), ("cuda", "0"), ("cpu", None)):
         process, connection = launcher.start(make_task(device=device))
         assert (hear(connection)[1] or None) == visible
-        connection.send(None)
+        say(connection, None)
         assert process.join() is None
     sharing = RayLauncher(launcher.address, workers=6)
-    assert sharing._resources(make_task(device="auto"))["GPU"] == 0.1666
+    assert sharing.resources(make_task(device="auto"))["GPU"] == 0.1666
     with pytest.raises(StudyError, match=r"--device cuda:1 names one: use cuda"):
         launcher.start(make_task(device="cuda:1"))
 
@@ -185,7 +191,7 @@ def test_a_connection_of_the_program_itself_is_used_and_kept(launcher: RayLaunch
     launcher.start(make_task())[0].kill()
     guest = RayLauncher(launcher.address, run=talker())
     process, connection = guest.start(make_task())
-    connection.send(None)
+    say(connection, None)
     assert process.join() is None
     guest.close()
     assert ray.is_initialized()
