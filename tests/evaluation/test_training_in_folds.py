@@ -3,12 +3,14 @@
 import statistics
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from pipeline.config.trial import TrialConfig
 from pipeline.core.compute import Compute
 from pipeline.core.errors import DnntuneError, StudyError
+from pipeline.data.feature_cache import FeatureCache
 from pipeline.data.loading import load_data, load_test
 from pipeline.display.console import metric_lines
 from pipeline.evaluation.ensembles import averaged
@@ -57,6 +59,19 @@ def test_monte_carlo_dropout_is_averaged_over_folds() -> None:
     monte_carlo = train_and_test(config, compute=COMPUTE, mc_samples=2)["evaluation"]["monte_carlo"]
     assert monte_carlo["samples"] == 2
     assert 0.0 < monte_carlo["accuracy"] <= 1.0
+
+
+def test_frozen_layers_are_computed_once_for_all_folds(tmp_path: Path) -> None:
+    labels = np.repeat([0, 1], 6)
+    images = np.random.default_rng(0).integers(0, 256, (12, 16, 16), dtype=np.uint8)
+    np.savez(tmp_path / "images.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    config = make(
+        data={"kind": "arrays", "path": str(tmp_path / "images.npz"), "folds": 3},
+        model={"kind": "backbone", "name": "tf_efficientnet_lite0", "image_size": 32},
+    )
+    metrics = train_and_test(config, compute=COMPUTE, cache=FeatureCache(tmp_path / "cache"))
+    assert len(list((tmp_path / "cache").glob("*.npy"))) == 1
+    assert (metrics["backbone_images"], metrics["cached_images"]) == (12, 3 * 2 * 12)
 
 
 def test_an_export_is_one_model(tmp_path: Path) -> None:
