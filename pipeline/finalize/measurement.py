@@ -11,7 +11,7 @@ import torch
 from pipeline.config.data import DataConfig
 from pipeline.config.metrics import Monitor
 from pipeline.core.errors import StudyError
-from pipeline.evaluation.ensembles import averaged, greedy
+from pipeline.evaluation.ensembles import averaged, greedy, log_likelihood
 from pipeline.evaluation.intervals import SHARE, mean_interval
 from pipeline.evaluation.metrics import class_results, confusion_matrix, model_metrics, most_misclassified, speeds
 from pipeline.evaluation.predictor import Predictor, SavedModel
@@ -21,6 +21,10 @@ from pipeline.records.final import Ensemble, Final, Finalist, Split
 from pipeline.setup.images import prepared
 from pipeline.study.cases import trials_by_case
 from pipeline.training.evaluation import predict_by_monte_carlo
+from pipeline.training.metrics import metric_of
+
+# Metrics of a study whose ensembles are selected by their likelihood.
+LIKELIHOOD_FOR = ("valid_accuracy", "valid_loss", "valid_log_likelihood")
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,11 @@ def select_final(
     by_name = {saved.name: saved for saved in candidates if _shares_images(saved, chosen, predictor)}
     seeds = [models[first.trial, seed] for seed in first.values]
     top = [models[other.trial, best_seed(other, metric)] for other in ranked if other.values]
-    labels = predictor.data(chosen.config).valid.labels.cpu()
-    picks = greedy({name: predictor.log_probabilities(saved, "valid") for name, saved in by_name.items()}, labels)
+    data = predictor.data(chosen.config)
+    # Accuracy counts a few images more or less: the likelihood says which of many ensembles is better.
+    score = log_likelihood if metric in LIKELIHOOD_FOR else metric_of(metric, data.class_names)
+    candidate_logs = {name: predictor.log_probabilities(saved, "valid") for name, saved in by_name.items()}
+    picks = greedy(candidate_logs, data.valid.labels.cpu(), score)
     ensembles = {
         "seeds": [saved for saved in seeds if saved.name in by_name],
         "top": [saved for saved in top if saved.name in by_name],

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from pipeline.evaluation.ensembles import averaged, greedy
+from pipeline.training.metrics import metric_of
 
 
 def logs(*rows: list[float]) -> torch.Tensor:
@@ -57,3 +58,11 @@ def test_a_model_that_nothing_improves_stays_alone() -> None:
 def test_a_model_that_excludes_the_right_class_does_not_break_the_selection() -> None:
     wrong = logs([0.0, 1.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0])
     assert greedy({"wrong": wrong, "good": GOOD}, LABELS)[0] == "good"
+
+
+def test_another_score_selects_other_models() -> None:
+    """LEFT has all of class 0, and RIGHT all of class 1."""
+    candidates = {"left": LEFT, "right": RIGHT}
+    zero, one = (metric_of(f"valid_recall:{name}", ("zero", "one")) for name in ("zero", "one"))
+    assert greedy(candidates, LABELS, zero) == ["left"]
+    assert greedy(candidates, LABELS, one) == ["right"]
