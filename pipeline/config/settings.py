@@ -53,8 +53,7 @@ class TrialSettings(Block):
     clip: ClippingConfig = NoClipping()
     """Gradient clipping."""
     max_norm: PositiveFloat | None = None
-    """After each step, scale the incoming weights of every unit, or channel, to at most this Euclidean norm; null: do
-    not."""
+    """After each step, scale the incoming weights of every unit to at most this Euclidean norm; null: do not."""
     ema_decay: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
     """Validate and return an exponential moving average of the weights over the steps, with this decay (0.99 averages
     about 100 steps; the first steps are averaged evenly); null: the weights themselves."""

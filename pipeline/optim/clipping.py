@@ -81,7 +81,7 @@ def limit_row_norms(weights: Sequence[Tensor], max_norm: float) -> None:
     """Scales each unit's incoming weights back to a norm of at most ``max_norm`` (max-norm regularization).
 
     Args:
-        weights: Weight matrices (units, inputs) and kernels (channels, inputs, height, width), changed in place.
+        weights: Weight matrices, (units, inputs), changed in place.
         max_norm: Largest Euclidean norm of a row.
     """
     for weight in weights:

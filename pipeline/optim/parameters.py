@@ -38,7 +38,7 @@ class FlatParameters:
         gradient: Their gradient, (values,).
         groups: What an optimizer treats alike, largest rate first.
         gradients_by_tensor: The gradient of each of the model's parameters, as views.
-        weights: The matrices and kernels, (units, inputs, ...), as views.
+        weights: The matrices, (units, inputs), as views.
     """
 
     def __init__(self, model: nn.Module, lr_factors: Mapping[str, float] | None = None) -> None:
@@ -69,7 +69,7 @@ class FlatParameters:
         self.gradients_by_tensor: list[Tensor] = [
             parameter.grad for _, parameter in trainable if parameter.grad is not None
         ]
-        self.weights = [parameter.detach() for _, parameter in trainable if parameter.ndim >= 2]
+        self.weights = [parameter.detach() for _, parameter in trainable if parameter.ndim == 2]
 
 
 def _view(values: Tensor, like: Tensor) -> Tensor:

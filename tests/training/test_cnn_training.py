@@ -58,14 +58,6 @@ def test_it_learns_and_resumes_to_the_bit(model: dict[str, Any], small_data: Ima
     assert all(torch.equal(tensor, expected[name]) for name, tensor in resumed.model.state_dict().items())
 
 
-def test_max_norm_bounds_a_kernels_incoming_weights(small_data: ImageData) -> None:
-    training = start(_config({"channels": 8}, max_norm=0.5), small_data)
-    training.step(torch.arange(32))
-    kernels = [parameter for parameter in training.model.parameters() if parameter.ndim == 4]
-    norms = torch.cat([kernel.detach().flatten(1).norm(dim=1) for kernel in kernels])
-    assert norms.max().item() == pytest.approx(0.5, rel=1e-5)
-
-
 @pytest.mark.parametrize("batch_norm", ["none", "before", "after"])
 def test_gradient_flow_is_measured_convolution_by_convolution(batch_norm: str, small_data: ImageData) -> None:
     config = _config({"blocks": 2, "block": "residual", "batch_norm": batch_norm})
