@@ -8,7 +8,7 @@ from pipeline import __version__
 from pipeline.cli import auto, configurations, running, studies  # help has the commands in the order of these imports
 
 # isort: split
-from pipeline.cli import evidence, pages, predict, register, report, results, schedule
+from pipeline.cli import evidence, kinds, pages, predict, register, report, results, schedule
 from pipeline.cli.error_handling import flush, report_error
 from pipeline.cli.options import app
 from pipeline.core.errors import DnntuneError
@@ -20,6 +20,7 @@ __all__ = [
     "auto",
     "configurations",
     "evidence",
+    "kinds",
     "main",
     "pages",
     "predict",

@@ -83,6 +83,12 @@ def register_metric(name: str, row: MetricRow) -> None:
     METRICS[name] = row
 
 
+def unregister_metrics(origin: str) -> None:
+    """Removes all metrics of an origin."""
+    for name in [name for name, row in METRICS.items() if row.origin == origin]:
+        del METRICS[name]
+
+
 def metric_row(metric: str) -> MetricRow:
     """Returns what is known of a metric; of ``valid_recall:CLASS`` what holds for all classes."""
     return METRICS[metric.partition(":")[0]]

@@ -18,6 +18,7 @@ from pipeline.data.sources.cifar10 import read_cifar10
 from pipeline.data.sources.digits import read_digits
 from pipeline.data.sources.idx import read_fashion_mnist, read_mnist
 from pipeline.data.sources.image_folder import read_image_folder
+from pipeline.data.sources.plugin import images_of
 from pipeline.data.sources.table import read_table
 from pipeline.data.sources.user_data import data_folders
 from pipeline.data.split import (
@@ -167,5 +168,7 @@ def _load_folds(config: DataConfig, data_dir: str | None, device: torch.device) 
 
 
 def _read(config: DataConfig, split: Split, data_dir: str | None) -> Images | None:
-    images: Images | None = build(config, split, data_folders(data_dir))
-    return None if images is None else check(images, split)
+    made = build(config, split, data_folders(data_dir))
+    if made is None:
+        return None
+    return check(made if isinstance(made, Images) else images_of(made, config.kind), split)

@@ -11,14 +11,15 @@ from pipeline.config.data import OwnData
 from pipeline.config.model import BackboneConfig
 from pipeline.config.schema import kinds_in
 from pipeline.config.trial import TrialConfig
-from pipeline.plugins.needed import needed_plugins
+from pipeline.plugins.needed import metrics_in, needed_plugins
 
 PACKAGES = ("torch", "timm", "numpy", "pillow", "safetensors", "onnx", "onnxruntime", "onnxscript")
 
 
 def environment(config: TrialConfig) -> dict[str, Any]:
     """Returns the versions of what takes part in an export, and the plug-ins that its configuration needs, if any."""
-    plugins = needed_plugins(kinds_in(config.to_dict(), TrialConfig))
+    settings = config.to_dict()
+    plugins = needed_plugins([*kinds_in(settings, TrialConfig), *metrics_in(settings)])
     return {
         "dnntune": __version__,
         "python": platform.python_version(),

@@ -11,13 +11,21 @@ import traceback
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.config import kinds
+from pipeline.config import kinds, metrics
 from pipeline.config.kinds import KindBlock
+from pipeline.config.metrics import METRICS, Direction, MetricRow, unregister_metrics
+from pipeline.config.study import StudyConfig
+from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import DnntuneError, PluginError
 
+# Their modules register the built-ins, before any plug-in does.
+CONFIGURED = (TrialConfig, StudyConfig)
+# The group of the metrics: they have a table of their own, as they have no settings.
+METRIC = "metric"
 ENTRY_POINTS = "dnntune.plugins"
 SHOWN_DIGITS = 12
 
@@ -64,9 +72,10 @@ def plugin_names() -> list[str]:
     return [plugin.name for plugin in _loaded.values() if plugin.way != "entry point"]
 
 
-def plugin_of(kind: kinds.Kind) -> Plugin | None:
-    """Returns where a kind comes from; None for a built-in."""
-    return _loaded.get(kind.origin)
+def plugin_of(group: str, name: str) -> Plugin | None:
+    """Returns where a kind, or a metric, comes from; None for a built-in, and where there is none."""
+    row = METRICS.get(name) if group == METRIC else kinds.kinds(group).get(name)
+    return None if row is None else _loaded.get(row.origin)
 
 
 def load_plugins(names: Sequence[str | Path]) -> None:
@@ -113,7 +122,6 @@ def load(plugins: Iterable[Plugin]) -> None:
         with _registering(plugin):
             _run(plugin)
         if not _registered(plugin):
-            kinds.unregister(plugin.origin)
             raise PluginError(
                 f"plug-in {plugin.name} must register a kind, and registers none. Decorate a function with "
                 "@register(MyBlock): see docs/plugins.md"
@@ -124,6 +132,7 @@ def load(plugins: Iterable[Plugin]) -> None:
 def unload(plugin: Plugin) -> None:
     """Removes a plug-in's kinds from this process."""
     kinds.unregister(plugin.origin)
+    unregister_metrics(plugin.origin)
     _loaded.pop(plugin.origin, None)
     sys.modules.pop(_module_name(plugin), None)
 
@@ -136,16 +145,51 @@ def register_kind(block: type[KindBlock], build: Callable[..., Any]) -> None:
     """
     if not (isinstance(block, type) and issubclass(block, KindBlock) and hasattr(block, "group")):
         raise PluginError(f"register needs a block: a subclass of ModelBlock, OptimizerBlock, ...; got {block!r}")
-    if _loading:
-        kinds.register(block, build, _loading[-1].origin)
-        return
-    if block.__module__ == "__main__":
-        raise PluginError(
-            f"workers cannot find {block.__qualname__}, which is defined in a notebook or script. Write it to a file, "
-            "and name that: --plugin FILE.py, or plugins=[...]"
+    with _origin_of(block) as origin:
+        kinds.register(block, build, origin)
+
+
+def register_metric(
+    name: str, build: Callable[[Sequence[str]], Any], *, direction: Direction, description: str
+) -> None:
+    """Adds a metric to the plug-in that is being loaded, or to the module that defines its builder.
+
+    Raises:
+        PluginError: See `pipeline.plugins.contract.metric`.
+    """
+    with _origin_of(build) as origin:
+        measures = partial(_meter, name, build)
+        metrics.register_metric(
+            name, MetricRow(direction, description, low=None, high=None, build=measures, origin=origin)
         )
-    plugin = _module(block.__module__)  # its module was imported by other code
-    kinds.register(block, build, plugin.origin)
+
+
+def _meter(name: str, build: Callable[[Sequence[str]], Any], _argument: str | None, class_names: Sequence[str]) -> Any:
+    try:
+        meter = build(class_names)
+    except Exception as error:
+        raise PluginError(f"metric {name} cannot be built: {type(error).__name__}: {error}") from error
+    if missing := [method for method in ("update", "compute", "reset", "to") if not hasattr(meter, method)]:
+        raise PluginError(
+            f"metric {name}: its builder must return what has the methods of a torchmetrics.Metric; "
+            f"{type(meter).__name__} has no {', '.join(missing)}. Derive its class from torchmetrics.Metric"
+        )
+    return meter
+
+
+@contextlib.contextmanager
+def _origin_of(defined: Any) -> Iterator[str]:
+    """Gives the origin of what is registered: the plug-in that is being loaded, or the module that defines it."""
+    if _loading:
+        yield _loading[-1].origin
+        return
+    if defined.__module__ == "__main__":
+        raise PluginError(
+            f"workers cannot find {defined.__qualname__}, which is defined in a notebook or script. Write it to a "
+            "file, and name that: --plugin FILE.py, or plugins=[...]"
+        )
+    plugin = _module(defined.__module__)  # its module was imported by other code
+    yield plugin.origin
     _loaded[plugin.origin] = plugin
 
 
@@ -203,7 +247,7 @@ def _run(plugin: Plugin) -> None:
 
 def _registered(plugin: Plugin) -> bool:
     rows = [row for group in kinds.groups() for row in kinds.kinds(group).values()]
-    if any(row.origin == plugin.origin for row in rows):
+    if plugin.origin in {*(row.origin for row in rows), *(row.origin for row in METRICS.values())}:
         return True
     prefix = _imported_name(plugin)  # imported before, by other code
     return plugin.source is None and any(f"{row.block.__module__}.".startswith(f"{prefix}.") for row in rows)

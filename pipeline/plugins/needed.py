@@ -1,12 +1,14 @@
 """Which plug-ins a study or an export needs: noted when it is made, proven where it is used."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from typing_extensions import TypedDict
 
-from pipeline.config.kinds import KindName, kinds
+from pipeline.config.kinds import KindName
+from pipeline.config.metrics import METRICS
 from pipeline.core.errors import PluginError
-from pipeline.plugins.loading import SHOWN_DIGITS, Plugin, plugin_of
+from pipeline.plugins.loading import METRIC, SHOWN_DIGITS, Plugin, plugin_of
 
 
 class NeededPlugin(TypedDict):
@@ -21,7 +23,7 @@ def needed_plugins(named: Iterable[KindName]) -> list[NeededPlugin]:
     """Returns the plug-ins that some kinds come from; none for built-ins."""
     found: dict[Plugin, list[KindName]] = {}
     for kind in dict.fromkeys(named):
-        if (plugin := plugin_of(kinds(kind.group)[kind.name])) is not None:
+        if (plugin := plugin_of(*kind)) is not None:
             found.setdefault(plugin, []).append(kind)
     return [
         NeededPlugin(name=plugin.short_name, version=plugin.version, kinds=[(kind.group, kind.name) for kind in added])
@@ -29,12 +31,21 @@ def needed_plugins(named: Iterable[KindName]) -> list[NeededPlugin]:
     ]
 
 
+def metrics_in(values: Any) -> Iterator[KindName]:
+    """Yields the metrics that settings name, as plain values, wherever they do."""
+    if isinstance(values, str) and values in METRICS:
+        yield KindName(METRIC, values)
+    elif isinstance(values, Mapping):
+        yield from metrics_in(list(values.values()))
+    elif isinstance(values, list | tuple):
+        for value in values:
+            yield from metrics_in(value)
+
+
 def are_loaded(plugins: Iterable[NeededPlugin]) -> bool:
     """Returns whether all plug-ins that are needed are there, in the same version."""
     return all(
-        (row := kinds(group).get(kind)) is not None
-        and (plugin := plugin_of(row)) is not None
-        and plugin.version == needed["version"]
+        (plugin := plugin_of(group, kind)) is not None and plugin.version == needed["version"]
         for needed in plugins
         for group, kind in needed["kinds"]
     )
@@ -56,9 +67,7 @@ def check_plugins(study: str, plugins: Iterable[NeededPlugin], *, computes: bool
         name, version = needed["name"], needed["version"]
         option = f"--plugin {name}" if name.endswith(".py") else "--plugin MODULE, or install its package"
         for group, kind in needed["kinds"]:
-            row = kinds(group).get(kind)
-            here = None if row is None else plugin_of(row)
-            if here is None:
+            if (here := plugin_of(group, kind)) is None:
                 raise PluginError(
                     f"study {study} needs the plug-in {name} ({_shown(version)}) for the {group} {kind}, and it is not "
                     f"loaded. Give it with {option}"

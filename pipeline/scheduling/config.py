@@ -107,6 +107,8 @@ class Schedule(Block):
     """The search space: a file, looked up beside this one first, or a name in search_spaces/."""
     set: Texts = ()
     """Settings that override those of the space, each as `path=value`, like --set."""
+    plugins: Texts = ()
+    """Plug-ins to load: Python files, looked up beside this one first, and modules; like --plugin."""
     trials: PositiveInt | None = None
     """Number of trials of each study; null: as the space says."""
     timeout: PositiveFloat | None = None

@@ -7,9 +7,10 @@ from pydantic import ValidationError
 
 from pipeline.config.schema import short_repr
 from pipeline.core.compute import Compute
-from pipeline.core.errors import Problem, SpaceError
+from pipeline.core.errors import PluginError, Problem, SpaceError
 from pipeline.core.names import broken_plain_rule
 from pipeline.core.workspace import STORAGE_VARIABLES, TRACKING_VARIABLES, Workspace, store_url
+from pipeline.plugins.loading import load_plugins
 from pipeline.scheduling.config import Schedule
 from pipeline.space.files import SpaceFile, load_space
 from pipeline.space.overrides import Override
@@ -67,7 +68,7 @@ class ScheduleFile:
 
 
 def load_schedule(path: Path, overrides: list[str] | None = None) -> ScheduleFile:
-    """Reads and proves a schedule file.
+    """Reads and proves a schedule file, and loads its plug-ins.
 
     Args:
         path: The file.
@@ -97,4 +98,9 @@ def load_schedule(path: Path, overrides: list[str] | None = None) -> ScheduleFil
     except ValidationError as error:
         reasons = [str(each["ctx"]["error"]) for each in error.errors()]
         raise SpaceError([Problem("", reason, tree.location) for reason in reasons]) from None
+    try:
+        load_plugins([str(beside) if (beside := path.parent / each).is_file() else each for each in schedule.plugins])
+    except PluginError as error:
+        location = fields["plugins"].location if "plugins" in fields else tree.location
+        raise SpaceError([Problem("plugins", str(error), location)]) from None
     return ScheduleFile(name, path.parent, schedule)

@@ -7,12 +7,13 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.config.kinds import KindName, groups, kinds
+from pipeline.config.kinds import KindName
 from pipeline.config.schema import kinds_in, short_repr
 from pipeline.config.study import Grid, StudyConfig
 from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import StudyError
-from pipeline.plugins.needed import needed_plugins
+from pipeline.plugins.listing import list_kinds
+from pipeline.plugins.needed import metrics_in, needed_plugins
 from pipeline.space.distributions import storable
 from pipeline.space.tree import SearchSpace, flatten
 from pipeline.study.attributes import IS_CASES, METRICS, PLUGINS, SETTINGS, SPACE, TOTAL, check_attributes
@@ -75,9 +76,11 @@ def _definition(space: ConfigSource) -> dict[str, Any] | None:
 
 def _kinds(settings: StudyConfig, definition: Mapping[str, Any] | None, *, are_cases: bool) -> Iterator[KindName]:
     """Yields the kinds that a study names; of one whose configurations a function draws, all that it may name."""
-    yield from kinds_in(settings.model_dump(mode="json"), StudyConfig)
+    study = settings.model_dump(mode="json")
+    yield from kinds_in(study, StudyConfig)
+    yield from metrics_in([study, definition])
     if definition is None:
-        yield from (KindName(group, name) for group in groups() for name in kinds(group))
+        yield from (KindName(kind.group, kind.name) for kind in list_kinds())
         return
     for config in definition.values() if are_cases else [definition]:
         yield from kinds_in(config, TrialConfig)

@@ -1,15 +1,19 @@
+import math
 from pathlib import Path
 
 import pytest
 import torch
 
+from pipeline.config.metrics import direction
 from pipeline.config.trial import TrialConfig
 from pipeline.core.errors import PluginError, SpaceError
 from pipeline.data.loading import load_data
 from pipeline.models.build import build_model, num_parameters
+from pipeline.optim.losses import build_loss
 from pipeline.plugins.loading import load_plugins
 from pipeline.space.files import read_space
 from pipeline.space.yaml_text import parse
+from pipeline.training.metrics import build_meters, measured
 from pipeline.training.start import start
 
 SHAPE = (1, 8, 8)
@@ -79,7 +83,7 @@ BROKEN = {
 @pytest.mark.parametrize("body", BROKEN)
 def test_what_a_builder_must_not_do_is_said_with_its_line(body: str, tmp_path: Path) -> None:
     source = (Path(__file__).with_name("small_conv.py")).read_text()
-    head, define, _ = source.partition("def build_small_conv")
+    head, define, _ = source.partition("def small_conv")
     file = tmp_path / "broken.py"
     file.write_text(f"{head}{define}(block, input_shape, num_outputs):\n    {body}\n")
     load_plugins([file])
@@ -88,3 +92,28 @@ def test_what_a_builder_must_not_do_is_said_with_its_line(body: str, tmp_path: P
     line = len(head.splitlines()) + 2
     assert BROKEN[body].replace("{line}", str(line)) in str(refused.value)
     assert "model small_conv" in str(refused.value)
+
+
+@pytest.mark.usefixtures("small_conv")
+def test_its_metric_is_measured_and_its_loss_is_the_papers() -> None:
+    probabilities, labels = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]]), torch.tensor([0, 1, 1])
+    meters = build_meters(["valid_specificity"], ["a", "b"], torch.device("cpu"))
+    assert measured(meters, probabilities, labels) == {"valid_specificity": pytest.approx((1 / 2 + 1) / 2)}
+    assert direction("valid_specificity") == "maximize"
+    config = TrialConfig.model_validate({"data": {"kind": "digits"}, "loss": {"kind": "own_focal", "gamma": 2.0}})
+    loss = build_loss(config.loss, torch.tensor([1, 2]))
+    found = loss(probabilities.log(), labels)
+    expected = -(0.1**2 * math.log(0.9) + 0.8**2 * math.log(0.2) + 0.3**2 * math.log(0.7)) / 3
+    assert float(found) == pytest.approx(expected)
+
+
+def test_a_metric_must_have_the_interface_of_torchmetrics(tmp_path: Path) -> None:
+    file = tmp_path / "bad.py"
+    head = "from pipeline.plugins.contract import metric\n@metric({name!r}, direction='maximize', description='x')\n"
+    file.write_text(head.format(name="valid_x") + "def build(class_names): return 3\n")
+    load_plugins([file])
+    with pytest.raises(PluginError, match=r"valid_x: its builder must return what has .*; int has no update, compute"):
+        build_meters(["valid_x"], ["a", "b"], torch.device("cpu"))
+    file.write_text(head.format(name="x") + "def build(class_names): return 3\n")
+    with pytest.raises(PluginError, match=r"bad.py:2: a metric's name must begin with valid_"):
+        load_plugins([file])

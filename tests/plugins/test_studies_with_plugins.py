@@ -64,10 +64,12 @@ def test_one_that_names_none_notes_none(workspace: Workspace) -> None:
 def test_cases_and_functions_note_theirs(workspace: Workspace) -> None:
     config = next(each for each in _space().space.boundary_configs(["model.kind"]) if each.model.kind == "small_conv")
     storage = open_storage(workspace.storage_url)
+    named = [["model", "small_conv"]]
+    everything = [["loss", "own_focal"], ["metric", "valid_specificity"], *named]
     sources: dict[str, ConfigSource] = {"cases": Cases({"a": config}, 1), "function": lambda trial: config}
-    for name, source in sources.items():
+    for (name, source), expected in zip(sources.items(), (named, everything), strict=True):
         study = create_or_resume(storage, name, StudyConfig(), source)
-        assert [needed["kinds"] for needed in study.user_attrs[PLUGINS]] == [[["model", "small_conv"]]]
+        assert [sorted(needed["kinds"]) for needed in study.user_attrs[PLUGINS]] == [expected]
 
 
 def test_without_its_plugin_a_study_says_what_it_needs(study: optuna.Study, workspace: Workspace) -> None:
