@@ -18,6 +18,7 @@ PAGES = [
     ROOT / "docs" / "networks.md",
     ROOT / "docs" / "imbalance.md",
     ROOT / "docs" / "few-images.md",
+    ROOT / "docs" / "python.md",
     ROOT / "docs" / "techniques.md",
 ]
 

@@ -24,7 +24,7 @@ def fingerprint(config: TrialConfig) -> str:
 
 def measure(config: TrialConfig, cache: Path) -> dict[str, Any]:
     """Trains and tests a configuration with one thread; the cache is shared by all methods and processes."""
-    report = train_and_test(config, compute=Compute(threads=1, device="cpu"), cache=FeatureCache(cache))
+    report = train_and_test(config, compute=Compute(threads=1, device="cpu"), cache=FeatureCache(cache)).result
     return {name: report[name] for name in KEPT}
 
 

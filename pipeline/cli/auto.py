@@ -3,8 +3,6 @@
 import os
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,7 +19,6 @@ from pipeline.core.processes.machine import has_no_gpu
 from pipeline.core.workspace import Workspace
 
 if TYPE_CHECKING:
-    from pipeline.display.progress import StudyProgress
     from pipeline.planning.plan import Plan
     from pipeline.space.files import SpaceFile
 
@@ -76,6 +73,7 @@ def auto(
     ends = time.monotonic() + seconds
     from pipeline.core.filesystem.folders import use_workspace
     from pipeline.display.plan_text import result_lines
+    from pipeline.display.progress import StudyProgress
     from pipeline.planning.auto import run_plan
     from pipeline.space.files import load_space
 
@@ -93,7 +91,7 @@ def auto(
         ends=ends,
         workspace=workspace,
         compute=compute,
-        open_observer=_progress,
+        open_observer=StudyProgress,
         notify=lambda line: print_line(line, err=True),
     )
     for line in result_lines(result, workspace):
@@ -183,14 +181,3 @@ def _write(plan: "Plan", path: Path) -> None:
     except OSError as error:
         raise DnntuneError(f"{path}: cannot be written: {error.strerror}. Run this in another folder") from None
     print_line(f"the plan is in {path}: edit it, and run the same command again", err=True)
-
-
-@contextmanager
-def _progress(metric: str) -> Iterator["StudyProgress"]:
-    from pipeline.display.progress import StudyProgress
-
-    progress = StudyProgress(metric)
-    try:
-        yield progress
-    finally:
-        progress.close()

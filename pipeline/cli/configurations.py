@@ -1,7 +1,7 @@
 """Commands about a file: check, train."""
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -20,9 +20,6 @@ from pipeline.cli.options import (
 from pipeline.core.compute import Compute
 from pipeline.core.printing import print_line
 from pipeline.core.workspace import Workspace
-
-if TYPE_CHECKING:
-    from pipeline.records.results import EpochResult
 
 
 @app.command()
@@ -82,23 +79,22 @@ def train(
 
     write_line = line_printer(err=as_json)
 
-    def show(epoch: "EpochResult") -> None:
-        if epoch.epoch == 1:  # not before: what is wrong with the data or the network is said by then
-            if epoch.fold:
-                write_line(f"fold {epoch.fold} of {trial.data.num_folds}")
-            write_line(EPOCH_HEAD)
-        write_line(epoch_line(epoch))
-
-    metrics = train_and_test(
+    training = train_and_test(
         trial,
         data_dir=workspace.data_dir,
         compute=compute,
         mc_samples=mc_samples,
         cache=FeatureCache(workspace.feature_cache, notify=write_line),
-        show=show,
         notify=write_line,
         export=export,
     )
+    for epoch in training:
+        if epoch.epoch == 1:  # not before: what is wrong with the data or the network is said by then
+            if epoch.fold:
+                write_line(f"fold {epoch.fold} of {trial.data.num_folds}")
+            write_line(EPOCH_HEAD)
+        write_line(epoch_line(epoch))
+    metrics = training.result
     for line in metric_lines(metrics):
         write_line(line)
     evaluation = metrics["evaluation"]

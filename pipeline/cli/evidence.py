@@ -134,8 +134,7 @@ def ablate(
     path = figure_path(figure, workspace.root, name)
     from pipeline.analysis.ablation_study import run_ablation
 
-    progress = StudyProgress("valid_accuracy")
-    try:
+    with StudyProgress("valid_accuracy") as progress:
         found = run_ablation(
             trial,
             name=name,
@@ -145,8 +144,6 @@ def ablate(
             observer=progress,
             figure=path,
         )
-    finally:
-        progress.close()
     if found.rows:
         wide_console(err=as_json).print(ablation_table(name, found.rows))
     if found.figure is not None:

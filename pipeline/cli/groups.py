@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
@@ -59,9 +58,9 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def expanded(*, plugins: list[str] | None = None, **given: object) -> None:
-        from pipeline.plugins.loading import load_plugins
+        from pipeline.plugins.loading import load_plugins, plugins_of_environment
 
-        load_plugins([*_plugins_of_environment(), *(plugins or ())])
+        load_plugins([*plugins_of_environment(), *(plugins or ())])
         made = {
             name: found.make(**{option: given.pop(option) for option in found.names}) for name, found in groups.items()
         }
@@ -73,7 +72,3 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     vars(expanded)["__signature__"] = signature
     expanded.__annotations__ = {option.name: option.annotation for option in options}
     return expanded
-
-
-def _plugins_of_environment() -> list[str]:
-    return [name for name in os.environ.get("DNNTUNE_PLUGINS", "").split(os.pathsep) if name]

@@ -95,6 +95,8 @@ ModelNameOption = Annotated[
     str, typer.Option("--name", metavar="NAME", parser=_model_name, help="The registered model's name.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="End standard output with one line of JSON.")]
+CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV, with a head.")]
+RowsJsonOption = Annotated[bool, typer.Option("--json", help="Print one line of JSON, a list.")]
 StudyNameOption = Annotated[
     str | None,
     typer.Option("--study", metavar="NAME", parser=_study_name, help="The study's name; default: the file's name."),

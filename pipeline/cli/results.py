@@ -49,8 +49,7 @@ def finalize(
     from pipeline.study.studies import metrics_of, open_study
 
     write_line = line_printer(err=as_json)
-    progress = StudyProgress(next(iter(metrics_of(open_study(workspace, study))), ""))
-    try:
+    with StudyProgress(next(iter(metrics_of(open_study(workspace, study))), "")) as progress:
         done = finalize(
             study,
             workspace=workspace,
@@ -59,8 +58,6 @@ def finalize(
             observer=progress,
             notify=line_printer(err=True),
         )
-    finally:
-        progress.close()
     if done.final is None:
         print_line(f"{done.summary.num_left} trainings are left. To resume:\n  {this_command()}", err=True)
     else:

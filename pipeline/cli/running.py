@@ -133,11 +133,8 @@ def watch(
     from pipeline.display.console import outlook, print_leaderboard
     from pipeline.display.progress import StudyProgress
 
-    progress = StudyProgress(metric)
-    try:
+    with StudyProgress(metric) as progress:
         summary = start(observer=progress)
-    finally:
-        progress.close()
     if summary.best is None:
         print_line(f"study {summary.study} has no complete trial yet", err=True)
     else:

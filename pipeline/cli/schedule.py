@@ -1,7 +1,6 @@
 """Commands for tuning again and again: schedule-once, schedule-step, schedule-show."""
 
 import json
-from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -51,7 +50,7 @@ SettingsOption = Annotated[
 def _progress(metric: str) -> "AbstractContextManager[StudyProgress]":
     from pipeline.display.progress import StudyProgress
 
-    return closing(StudyProgress(metric))
+    return StudyProgress(metric)
 
 
 @app.command(name="schedule-once")

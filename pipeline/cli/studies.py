@@ -1,15 +1,25 @@
-"""Commands about studies that are there: sync, best, leaderboard, studies."""
+"""Commands about studies that are there: sync, best, leaderboard, trials, studies."""
 
 import dataclasses
 import json
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import typer
 
 from pipeline.cli.groups import grouped
-from pipeline.cli.options import JsonOption, LoggedWorkspace, StudyArgument, StudyWorkspace, app
-from pipeline.core.errors import TrackingError
+from pipeline.cli.options import (
+    CsvOption,
+    JsonOption,
+    LoggedWorkspace,
+    RowsJsonOption,
+    StudyArgument,
+    StudyWorkspace,
+    app,
+)
+from pipeline.core.errors import DnntuneError, TrackingError
 from pipeline.core.printing import print_line
+from pipeline.core.text import csv_text
 
 
 @app.command()
@@ -66,13 +76,47 @@ def best(
 def leaderboard(
     study: StudyArgument,
     top: Annotated[int, typer.Option(min=1, help="How many trials to show.")] = 10,
+    as_csv: CsvOption = False,
+    as_json: RowsJsonOption = False,
     *,
     workspace: StudyWorkspace,
 ) -> None:
     """Show the best trials of a study, and their differences."""
     from pipeline.display.console import print_leaderboard
+    from pipeline.study.rows import leaderboard_rows
+    from pipeline.study.studies import open_study
 
-    print_leaderboard(study, workspace, top=top, err=False)
+    if as_csv or as_json:
+        print_rows(leaderboard_rows(open_study(workspace, study), top), as_csv=as_csv, as_json=as_json)
+    else:
+        print_leaderboard(study, workspace, top=top, err=False)
+
+
+@app.command()
+@grouped
+def trials(
+    study: StudyArgument,
+    as_csv: CsvOption = False,
+    as_json: RowsJsonOption = False,
+    *,
+    workspace: StudyWorkspace,
+) -> None:
+    """Write all trials of a study: parameters, metrics, times, and what became of each."""
+    from pipeline.study.rows import trial_rows
+    from pipeline.study.studies import open_study
+
+    print_rows(trial_rows(open_study(workspace, study)), as_csv=as_csv or not as_json, as_json=as_json)
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], *, as_csv: bool, as_json: bool) -> None:
+    """Prints rows of plain values, all with the same columns, as CSV with a head, or as a line of JSON.
+
+    Raises:
+        DnntuneError: Both are asked for.
+    """
+    if as_csv and as_json:
+        raise DnntuneError("--csv and --json exclude each other: leave one out")
+    print_line(csv_text(rows) if as_csv else json.dumps(rows), end="" if as_csv else "\n")
 
 
 @app.command()

@@ -1,4 +1,9 @@
-"""Text that comes from outside: decoded, and shortened for messages."""
+"""Text that comes from outside, decoded; long text, shortened for messages; and rows as CSV."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 class UnreadableError(Exception):
@@ -25,3 +30,16 @@ def shortened(text: str, limit: int) -> str:
         return text
     half = (limit - 3) // 2
     return f"{text[:half]}...{text[-half:]}"
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Returns rows of plain values, all with the same columns, as CSV (RFC 4180, but lines end with a line feed).
+
+    The first line names the columns; None is an empty cell.
+    """
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(rows[0]) if rows else [], lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
+    if rows:
+        writer.writeheader()
+        writer.writerows(rows)
+    return stream.getvalue()

@@ -6,13 +6,16 @@ import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.errors import DataError
 from pipeline.core.filesystem.files import open_regular, reason
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 # Pillow goes by a file's content, whatever its name: a .jpg that is EPS would be run, as a program, by Ghostscript.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM")
@@ -59,7 +62,7 @@ def decode(file: Path, shape: tuple[int, int, int]) -> Any:
     Raises:
         DataError: It cannot be read; names it.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     channels, height, width = shape
     # An image is read or refused; what Pillow thinks of its size or its metadata on top of that tells a user nothing.
@@ -68,19 +71,31 @@ def decode(file: Path, shape: tuple[int, int, int]) -> Any:
         with open_regular(file) as stream, Image.open(stream, formats=FORMATS) as image:
             # Lets the JPEG decoder skip detail that resizing would drop.
             image.draft("L" if channels == 1 else "RGB", (width, height))
-            if image.width * image.height > MOST_PIXELS:
-                raise ValueError(f"its {image.width} x {image.height} pixels are more than {MOST_PIXELS:,}")
-            if image.mode[0] in "IF":  # Pillow would cut them off at 255
-                raise ValueError(f"it has more than 8 bits a channel (mode {image.mode})")
-            turned = ImageOps.exif_transpose(image)
-            pixels = turned.convert(MODES[channels]).resize((width, height), Image.Resampling.BILINEAR)
+            return fit(image, shape)
     except UnidentifiedImageError:
         raise _unreadable(file, f"its content is none of {', '.join(FORMATS)}") from None
     except OSError as error:
         raise _unreadable(file, reason(error)) from None
     except (*_DAMAGE, Image.DecompressionBombError) as error:
         raise _unreadable(file, str(error) or type(error).__name__) from None
-    values = np.asarray(pixels)
+
+
+def fit(image: "Image", shape: tuple[int, int, int]) -> Any:
+    """Returns an image of Pillow's as `decode` does that of a file.
+
+    Raises:
+        ValueError: It has too many pixels, or more than 8 bits a channel.
+        Exception: Of its decoder, if it has not been read so far and is damaged.
+    """
+    from PIL import Image, ImageOps
+
+    channels, height, width = shape
+    if image.width * image.height > MOST_PIXELS:
+        raise ValueError(f"its {image.width} x {image.height} pixels are more than {MOST_PIXELS:,}")
+    if image.mode[0] in "IF":  # Pillow would cut them off at 255
+        raise ValueError(f"it has more than 8 bits a channel (mode {image.mode})")
+    turned = ImageOps.exif_transpose(image)
+    values = np.asarray(turned.convert(MODES[channels]).resize((width, height), Image.Resampling.BILINEAR))
     return values[None] if channels == 1 else values.transpose(2, 0, 1)
 
 

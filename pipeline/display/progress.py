@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Self
 
 from rich.console import Group
 from rich.live import Live
@@ -115,7 +116,10 @@ class StudyProgress:
         if self.live is not None and self.state is not None:
             self.live.update(self._display(self.state))
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Gives the terminal back."""
         if self.live is not None:
             self.live.stop()

@@ -3,7 +3,7 @@
 import dataclasses
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +46,41 @@ EXPORTED_METRICS = (
 )
 
 
+class MeasuredTraining:
+    """A training that is measured at its end: an iterable of epochs, and then the result.
+
+    Args:
+        epochs: Yields them, and returns the result.
+    """
+
+    def __init__(self, epochs: Generator[EpochResult, None, dict[str, Any]]) -> None:
+        self._epochs = epochs
+        self._result: dict[str, Any] | None = None
+
+    def __iter__(self) -> Iterator[EpochResult]:
+        """Trains on, epoch by epoch, and measures after the last one."""
+        while self._result is None:
+            try:
+                epoch = next(self._epochs)
+            except StopIteration as end:
+                self._result = end.value
+                return
+            yield epoch  # not yield from: that would end the training where somebody leaves a loop
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What `train_and_test` says; epochs that are left are trained first.
+
+        Raises:
+            DnntuneError: As `train_and_test`; or it has raised already.
+        """
+        for _ in self:
+            pass
+        if self._result is None:
+            raise DnntuneError("this training ended with an error, and has no result. Train again")
+        return self._result
+
+
 def train_and_test(
     config: TrialConfig,
     *,
@@ -53,10 +88,9 @@ def train_and_test(
     compute: Compute = Compute(),
     mc_samples: int | None = None,
     cache: FeatureCache | None = None,
-    show: Callable[[EpochResult], None] = lambda epoch: None,
     notify: Callable[[str], None] = lambda text: None,
     export: Path | None = None,
-) -> dict[str, Any]:
+) -> MeasuredTraining:
     """Trains a configuration, measures the best epoch's model on the test set once, and exports it if asked to.
 
     Args:
@@ -65,21 +99,20 @@ def train_and_test(
         compute: What it runs on.
         mc_samples: Passes of Monte Carlo dropout, measured beside the plain evaluation; None for none.
         cache: Where the output of frozen layers is kept; None to compute it in every epoch.
-        show: Is given every epoch.
         notify: Is given how many images each class has, and what makes the figures doubtful: before the first epoch,
             and before the evaluation.
         export: Folder to export the model to, see `pipeline.export.writing`; None for nowhere.
 
     Returns:
-        best_valid_accuracy, best_valid_loss, what else is monitored (best_valid_macro_f1, ...), best_epoch, epochs
-        (with folds: means, the median, all together; then also best_valid_accuracy_std, best_valid_accuracy_interval,
-        see `fold_interval`, and folds, a mapping for each), test_accuracy, test_accuracy_interval and test_loss (None
-        where the data have no test set), samples_per_second (median over the epochs, training alone), num_parameters,
-        seconds; verdict (label and text, on gradient flow); evaluation: its split (test, or valid where the data have
-        no test set), deterministic, and monte_carlo (None without), each as `ClassificationMetrics`, metrics (what else
-        is monitored, such as macro_f1), classes (each `ClassResult` with its f1) and confusions (the largest, each a
-        `Confusion`); of a backbone phases, backbone_images and cached_images, as in `TrialResult`; export, as
-        `Exported`.
+        The training: its epochs, and as its result best_valid_accuracy, best_valid_loss, what else is monitored
+        (best_valid_macro_f1, ...), best_epoch, epochs (with folds: means, the median, all together; then also
+        best_valid_accuracy_std, best_valid_accuracy_interval, see `fold_interval`, and folds, a mapping for each),
+        test_accuracy, test_accuracy_interval and test_loss (None where the data have no test set), samples_per_second
+        (median over the epochs, training alone), num_parameters, seconds; verdict (label and text, on gradient flow);
+        evaluation: its split (test, or valid where the data have no test set), deterministic, and monte_carlo (None
+        without), each as `ClassificationMetrics`, metrics (what else is monitored, such as macro_f1), classes (each
+        `ClassResult` with its f1) and confusions (the largest, each a `Confusion`); of a backbone phases,
+        backbone_images and cached_images, as in `TrialResult`; export, as `Exported`.
 
     Raises:
         DnntuneError: The data or the device cannot be used, the training diverges, or Monte Carlo dropout is asked of a
@@ -97,6 +130,18 @@ def train_and_test(
             )
         check_packages()
         check_folder(export, overwrite=False)
+    return MeasuredTraining(_epochs_and_metrics(config, data_dir, compute, mc_samples, cache, notify, export))
+
+
+def _epochs_and_metrics(
+    config: TrialConfig,
+    data_dir: str | None,
+    compute: Compute,
+    mc_samples: int | None,
+    cache: FeatureCache | None,
+    notify: Callable[[str], None],
+    export: Path | None,
+) -> Generator[EpochResult, None, dict[str, Any]]:
     started = time.monotonic()
     inputs = Inputs(compute, data_dir=data_dir)
     data = inputs.data(config)
@@ -114,7 +159,7 @@ def train_and_test(
                     notify(warning)
             for epoch in training.epochs:
                 epochs.append(replace(epoch, fold=training.fold))
-                show(epochs[-1])
+                yield epochs[-1]
             if training.fold <= 1:
                 test = inputs.test(config)
                 if test is not None and (doubt := doubt_of_test(data, test)) is not None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from pipeline.core.errors import DataError
 from pipeline.data.columns import Column, encode
@@ -29,6 +30,11 @@ class Prediction:
     file: Path
     probabilities: tuple[float, ...]
     spread: tuple[float, ...] | None = None
+
+    @property
+    def label(self) -> int:
+        """The most probable class, by its place."""
+        return self.order()[0]
 
     def order(self) -> list[int]:
         """Returns the classes, most probable first."""
@@ -56,12 +62,7 @@ def predict_files(
     if export.columns is not None:
         yield from _predict_rows(export, export.columns, paths, batch_size, mc_samples)
         return
-    channels, height, width = export.image_shape
-    if export.dtype != torch.uint8 or channels not in MODES or 1 in (height, width):
-        raise ExportError(
-            f"image files have bytes in rows and columns; this model takes {export.dtype} values of shape "
-            f"{channels} x {height} x {width}. Give them to pipeline.export.reading.load_export(DIR).probabilities"
-        )
+    check_takes_files(export)
     found = list_images(paths)
     for files in (found[start : start + batch_size] for start in range(0, len(found), batch_size)):
         read = [_read(file, export.image_shape) for file in files]
@@ -89,6 +90,20 @@ def _predict_rows(
                 yield Prediction(Path(f"{file}:{row}"), *prediction)
 
 
+def check_takes_files(export: LoadedExport) -> None:
+    """Checks that a model's images may come from image files.
+
+    Raises:
+        ExportError: They may not.
+    """
+    channels, height, width = export.image_shape
+    if export.dtype != torch.uint8 or channels not in MODES or 1 in (height, width):
+        raise ExportError(
+            f"image files have bytes in rows and columns; this model takes {export.dtype} values of shape "
+            f"{channels} x {height} x {width}. Give it arrays: dnntune.load(DIR).predict(ARRAY), in Python"
+        )
+
+
 def list_images(paths: Sequence[Path]) -> list[Path]:
     """Returns the files that are named, and in folders all images, in order; see `find_images`.
 
@@ -106,11 +121,21 @@ def list_images(paths: Sequence[Path]) -> list[Path]:
 def _predict(
     export: LoadedExport, images: Sequence["np.ndarray[tuple[int, ...], Any]"], mc_samples: int | None
 ) -> Iterator[tuple[tuple[float, ...], tuple[float, ...] | None]]:
-    batch = torch.from_numpy(np.stack(images))
-    if mc_samples is None:
-        return ((tuple(row), None) for row in export.probabilities(batch).tolist())
-    mean, spread = export.sampled(batch, samples=mc_samples)
+    mean, spread = predict_batch(export, torch.from_numpy(np.stack(images)), mc_samples)
+    if spread is None:
+        return ((tuple(row), None) for row in mean.tolist())
     return ((tuple(row), tuple(of_row)) for row, of_row in zip(mean.tolist(), spread.tolist(), strict=True))
+
+
+def predict_batch(export: LoadedExport, images: Tensor, mc_samples: int | None) -> tuple[Tensor, Tensor | None]:
+    """Returns probabilities, (batch, classes), and with Monte Carlo dropout their spread, see `LoadedExport.sampled`.
+
+    Args:
+        export: The model.
+        images: (batch, channels, height, width).
+        mc_samples: Passes of Monte Carlo dropout; None for a plain prediction.
+    """
+    return (export.probabilities(images), None) if mc_samples is None else export.sampled(images, samples=mc_samples)
 
 
 def _read(file: Path, shape: tuple[int, int, int]) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | DataError":

@@ -6,6 +6,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import linecache
+import os
 import sys
 import traceback
 import types
@@ -76,6 +77,11 @@ def plugin_of(group: str, name: str) -> Plugin | None:
     """Returns where a kind, or a metric, comes from; None for a built-in, and where there is none."""
     row = METRICS.get(name) if group == METRIC else kinds.kinds(group).get(name)
     return None if row is None else _loaded.get(row.origin)
+
+
+def plugins_of_environment() -> list[str]:
+    """Returns what $DNNTUNE_PLUGINS names: files and modules, apart as folders are in $PATH."""
+    return [name for name in os.environ.get("DNNTUNE_PLUGINS", "").split(os.pathsep) if name]
 
 
 def load_plugins(names: Sequence[str | Path]) -> None:

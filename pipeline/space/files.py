@@ -155,7 +155,11 @@ def load_configuration(source: str, overrides: Sequence[Override] = ()) -> Trial
     Raises:
         SpaceError: Something is left; names it.
     """
-    space = _load(source, overrides).space
+    return configuration_of(_load(source, overrides).space, source)
+
+
+def configuration_of(space: SearchSpace, source: str) -> TrialConfig:
+    """Returns the one configuration of a space with nothing left to search; see `load_configuration`."""
     if parameters := space.parameters():
         names = ", ".join(parameter.name for parameter in parameters)
         rule = f"a configuration has nothing left to search; this file has {len(parameters)} parameters: {names}"

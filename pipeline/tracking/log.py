@@ -14,6 +14,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import DnntuneError, TrackingError
+from pipeline.core.processes.main_module import main_runs_once
 from pipeline.core.stores.urls import hide
 from pipeline.core.workspace import Workspace
 from pipeline.plugins.loading import Plugin, load, loaded_plugins
@@ -159,7 +160,8 @@ class StudyLog:
             name="dnntune-log",
             daemon=True,
         )
-        self.process.start()
+        with main_runs_once():
+            self.process.start()
         theirs.close()
         self.born = time.monotonic()
 

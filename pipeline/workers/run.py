@@ -55,8 +55,7 @@ def run_study(
 
     Args:
         space: A space to search, cases to compare, or a function from a trial to a configuration, for what a space
-            cannot express. Workers import the function: define it in a module, and call this in a script under
-            ``if __name__ == "__main__"``.
+            cannot express. Workers import the function: define it in a module, and not in the script that calls this.
         settings: How to search.
         name: The study's name.
         workspace: Where it is kept.

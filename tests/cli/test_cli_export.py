@@ -1,9 +1,11 @@
 """From a configuration to an export to a prediction, as a user types it."""
 
+import csv
 import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -37,7 +39,33 @@ def test_what_is_trained_is_exported_and_predicts(cli: Cli, tmp_path: Path) -> N
     found = [json.loads(line) for line in predicted.stdout.splitlines()]
     assert [Path(each["file"]).stem for each in found] == [str(digit) for digit in range(10)]
     assert sum(each["label"] == Path(each["file"]).stem for each in found) >= 8
+    check_labelled(cli, tmp_path)
     again = cli(*train)
     assert again.returncode == 2
     assert "Traceback" not in again.stderr
     assert "epoch" not in again.stderr  # said before anything is trained
+
+
+def check_labelled(cli: Cli, folder: Path) -> None:
+    """Folders named after classes are measured; what lies elsewhere is refused before anything is predicted."""
+    digits = load_digits()
+    for number in range(60):
+        place = folder / "shown" / str(digits.target[number])
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((digits.images[number] * 15).astype(np.uint8)).save(place / f"{number}.png")
+    done = cli("predict", folder / "model", folder / "shown", "--labelled", "--csv")
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader(done.stdout.splitlines()))
+    assert list(rows[0]) == ["file", "label", "probability", "true"]
+    assert len(rows) == 60
+    right = sum(row["label"] == row["true"] == Path(row["file"]).parent.name for row in rows)
+    assert f"accuracy {right / 60:.4f} on 60 images (95 % interval" in done.stderr
+    assert "precision" in done.stderr
+    every = cli("predict", folder / "model", folder / "shown" / "0", "--csv", "--probabilities")
+    first = next(csv.DictReader(every.stdout.splitlines()))
+    assert list(first) == ["file", "label", "probability", *(f"probability_{digit}" for digit in range(10))]
+    assert sum(float(first[f"probability_{digit}"]) for digit in range(10)) == pytest.approx(1.0)
+    elsewhere = cli("predict", folder / "model", folder / "0.png", "--labelled")
+    assert (elsewhere.returncode, elsewhere.stdout) == (2, "")
+    assert "with --labelled an image's folder is named after its class. The classes are 0, 1, 2" in elsewhere.stderr
+    assert cli("predict", folder / "model", folder / "0.png", "--csv", "--json").returncode == 2

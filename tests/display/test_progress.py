@@ -22,12 +22,11 @@ def epoch(number: int, accuracy: float) -> EpochResult:
 
 def watch(*events: Event, terminal: bool, counted: int = 0, maximize: bool = True) -> str:
     console = PlainConsole(file=io.StringIO(), force_terminal=terminal, width=120, _environ={"TERM": "xterm"})
-    progress = StudyProgress("valid_accuracy" if maximize else "valid_loss", console)
-    progress.begin("s", total=5, counted=counted, direction="maximize" if maximize else "minimize", data=DATA)
-    for event in events:
-        progress.event(event)
-        progress.tick()
-    progress.close()
+    with StudyProgress("valid_accuracy" if maximize else "valid_loss", console) as progress:
+        progress.begin("s", total=5, counted=counted, direction="maximize" if maximize else "minimize", data=DATA)
+        for event in events:
+            progress.event(event)
+            progress.tick()
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -103,9 +102,8 @@ def test_a_backbone_is_named_and_what_a_worker_has_to_say_is_a_line() -> None:
 
 def test_a_notice_may_come_before_the_study_begins() -> None:
     console = PlainConsole(file=io.StringIO(), force_terminal=False, width=40)
-    progress = StudyProgress("valid_accuracy", console)
-    progress.event(Notice(NOTICE))
-    progress.close()
+    with StudyProgress("valid_accuracy", console) as progress:
+        progress.event(Notice(NOTICE))
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue().splitlines()[1:] == [NOTICE]  # whole, however narrow the terminal
 

@@ -30,7 +30,9 @@ def make(**settings: object) -> TrialConfig:
 
 def test_folds_are_trained_and_their_models_averaged_on_the_test_part() -> None:
     config, shown = make(), list[EpochResult]()
-    metrics = train_and_test(config, compute=COMPUTE, show=shown.append)
+    measured = train_and_test(config, compute=COMPUTE)
+    shown += measured
+    metrics = measured.result
     assert [(epoch.fold, epoch.epoch) for epoch in shown] == [(1, 1), (1, 2), (2, 1), (2, 2), (3, 1), (3, 2)]
     data = load_data(config.data)
     test = load_test(config.data, data)
@@ -56,7 +58,7 @@ def test_folds_are_trained_and_their_models_averaged_on_the_test_part() -> None:
 def test_monte_carlo_dropout_is_averaged_over_folds() -> None:
     dropout = {"kind": "dropout", "rate": 0.3, "last_layers": 1}
     config = make(model={"width": 16, "dropout": dropout}, epochs=1)
-    monte_carlo = train_and_test(config, compute=COMPUTE, mc_samples=2)["evaluation"]["monte_carlo"]
+    monte_carlo = train_and_test(config, compute=COMPUTE, mc_samples=2).result["evaluation"]["monte_carlo"]
     assert monte_carlo["samples"] == 2
     assert 0.0 < monte_carlo["accuracy"] <= 1.0
 
@@ -69,7 +71,7 @@ def test_frozen_layers_are_computed_once_for_all_folds(tmp_path: Path) -> None:
         data={"kind": "arrays", "path": str(tmp_path / "images.npz"), "folds": 3},
         model={"kind": "backbone", "name": "tf_efficientnet_lite0", "image_size": 32},
     )
-    metrics = train_and_test(config, compute=COMPUTE, cache=FeatureCache(tmp_path / "cache"))
+    metrics = train_and_test(config, compute=COMPUTE, cache=FeatureCache(tmp_path / "cache")).result
     assert len(list((tmp_path / "cache").glob("*.npy"))) == 1
     assert (metrics["backbone_images"], metrics["cached_images"]) == (12, 3 * 2 * 12)
 
@@ -83,7 +85,7 @@ def test_an_export_is_one_model(tmp_path: Path) -> None:
 def test_a_fold_that_diverges_is_named() -> None:
     config = make(optimizer={"kind": "sgd", "lr": 1e30}, schedule={"kind": "constant"})
     with pytest.raises(DnntuneError, match="training diverged in fold 1: "):
-        train_and_test(config, compute=COMPUTE)
+        _ = train_and_test(config, compute=COMPUTE).result
 
 
 def test_a_study_in_folds_has_no_model_to_finalize_or_export() -> None:

@@ -22,7 +22,7 @@ from pipeline.data.loading import load_data
 from pipeline.display.console import EPOCH_HEAD, epoch_line, metric_lines
 from pipeline.display.diagnosis_text import diagnosis_lines, settings_text
 from pipeline.evaluation.train_and_test import train_and_test
-from pipeline.records.results import EpochResult, VerdictLabel
+from pipeline.records.results import VerdictLabel
 from pipeline.space.files import configuration_text, read_space
 from pipeline.space.overrides import Override
 from pipeline.space.yaml_text import parse
@@ -49,8 +49,9 @@ def make(head: dict[str, Any] | None = None, **settings: Any) -> TrialConfig:
 
 def test_the_report_has_the_phases_and_the_images(tmp_path: Path) -> None:
     config = make({"input_batch_norm": True}, transfer={"frozen_epochs": 1, "unfreeze_top_stages": 1})
-    epochs: list[EpochResult] = []
-    figures = train_and_test(config, compute=Compute(device="cpu"), cache=FeatureCache(tmp_path), show=epochs.append)
+    training = train_and_test(config, compute=Compute(device="cpu"), cache=FeatureCache(tmp_path))
+    epochs = list(training)
+    figures = training.result
     assert [epoch.phase for epoch in epochs] == ["frozen"] + ["unfreeze 1"] * 3
     best = max(epoch.valid_accuracy for epoch in epochs[1:])
     assert figures["phases"] == (f"frozen {epochs[0].valid_accuracy:.4f} in 1 epoch; unfreeze 1 {best:.4f} in 3 epochs")
@@ -66,10 +67,10 @@ def test_the_report_has_the_phases_and_the_images(tmp_path: Path) -> None:
 
 def test_the_cache_changes_nothing_but_the_images(tmp_path: Path) -> None:
     config = make({"hidden_layers": 1, "width": 16, "dropout": {"kind": "dropout"}})
-    without = train_and_test(config, compute=Compute(device="cpu"), mc_samples=3)
+    without = train_and_test(config, compute=Compute(device="cpu"), mc_samples=3).result
     assert (without["backbone_images"], without["cached_images"]) == (4 * IMAGES, 0)
     for built in (IMAGES, 0):
-        found = train_and_test(config, compute=Compute(device="cpu"), mc_samples=3, cache=FeatureCache(tmp_path))
+        found = train_and_test(config, compute=Compute(device="cpu"), mc_samples=3, cache=FeatureCache(tmp_path)).result
         assert (found["backbone_images"], found["cached_images"]) == (built, 4 * IMAGES)
         for name in ("best_valid_loss", "test_loss", "best_valid_accuracy", "test_accuracy"):
             assert found[name] == pytest.approx(without[name], rel=1e-4)
@@ -80,12 +81,13 @@ def test_the_cache_changes_nothing_but_the_images(tmp_path: Path) -> None:
 
 def test_a_network_that_learns_as_a_whole_has_one_phase_and_a_perceptron_none(tmp_path: Path) -> None:
     cache = FeatureCache(tmp_path)
-    whole = train_and_test(make(transfer={"kind": "none"}, epochs=2), compute=Compute(device="cpu"), cache=cache)
+    whole = train_and_test(make(transfer={"kind": "none"}, epochs=2), compute=Compute(device="cpu"), cache=cache).result
     assert whole["phases"].startswith("all 0.")
     assert (whole["backbone_images"], whole["cached_images"]) == (2 * IMAGES, 0)
     assert not list(tmp_path.iterdir())
     mlp = {"kind": "mlp", "hidden_layers": 1, "width": 8}
-    perceptron = train_and_test(make(model=mlp, transfer={"kind": "none"}), compute=Compute(device="cpu"), cache=cache)
+    config = make(model=mlp, transfer={"kind": "none"})
+    perceptron = train_and_test(config, compute=Compute(device="cpu"), cache=cache).result
     assert not OF_BACKBONES & perceptron.keys()
     assert not [line for line in metric_lines(perceptron) if "backbone" in line]
 
@@ -95,7 +97,7 @@ def test_a_linear_head_has_nothing_to_drop_unless_its_features_are() -> None:
         train_and_test(make(), compute=Compute(device="cpu"), mc_samples=3)
     figures = train_and_test(
         make({"dropout": {"kind": "dropout", "rate": 0.5}}), compute=Compute(device="cpu"), mc_samples=3
-    )
+    ).result
     plain, monte_carlo = (figures["evaluation"][name]["log_likelihood"] for name in ("deterministic", "monte_carlo"))
     assert plain != monte_carlo
 

@@ -84,12 +84,12 @@ def test_what_finalizes_says_so_of_the_test_images(with_test: Path, tmp_path: Pa
 def test_a_training_says_so_of_the_test_images(with_test: Path) -> None:
     told: list[str] = []
     config = TrialConfig(data=Arrays(path=str(with_test)), epochs=1)
-    train_and_test(config, compute=Compute(threads=1), notify=told.append)
+    assert train_and_test(config, compute=Compute(threads=1), notify=told.append).result
     assert all(text.startswith(start) for text, start in zip(told, (COUNTS, TOLD, TOLD_OF_TEST), strict=True))
 
 
 def test_a_training_says_so(archive: Path) -> None:
     told: list[str] = []
     config = TrialConfig(data=Arrays(path=str(archive)), epochs=1)
-    train_and_test(config, compute=Compute(threads=1), notify=told.append)
+    assert train_and_test(config, compute=Compute(threads=1), notify=told.append).result
     assert [text.startswith(TOLD) for text in told] == [False, True]

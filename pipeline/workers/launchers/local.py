@@ -16,6 +16,7 @@ from multiprocessing.process import BaseProcess
 
 from pipeline.core.errors import StudyError
 from pipeline.core.processes.interrupts import SIGNALS
+from pipeline.core.processes.main_module import main_runs_once
 from pipeline.core.processes.process_tree import adopt_orphans
 from pipeline.core.retry import call_with_retry
 from pipeline.core.stores.urls import hide
@@ -111,7 +112,8 @@ class LocalLauncher:
         with theirs:
             try:
                 self.prepare(task)
-                process.start()
+                with main_runs_once():
+                    process.start()
                 assert process.pid is not None
                 self.started.append(_LocalProcess(process, os.pidfd_open(process.pid)))
             except (EOFError, OSError):
