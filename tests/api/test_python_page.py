@@ -82,7 +82,7 @@ def test_a_model_takes_files_arrays_and_images_of_pillows(page: dict[str, Any]) 
     assert expected.probabilities.shape == (3, 10)
     assert expected.labels == [model.class_names[row.argmax()] for row in expected.probabilities]
     given = [
-        *(str(folder), files, [Image.open(file) for file in files], list(pixels), pixels.astype(int).tolist()),
+        *(str(folder), files, [Image.open(file) for file in files], list(pixels)),
         *(pixels[:, None], pixels[..., None], [files[0], pixels[1], Image.fromarray(pixels[2])]),
     ]
     for images in given:
