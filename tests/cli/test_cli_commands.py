@@ -156,7 +156,7 @@ def test_ctrl_c_prints_a_command_that_goes_on_with_the_same_study(
     shell: Shell, cli: Cli, tmp_path: Path, workspace: Path
 ) -> None:
     file = tmp_path / "a$(touch X);b.yaml"
-    file.write_text(SMALL_SPACE.replace("epochs: 4", "epochs: 200").replace("trials: 6", "trials: 30"))
+    file.write_text(SMALL_SPACE.replace("epochs: 4", "epochs: 800").replace("trials: 6", "trials: 30"))
     arguments = [str(file), "--study", "cc", "--trials", "3", "--workers", "1", "--threads", "1", "--workspace", "runs"]
     with subprocess.Popen(
         [sys.executable, "-m", "pipeline", "run", *arguments, "--set", "early_stopping.patience=null"],

@@ -112,7 +112,7 @@ def test_half_of_mlflows_tables_are_not_left(is_new: bool, tmp_path: Path, monke
     if not is_new:
         file.write_bytes(b"old")
 
-    def no_space(_tracking_uri: str) -> None:
+    def no_space(**_: object) -> None:
         with file.open("ab") as database:
             database.write(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
