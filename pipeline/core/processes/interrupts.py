@@ -52,6 +52,7 @@ class Interrupts:
         self._hurries = False  # after the second signal
         self._lost, self._own = False, 0  # a KeyboardInterrupt that is to be raised again; signals that are our own
         self._phases: list[tuple[str, Stop | None]] = [(f"stopping; {AGAIN}", None)]
+        self._message: str | None = None  # of the phase that the first signal met, which may be over when it is said
 
     @property
     def exit_code(self) -> int:
@@ -121,7 +122,7 @@ class Interrupts:
             self._lost = False
         elif self._first is None:
             self._first, self.number = now, self.number or number
-            stop = self._phases[-1][1]
+            self._message, stop = self._phases[-1]
             if stop is not None:
                 stop()
                 return
@@ -142,7 +143,7 @@ class Interrupts:
             now = time.monotonic()
             if first is None:
                 first, self.number = now, self.number or number[0]
-                _print(self._phases[-1][0])
+                _print(self._message or self._phases[-1][0])
                 self._answered.set()
             elif now - first >= SAME_SECONDS:
                 _print("stopping now")
