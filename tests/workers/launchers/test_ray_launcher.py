@@ -36,7 +36,7 @@ PATIENCE = 60.0
 def make_task(threads: int = 1, device: str = "cpu") -> Task:
     """A task for workers that do not look at what they are to search."""
     unread: dict[str, Any] = dict.fromkeys(Task.__dataclass_fields__)
-    return Task(**{**unread, "compute": Compute(threads=threads, device=device), "worker": 0})
+    return Task(**{**unread, "compute": Compute(threads=threads, device=device), "worker": 0, "plugins": ()})
 
 
 def talker() -> Callable[[Task, Any], None]:
