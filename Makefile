@@ -12,7 +12,7 @@ AIRFLOW_INSTALLED := $(AIRFLOW)/.installed
 # Tests share nothing; a module's stay together, as they share what took long to make.
 SIDE_BY_SIDE := -n 3 --dist loadscope
 QUICK := tests/space tests/config tests/records tests/figures tests/training tests/optim tests/models \
-	tests/evaluation/test_intervals.py tests/study/test_choice.py \
+	tests/evaluation/test_intervals.py tests/study/test_selected_trial.py \
 	--ignore tests/models/backbones --ignore tests/training/test_frozen.py
 # make test COVERAGE=1: which branches of pipeline/ the tests take, in the process that runs them.
 COVERAGE_OPTIONS := $(if $(COVERAGE),--cov pipeline --cov-branch --cov-report=)

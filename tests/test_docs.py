@@ -58,3 +58,11 @@ def test_every_convention_is_held_by_a_test() -> None:
     rows = [line for line in table if not line.startswith(("| ---", "| technique"))]
     assert len(rows) > 30
     assert [row for row in rows if row.count("|") != 7 or ".py::test_" not in row.split("|")[-2]] == []
+
+
+def test_make_quick_names_tests_that_exist() -> None:
+    named = re.search(r"^QUICK := (.*?)\n#", (ROOT / "Makefile").read_text(), flags=re.DOTALL | re.MULTILINE)
+    assert named is not None
+    paths = [word for word in named[1].split() if word.startswith("tests/")]
+    assert len(paths) > 5
+    assert [path for path in paths if not (ROOT / path).exists()] == []
