@@ -51,7 +51,8 @@ def _network(plan: Plan) -> str:
             return f"{BACKBONE}, pretrained, at {plan.image_size} pixels; frozen, then its top stage too: {why}"
         case "cnn":
             size = "" if plan.image_size is None else f" at {plan.image_size} pixels"
-            return f"convolutional, from scratch{size}: smaller than {TRANSFER_SIDE} pixels, or no weights here"
+            why = "no pretrained weights are here" if plan.lacks_weights else f"smaller than {TRANSFER_SIDE} pixels"
+            return f"convolutional, from scratch{size}: {why}"
         case "mlp":
             small = plan.facts.side < CNN_SIDE
             why = f"smaller than {CNN_SIDE} pixels" if small else "there is no time for convolutions; give it more"
